@@ -1,0 +1,16 @@
+//! Outpost's agent: everything that decides, nothing that touches hardware.
+//!
+//! One call drives it: [`Agent::poll`]. Time comes in as an argument, randomness as a seed, memory as
+//! [`Storage`](agent::Storage); frames come and go through a [`Nic`](nic::Nic). So the same code runs inside the
+//! image (`boot/`) and, unchanged, on any host against a simulated network (`tests/simulation`).
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod config;
+pub mod facts;
+pub mod limits;
+pub mod log;
+pub mod nic;
+
+pub use agent::Agent;

@@ -1,0 +1,1 @@
+//! The log: the only exit for events. (skeleton)

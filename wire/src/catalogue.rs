@@ -1,0 +1,345 @@
+//! The event catalogue: the one home of every event.
+//!
+//! Ids are for ever and fields only grow at the end; a committed lock file holds both (see the tests). The doc
+//! comment of an event is its published meaning, `action` is what an operator does about it.
+
+use crate::event::{EventSpec, FieldSpec, Lane, events};
+use crate::value::words;
+use crate::{Field, Ip4, NameId, Severity, Text, Value, limits};
+
+words! {
+    /// How an HTTP request's method reads.
+    Method {
+        /// GET
+        Get = 0 "GET",
+        /// HEAD
+        Head = 1 "HEAD",
+        /// OPTIONS
+        Options = 2 "OPTIONS",
+        /// Any other; it was refused.
+        Unsupported = 3 "unsupported",
+    }
+}
+
+words! {
+    /// Where the configuration came from.
+    ConfigSource {
+        /// None was given; defaults are in force.
+        Default = 0 "default",
+        /// The first PVH module (`-initrd config.json`).
+        Module = 1 "module",
+    }
+}
+
+words! {
+    /// Why the network stopped being usable.
+    DownReason {
+        /// The machine has no network card that Outpost can drive.
+        NoNic = 0 "no_nic",
+        /// The card reports no link.
+        NoLink = 1 "no_link",
+        /// The address is gone: the lease ran out or was withdrawn.
+        NoAddress = 2 "no_address",
+    }
+}
+
+words! {
+    /// Why the collector session ended or did not come up.
+    SessionEnd {
+        /// No connection within the deadline.
+        ConnectTimeout = 0 "connect_timeout",
+        /// The other end closed or reset the connection.
+        Closed = 1 "closed",
+        /// Nothing came from the other end for too long.
+        Silent = 2 "silent",
+        /// What came is not the session protocol, or not in this state.
+        Protocol = 3 "protocol",
+        /// The other end refused us and said why.
+        Refused = 4 "refused",
+        /// Our own network went away.
+        NetworkDown = 5 "network_down",
+        /// Connection refused: nothing listens at the address.
+        ConnectRefused = 6 "connect_refused",
+    }
+}
+
+words! {
+    /// Why the agent ends in an orderly way.
+    ShutdownCause {
+        /// The machine's power button.
+        PowerButton = 0 "power_button",
+    }
+}
+
+words! {
+    /// Where the random seed came from.
+    EntropySource {
+        /// Nothing better than timing: connections can be guessed, keyed sessions are refused.
+        Weak = 0 "weak",
+        /// The processor's RDSEED or RDRAND.
+        Cpu = 1 "cpu",
+        /// A virtio-rng device.
+        Virtio = 2 "virtio",
+    }
+}
+
+events! {
+    /// The agent has started and this is its first record.
+    1 BootStarted<'a> = "boot.started", Vital, INFO, since "0.1.0",
+    action "Nothing to do; several within a minute mean a crash loop: look for panic before them."
+    {
+        /// Version of the image.
+        version: Text<'a, 24>,
+        /// Git revision of the image, or `unknown`.
+        revision: Text<'a, 16>,
+        /// The machine as it was found (VMM and board).
+        machine: Text<'a, 40>,
+        /// RAM of the machine in bytes.
+        memory_bytes: u64,
+        /// Where the random seed came from.
+        entropy: EntropySource,
+        /// Where the configuration came from.
+        config: ConfigSource,
+        /// From the entry of the image to this record, in microseconds.
+        boot_us: u64,
+    }
+
+    /// A text was given an id; records after this one name it by that id.
+    2 Intern<'a> = "intern", Vital, DEBUG, since "0.1.0",
+    action "Nothing to do; decoders use it."
+    {
+        /// The id, from 1.
+        id: NameId,
+        /// The text.
+        text: Text<'a, { limits::INTERN_TEXT_MAX }>,
+    }
+
+    /// The network is usable: there is a link and an address.
+    3 NetworkUp = "network.up", Vital, INFO, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// Our address.
+        address: Ip4,
+        /// Its prefix length in bits.
+        prefix: u8,
+        /// The gateway, or 0.0.0.0.
+        gateway: Ip4,
+    }
+
+    /// The network is not usable.
+    4 NetworkDown = "network.down", Vital, ERROR, since "0.1.0",
+    action "Check the VM's network card and its bridge; the reason says which part is missing."
+    {
+        /// Which part is missing.
+        reason: DownReason,
+    }
+
+    /// A DHCP server gave us a lease.
+    5 DhcpBound = "dhcp.bound", Vital, INFO, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// The address leased.
+        address: Ip4,
+        /// Its prefix length in bits.
+        prefix: u8,
+        /// The server that gave it.
+        server: Ip4,
+        /// The router it named, or 0.0.0.0.
+        router: Ip4,
+        /// How many DNS servers it named.
+        dns_servers: u8,
+        /// From the start of the search to the lease, in milliseconds.
+        waited_ms: u32,
+    }
+
+    /// The DHCP lease is gone: it expired or the server withdrew it.
+    6 DhcpLost = "dhcp.lost", Vital, WARN, since "0.1.0",
+    action "Check the DHCP server; the agent goes on asking."
+    {
+        /// The address that was leased.
+        address: Ip4,
+    }
+
+    /// No DHCP server has answered so far.
+    7 DhcpTimeout = "dhcp.timeout", Vital, WARN, since "0.1.0",
+    action "Check that a DHCP server serves this network, or configure a static address."
+    {
+        /// How long the agent has been asking, in seconds.
+        waited_s: u32,
+    }
+
+    /// An HTTP request was answered. The first per route and status in each second is recorded; the others are counted in http.requests.
+    8 HttpRequest = "http.request", Bulk, INFO, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// Its method.
+        method: Method,
+        /// The route that answered.
+        route: NameId,
+        /// The status answered.
+        status: u16,
+        /// The client's address.
+        client: Ip4,
+        /// From the request's first byte to the answer in the send buffer, in microseconds.
+        duration_us: u32,
+    }
+
+    /// Requests that were answered but not recorded one by one, since the last such record for this route and status.
+    9 HttpRequests = "http.requests", Bulk, INFO, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// The route that answered.
+        route: NameId,
+        /// The status answered.
+        status: u16,
+        /// How many.
+        count: u32,
+    }
+
+    /// The collector accepted our session.
+    10 CollectorConnected = "collector.connected", Vital, INFO, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// Its address.
+        address: Ip4,
+        /// Its port.
+        port: u16,
+        /// The first record of this boot it does not hold yet.
+        resume_seq: u64,
+        /// Whether the session is authenticated and encrypted.
+        keyed: bool,
+    }
+
+    /// The session to the collector ended, or could not be opened; records are kept and sent later.
+    11 CollectorLost = "collector.lost", Vital, WARN, since "0.1.0",
+    action "Check that the collector runs and that nothing blocks its port; the reason says how it ended."
+    {
+        /// Its address.
+        address: Ip4,
+        /// Its port.
+        port: u16,
+        /// How it ended.
+        reason: SessionEnd,
+        /// Attempts that failed since the last such record.
+        attempts: u32,
+    }
+
+    /// The image hit a fault or a failed assertion and resets.
+    12 Panic<'a> = "panic", Vital, FATAL, since "0.1.0",
+    action "Report it with this record; the next boot sends what this one could not."
+    {
+        /// What went wrong.
+        message: Text<'a, 96>,
+        /// Source file and line, or the exception's name.
+        location: Text<'a, 48>,
+        /// Instruction pointer, or 0.
+        rip: u64,
+    }
+
+    /// The agent ends in an orderly way; this is the last record of the boot.
+    13 Shutdown = "shutdown", Vital, INFO, since "0.1.0",
+    action "Nothing to do if you asked for it."
+    {
+        /// Who asked for it.
+        cause: ShutdownCause,
+        /// How long the agent had been up, in seconds.
+        uptime_s: u64,
+    }
+
+    /// A library inside the image logged a line.
+    14 DependencyLog<'a> = "dependency.log", Bulk, INFO, since "0.1.0",
+    action "Read it; report it if it names an error."
+    {
+        /// Its level as the library gave it: 1 error, 2 warn, 3 info.
+        level: u8,
+        /// The library's module.
+        target: Text<'a, 40>,
+        /// The line, cut where it is too long.
+        text: Text<'a, 120>,
+    }
+
+    /// The configuration has an error; defaults are in force for what could not be read.
+    15 ConfigInvalid<'a> = "config.invalid", Vital, ERROR, since "0.1.0",
+    action "Run `outpost check` on the document, mend it and boot again."
+    {
+        /// Where: the JSON pointer.
+        pointer: Text<'a, 64>,
+        /// What is wrong and what is allowed.
+        problem: Text<'a, 130>,
+        /// How many errors there are in all.
+        errors: u16,
+    }
+
+    /// Records of one event were held back by its volume rule.
+    16 Suppressed = "suppressed", Vital, NOTICE, since "0.1.0",
+    action "Look at what causes so many of them; the metric has the totals."
+    {
+        /// The event's id.
+        event: u16,
+        /// How many records were not emitted.
+        count: u32,
+        /// Monotonic time of the first, in microseconds.
+        from_us: u64,
+        /// Monotonic time of the last, in microseconds.
+        to_us: u64,
+    }
+
+    /// An HTTP request could not be understood or was refused before it reached a route.
+    17 HttpRejected = "http.rejected", Bulk, NOTICE, since "0.1.0",
+    action "One is a broken client; many are a scan: see /metrics for the classes."
+    {
+        /// The status answered.
+        status: u16,
+        /// The client's address.
+        client: Ip4,
+    }
+
+    /// Connections were closed to make room for newer ones.
+    18 HttpRecycled = "http.recycled", Bulk, WARN, since "0.1.0",
+    action "More clients than the connection limit: look for one that holds many."
+    {
+        /// How many half-open ones since the last such record.
+        half_open: u32,
+        /// How many idle ones since the last such record.
+        idle: u32,
+        /// How many new connections were refused since the last such record.
+        refused: u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_in_order_and_names_are_unique() {
+        // Two events of one id would make every decoder wrong for one of them.
+        for pair in CATALOGUE.windows(2) {
+            assert!(pair[0].id < pair[1].id, "{} and {}", pair[0].name, pair[1].name);
+        }
+        for (i, spec) in CATALOGUE.iter().enumerate() {
+            assert!(CATALOGUE[..i].iter().all(|other| other.name != spec.name), "{}", spec.name);
+            assert!(spec.name.len() <= 32, "{} is longer than a syslog MSGID (RFC 5424, section 6.2.7)", spec.name);
+        }
+    }
+
+    #[test]
+    fn fields_survive_the_round_trip() {
+        // A field read back in another order or type would tell the operator a wrong story.
+        let event = Event::from(HttpRequest {
+            method: Method::Head,
+            route: NameId(300),
+            status: 503,
+            client: Ip4([192, 0, 2, 1]),
+            duration_us: 70_000,
+        });
+        let mut buffer = [0; limits::FIELDS_MAX];
+        let len = event.encode(&mut buffer).unwrap();
+        assert_eq!(buffer[..len], [1, 0xac, 0x02, 0xf7, 0x03, 192, 0, 2, 1, 0xf0, 0xa2, 0x04]);
+        assert_eq!(Event::decode(8, &buffer[..len]), Some(event));
+        // A newer version's extra field is passed over, a missing one is refused.
+        assert_eq!(Event::decode(8, &buffer[..len + 1]), Some(event));
+        assert_eq!(Event::decode(8, &buffer[..len - 1]), None);
+        assert_eq!(Event::decode(9999, &buffer[..len]), None);
+    }
+}

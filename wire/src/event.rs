@@ -1,0 +1,147 @@
+//! How the catalogue is declared: one definition per event gives its type, its encoding and its published spec.
+
+use crate::{Kind, Severity};
+
+/// Which lane of the ring a record lives in: bulk records give way first when the ring is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Boot, panic, loss, clock, names, changes of state: few, and what a postmortem needs.
+    Vital,
+    /// Everything else.
+    Bulk,
+}
+
+/// One field of an event, as published.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldSpec {
+    /// Its name; the unit, where there is one, is the last part (`duration_us`).
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// What it says.
+    pub doc: &'static str,
+}
+
+/// One event of the catalogue, as published.
+#[derive(Clone, Copy, Debug)]
+pub struct EventSpec {
+    /// Its number on the wire; never given twice.
+    pub id: u16,
+    /// Its name, like `boot.started`.
+    pub name: &'static str,
+    /// Its severity unless config says otherwise.
+    pub severity: Severity,
+    /// Its lane in the ring.
+    pub lane: Lane,
+    /// The version that first had it.
+    pub since: &'static str,
+    /// What happened, in one sentence.
+    pub meaning: &'static str,
+    /// What an operator does about it.
+    pub action: &'static str,
+    /// Its fields in the order of their encoding; new ones only at the end.
+    pub fields: &'static [FieldSpec],
+}
+
+impl EventSpec {
+    /// The longest encoding of its fields, in bytes.
+    pub const fn max_len(&self) -> usize {
+        let (mut sum, mut i) = (0, 0);
+        while i < self.fields.len() {
+            sum += self.fields[i].kind.max_len();
+            i += 1;
+        }
+        sum
+    }
+}
+
+/// Generates, from the catalogue: a struct per event, the enum of them all, encoder, decoder and specs.
+macro_rules! events {
+    ($(
+        $(#[doc = $meaning:literal])+
+        $id:literal $type:ident $(<$life:lifetime>)? = $name:literal, $lane:ident, $severity:ident, since $since:literal,
+        action $action:literal
+        { $( $(#[doc = $doc:literal])+ $field:ident : $field_type:ty ),* $(,)? }
+    )*) => {
+        $(
+            $(#[doc = $meaning])+
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $type $(<$life>)? {
+                $( $(#[doc = $doc])+ pub $field: $field_type, )*
+            }
+
+            impl $(<$life>)? $type $(<$life>)? {
+                /// What is published about this event.
+                pub const SPEC: EventSpec = EventSpec {
+                    id: $id,
+                    name: $name,
+                    severity: Severity::$severity,
+                    lane: Lane::$lane,
+                    since: $since,
+                    meaning: concat!($($meaning),+).trim_ascii(),
+                    action: $action,
+                    fields: &[$( FieldSpec {
+                        name: stringify!($field),
+                        kind: <$field_type as Field>::KIND,
+                        doc: concat!($($doc),+).trim_ascii(),
+                    } ),*],
+                };
+            }
+
+            const _: () = assert!($type::SPEC.max_len() <= limits::FIELDS_MAX, concat!($name, " can exceed a record"));
+
+            impl<'e $(, $life: 'e)?> From<$type $(<$life>)?> for Event<'e> {
+                fn from(event: $type $(<$life>)?) -> Self {
+                    Event::$type(event)
+                }
+            }
+        )*
+
+        /// One occurrence of any event, with its fields, not yet a record: it has no seq and no time.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Event<'a> {
+            $( $(#[doc = $meaning])+ $type($type $(<$life>)?), )*
+        }
+
+        /// Every event there is, in the order of their ids.
+        pub const CATALOGUE: &[EventSpec] = &[$( $type::SPEC ),*];
+
+        impl<'a> Event<'a> {
+            /// What is published about this event.
+            pub const fn spec(&self) -> &'static EventSpec {
+                match self { $( Event::$type(_) => &$type::SPEC, )* }
+            }
+
+            /// Writes the fields into the beginning of `out`; `None` when they do not fit ([`limits::FIELDS_MAX`]
+            /// bytes always suffice). Returns how many bytes were written.
+            pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
+                let mut at = 0;
+                match self { $( Event::$type(_event) => {
+                    $( at += postcard::to_slice(&_event.$field, out.get_mut(at..)?).ok()?.len(); )*
+                } )* }
+                Some(at)
+            }
+
+            /// Reads the fields of the event with this id; `None` when the id is unknown or the bytes are not its
+            /// fields. Bytes after the last known field are a newer version's and are passed over.
+            pub fn decode(id: u16, bytes: &'a [u8]) -> Option<Event<'a>> {
+                let mut _rest = bytes;
+                match id {
+                    $( $id => {
+                        $( let ($field, next) = postcard::take_from_bytes(_rest).ok()?; _rest = next; )*
+                        Some(Event::$type($type { $($field),* }))
+                    } )*
+                    _ => None,
+                }
+            }
+
+            /// Calls `visit` with each field's name and value, in order.
+            pub fn visit(&self, mut visit: impl FnMut(&'static str, Value<'_>)) {
+                match self { $( Event::$type(_event) => {
+                    $( visit(stringify!($field), _event.$field.value()); )*
+                } )* }
+            }
+        }
+    };
+}
+pub(crate) use events;
