@@ -1,2 +1,41 @@
-//! x
-fn main() {}
+//! The `outpost` command: everything that happens on the host.
+//!
+//! This file knows the subcommands and nothing of what they do: each is a module with its `Args` and a
+//! `run(&Args) -> ExitCode` that has already told the user everything when it returns.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod check;
+mod collect;
+mod image;
+mod up;
+
+/// An ops agent that is its own operating system: build it, run it, and receive what it logs.
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = "Start here: outpost up --help")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Boot the image in QEMU with a collector beside it and show its events.
+    Up(up::Args),
+    /// Receive the records of agents and store them.
+    Collect(collect::Args),
+    /// Check a configuration document with the code that the image runs.
+    Check(check::Args),
+    /// Build the image: dist/outpost.elf.
+    Image(image::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Up(args) => up::run(&args),
+        Command::Collect(args) => collect::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Image(args) => image::run(&args),
+    }
+}
