@@ -1,1 +1,0 @@
-//! The log: the only exit for events. (skeleton)
