@@ -1,13 +1,262 @@
-//! `outpost image`. Build the image. Not built yet.
+//! `outpost image`: builds the image and gives it its id.
+//!
+//! ```text
+//! cargo build ──▶ ELF with debug info ──cut behind the last segment──▶ stripped ELF ──SHA-256──▶ id
+//!                        └─▶ dist/outpost.debug.elf    dist/outpost.elf ◀── id into the note of both
+//! ```
+//!
+//! The stripped image is the beginning of the linked one: what a loader reads, and no byte more. So its bytes
+//! depend on the compiler and the sources alone, neither on binutils nor on the folder it was built in.
 
-use std::process::ExitCode;
+use object::LittleEndian;
+use object::elf::{FileHeader64, PT_NOTE};
+use object::read::elf::{FileHeader, ProgramHeader};
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs, io};
+
+/// The target of the image.
+const TARGET: &str = "x86_64-unknown-none";
+
+/// Bytes of the image id: a SHA-256.
+const ID_LEN: usize = 32;
+
+/// Where the section header table is said to be in an ELF64 header (e_shoff), and how many entries it has and
+/// which one holds the names (e_shnum, e_shstrndx); zeros say that there is none.
+const SECTION_TABLE_FIELDS: [Range<usize>; 2] = [0x28..0x30, 0x3c..0x40];
 
 /// The arguments of `outpost image`.
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = "Examples:
+  outpost image                  build dist/outpost.elf and dist/outpost.debug.elf
+  outpost image --json           the same, told as one line of JSON
+  readelf -n dist/outpost.elf    shows the image id in the built image")]
+pub struct Args {
+    /// Tell the result as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
 
-/// Says that it is not built yet.
-pub fn run(_args: &Args) -> ExitCode {
-    eprintln!("outpost image is not built yet.");
-    ExitCode::FAILURE
+/// A built image.
+pub struct Image {
+    /// The stripped ELF.
+    pub path: PathBuf,
+    /// The same with its symbols and line numbers.
+    pub debug_path: PathBuf,
+    /// Bytes of the stripped ELF.
+    pub size: usize,
+    /// The image id, as 64 hex digits.
+    pub id: String,
+}
+
+/// Builds the image and tells what came out.
+pub fn run(args: &Args) -> ExitCode {
+    let image = match checkout().and_then(|root| build(&root)) {
+        Ok(image) => image,
+        Err(problem) => {
+            eprintln!("outpost image: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.json {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let (file, debug) = (path(&image.path), path(&image.debug_path));
+        println!("{}", serde_json::json!({ "image": file, "debug": debug, "bytes": image.size, "id": image.id }));
+    } else {
+        println!("{}  {} bytes ({:.0} KiB)", image.path.display(), image.size, image.size as f64 / 1024.0);
+        println!("{}  with symbols, for gdb and addr2line", image.debug_path.display());
+        println!("image id {}", image.id);
+    }
+    ExitCode::SUCCESS
+}
+
+/// The checkout that the current directory is in.
+pub fn checkout() -> Result<PathBuf, String> {
+    let here = env::current_dir().map_err(|error| format!("the current directory cannot be read: {error}"))?;
+    let root =
+        here.ancestors().find(|folder| folder.join("boot/main.rs").exists() && folder.join("linker.ld").exists());
+    root.map(Path::to_path_buf)
+        .ok_or_else(|| format!("{} is not inside a checkout of Outpost. Change into one: cd outpost", here.display()))
+}
+
+/// Builds the image of the checkout `root` into its folder `dist`.
+pub fn build(root: &Path) -> Result<Image, String> {
+    check_target(root)?;
+    let linked = link(root)?;
+    let linked = fs::read(&linked).map_err(|error| format!("{} cannot be read: {error}", linked.display()))?;
+    let sealed = seal(linked)?;
+    let dist = root.join("dist");
+    let (path, debug_path) = (dist.join("outpost.elf"), dist.join("outpost.debug.elf"));
+    fs::create_dir_all(&dist)
+        .and_then(|()| replace(&path, &sealed.stripped))
+        .and_then(|()| replace(&debug_path, &sealed.debug))
+        .map_err(|error| format!("{} cannot be written: {error}", dist.display()))?;
+    let id = sealed.id.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing into a String cannot fail
+        text
+    });
+    Ok(Image { path, debug_path, size: sealed.stripped.len(), id })
+}
+
+/// Without the target's libraries cargo fails with a page of errors that do not say what to do.
+fn check_target(root: &Path) -> Result<(), String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libraries =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).current_dir(root).output();
+    match libraries {
+        Ok(output) if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() => Ok(()),
+        Ok(_) => Err(format!("Rust's libraries for the image are missing. Run: rustup target add {TARGET}")),
+        Err(error) => Err(format!("rustc could not be started ({error}). Install Rust from https://rustup.rs")),
+    }
+}
+
+/// Compiles and links the image; returns the path of the linked file.
+fn link(root: &Path) -> Result<PathBuf, String> {
+    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--profile", "image", "--bin", "image", "--target", TARGET])
+        .args(["--message-format", "json-render-diagnostics", "--config"])
+        .arg(path_flags(root))
+        // Flags of an outer cargo or of the user's environment would silently replace those the image needs.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo could not be started ({error}). Install Rust from https://rustup.rs"))?;
+    if !output.status.success() {
+        return Err(String::from("the image does not build; cargo's messages above say why."));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .ok_or_else(|| String::from("cargo built the image and did not say where it put it."))
+}
+
+/// Compiler flags, as a `--config` argument that adds to those of the checkout, which keep the folders of this
+/// machine out of the image.
+fn path_flags(root: &Path) -> OsString {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
+    let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+    let mut remaps: Vec<(PathBuf, &str)> = registries.map(|entry| (entry.path(), "crates")).collect();
+    remaps.push((root.to_path_buf(), "outpost"));
+    let flags = remaps.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    format!("target.{TARGET}.rustflags={}", serde_json::json!(flags.collect::<Vec<_>>())).into()
+}
+
+/// Writes a file in one step, so that a machine that boots it meanwhile never sees half of it.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension(format!("new.{}", std::process::id()));
+    fs::write(&new, bytes)?;
+    fs::rename(&new, path)
+}
+
+#[derive(Debug)]
+struct Sealed {
+    stripped: Vec<u8>,
+    debug: Vec<u8>,
+    id: [u8; ID_LEN],
+}
+
+/// Strips a linked image and writes its id into both.
+fn seal(mut debug: Vec<u8>) -> Result<Sealed, String> {
+    let layout = Layout::of(&debug).map_err(|problem| format!("the linked image is not as it should be: {problem}"))?;
+    let not_inside = || String::from("the linked image ends inside its own headers");
+    debug.get_mut(layout.id.clone()).ok_or_else(not_inside)?.fill(0);
+    let mut stripped = debug.get(..layout.end).ok_or_else(not_inside)?.to_vec();
+    for field in SECTION_TABLE_FIELDS {
+        stripped.get_mut(field).ok_or_else(not_inside)?.fill(0);
+    }
+    let id: [u8; ID_LEN] = Sha256::digest(&stripped).into();
+    for elf in [&mut stripped, &mut debug] {
+        elf.get_mut(layout.id.clone()).ok_or_else(not_inside)?.copy_from_slice(&id);
+    }
+    Ok(Sealed { stripped, debug, id })
+}
+
+/// Where things are in a linked image.
+struct Layout {
+    /// The end of what a loader reads.
+    end: usize,
+    /// The image id, in the note with the name `Outpost`.
+    id: Range<usize>,
+}
+
+impl Layout {
+    fn of(elf: &[u8]) -> Result<Layout, String> {
+        let text = |error: object::Error| error.to_string();
+        let header = FileHeader64::<LittleEndian>::parse(elf).map_err(text)?;
+        let endian = header.endian().map_err(text)?;
+        let mut end = 0;
+        let mut id = None;
+        for segment in header.program_headers(endian, elf).map_err(text)? {
+            let (offset, len) = segment.file_range(endian);
+            let segment_end = offset.checked_add(len).and_then(|end| usize::try_from(end).ok());
+            end = end.max(segment_end.ok_or("a segment ends beyond any file")?);
+            if segment.p_type(endian) != PT_NOTE {
+                continue;
+            }
+            let mut notes = segment.notes(endian, elf).map_err(text)?.ok_or("its notes cannot be read")?;
+            while let Some(note) = notes.next().map_err(text)? {
+                if note.name() == b"Outpost" && note.desc().len() == ID_LEN {
+                    // The description is a part of `elf`, so the distance of the two is its place in the file.
+                    let start = note.desc().as_ptr().addr() - elf.as_ptr().addr();
+                    id = Some(start..start + ID_LEN);
+                }
+            }
+        }
+        Ok(Layout { end, id: id.ok_or("it has no note for the image id")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ELF64 header, one PT_NOTE segment with the id's note, and 64 bytes of "debug info" behind it.
+    fn linked(id: u8) -> Vec<u8> {
+        let mut elf = Vec::new();
+        elf.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+        elf.extend_from_slice(&[2, 0, 62, 0, 1, 0, 0, 0]);
+        elf.extend([0, 64, 180].iter().flat_map(|value: &u64| value.to_le_bytes()));
+        elf.extend_from_slice(&[0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 1, 0, 0, 0]);
+        elf.extend_from_slice(&[4, 0, 0, 0, 4, 0, 0, 0]);
+        elf.extend([120, 0, 0, 52, 52, 4].iter().flat_map(|value: &u64| value.to_le_bytes()));
+        elf.extend_from_slice(&[8, 0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 0]);
+        elf.extend_from_slice(b"Outpost\0");
+        elf.extend_from_slice(&[id; 32]);
+        elf.extend_from_slice(&[0xdb; 64]);
+        elf
+    }
+
+    #[test]
+    fn the_id_is_the_hash_of_the_image_without_it() {
+        // An id that covers itself, or the debug info, could be checked by nobody else.
+        let sealed = seal(linked(0)).unwrap();
+        assert_eq!(sealed.stripped.len(), 172);
+        let mut blank = sealed.stripped.clone();
+        blank[140..172].fill(0);
+        assert_eq!(sealed.id, <[u8; 32]>::from(Sha256::digest(&blank)));
+        assert_eq!(sealed.stripped[140..172], sealed.id);
+        assert_eq!(sealed.debug[140..172], sealed.id);
+        assert_eq!(sealed.debug.len(), 236);
+        assert_eq!(seal(linked(7)).unwrap().id, sealed.id, "an old id must not count");
+    }
+
+    #[test]
+    fn a_file_that_is_no_image_is_refused() {
+        // A linker script that lost the note must fail the build, not ship an image without an id.
+        assert!(seal(Vec::new()).is_err());
+        assert!(seal(linked(0)[..100].to_vec()).is_err());
+        let mut nameless = linked(0);
+        nameless[132] = b'X';
+        assert!(seal(nameless).unwrap_err().contains("no note for the image id"));
+    }
 }
