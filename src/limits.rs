@@ -19,5 +19,10 @@ pub const CONFIG_MAX: usize = 64 * 1024;
 /// Deepest nesting of the configuration document.
 pub const CONFIG_DEPTH: usize = 8;
 
+/// Longest string of the configuration document, in bytes: every value and key that is allowed is shorter.
+pub const CONFIG_TEXT_MAX: usize = 128;
+
 /// Configuration errors that are kept and shown one by one; more are counted.
 pub const CONFIG_PROBLEMS: usize = 8;
+
+const _: () = assert!(CONFIG_TEXT_MAX > outpost_wire::limits::AGENT_NAME_MAX);

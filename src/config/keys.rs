@@ -1,0 +1,284 @@
+//! The known keys: each in one place, with its checks and the words for what is allowed.
+//!
+//! A check takes a leaf and gives the typed value or the end of the sentence that begins with the value found:
+//! `70000` + `is not a port: allowed are 1 to 65535`. Whatever follows the mistake is still read. Where a mistake
+//! could open something up, the closed side is taken: a list of who is let in keeps only what could be read, and a
+//! collector with any mistake is not used, because a mistyped `key` must not mean clear text.
+
+use super::walker::{Key, Leaf, Step, Verdict, Walker};
+use super::{Collector, Config, Http, Network, OnPanic, Secret, StaticNetwork};
+use core::net::{Ipv4Addr, SocketAddrV4};
+use heapless::{String, Vec};
+use outpost_wire::limits::AGENT_NAME_MAX;
+use serde::de::DeserializeOwned;
+use smoltcp::wire::Ipv4Cidr;
+
+/// The keys of the document.
+pub(super) const DOCUMENT: &[Key<Config>] = &[
+    Key { name: "name", required: false, read: |walker, config| walker.set(&mut config.name, name) },
+    Key { name: "network", required: false, read: |walker, config| read_network(walker, &mut config.network) },
+    Key { name: "collector", required: false, read: |walker, config| read_collector(walker, &mut config.collector) },
+    Key {
+        name: "http",
+        required: false,
+        read: |walker, config| {
+            walker.object(HTTP, &mut config.http, "is not an object: allowed is one like {\"port\": 80}")
+        },
+    },
+    Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
+];
+
+const NETWORK: &[Key<Network>] = &[Key { name: "static", required: true, read: read_static }];
+
+const STATIC: &[Key<StaticDraft>] = &[
+    Key { name: "address", required: true, read: |walker, draft| walker.set(&mut draft.address, own_address) },
+    Key {
+        name: "gateway",
+        required: false,
+        read: |walker, draft| {
+            draft.gateway_at = walker.position();
+            walker.set(&mut draft.gateway, |leaf| machine_address(leaf).map(Some))
+        },
+    },
+    Key {
+        name: "dns",
+        required: false,
+        read: |walker, draft| {
+            let otherwise = "is not a list of servers: allowed is one like [\"10.0.2.3\"]";
+            read_list(walker, &mut draft.dns, otherwise, "is one too many: allowed are at most 4", machine_address)
+        },
+    },
+];
+
+const COLLECTOR: &[Key<CollectorDraft>] = &[
+    Key {
+        name: "address",
+        required: true,
+        read: |walker, draft| walker.set(&mut draft.address, |leaf| collector_address(leaf).map(Some)),
+    },
+    Key {
+        name: "key",
+        required: false,
+        read: |walker, draft| {
+            draft.key = walker.secret(secret_key)?;
+            Ok(())
+        },
+    },
+];
+
+const HTTP: &[Key<Http>] = &[
+    Key { name: "port", required: false, read: |walker, http| walker.set(&mut http.port, port) },
+    Key {
+        name: "operator_allow",
+        required: false,
+        read: |walker, http| {
+            let otherwise = "is not a list of networks: allowed is one like [\"10.0.0.0/8\"]";
+            let too_many = "is one too many: allowed are at most 16";
+            read_list(walker, &mut http.operator_allow, otherwise, too_many, subnet)
+        },
+    },
+    Key { name: "maintenance", required: false, read: |walker, http| walker.set(&mut http.maintenance, boolean) },
+];
+
+fn read_network(walker: &mut Walker<'_>, network: &mut Network) -> Step {
+    const ALLOWED: &str = "is not a network: allowed are \"dhcp\" and {\"static\": {\"address\": ...}}";
+    if walker.at_object() {
+        return walker.object(NETWORK, network, ALLOWED);
+    }
+    walker.set(network, |leaf| match text(leaf) {
+        Some("dhcp") => Ok(Network::Dhcp),
+        _ => Err(ALLOWED),
+    })
+}
+
+/// What was read of `static` so far.
+#[derive(Default)]
+struct StaticDraft {
+    address: Option<Ipv4Cidr>,
+    gateway: Option<Ipv4Addr>,
+    gateway_at: usize,
+    dns: Vec<Ipv4Addr, 4>,
+}
+
+fn read_static(walker: &mut Walker<'_>, network: &mut Network) -> Step {
+    let mut draft = StaticDraft::default();
+    let allowed = "is not an object: allowed is one like {\"address\": \"10.0.2.15/24\"}";
+    let outcome = walker.object(STATIC, &mut draft, allowed);
+    // An address that was read counts, whatever else is wrong, even when the document is cut off behind it: an agent
+    // that can be reached can say what is wrong with it.
+    if let Some(address) = draft.address {
+        let gateway = draft.gateway.filter(|gateway| is_neighbour(*gateway, address));
+        if let Some(refused) = draft.gateway.filter(|_| gateway.is_none()) {
+            let reason = "is not another machine in the subnet of";
+            let at = draft.gateway_at;
+            walker.report_in(
+                "gateway",
+                at,
+                format_args!("\"{refused}\" {reason} {address}: allowed is a router there"),
+            );
+        }
+        *network = Network::Static(StaticNetwork { address, gateway, dns: draft.dns });
+    }
+    outcome
+}
+
+/// What was read of `collector` so far.
+#[derive(Default)]
+struct CollectorDraft {
+    address: Option<SocketAddrV4>,
+    key: Option<Secret>,
+}
+
+fn read_collector(walker: &mut Walker<'_>, collector: &mut Option<Collector>) -> Step {
+    let before = walker.problems.count;
+    let mut draft = CollectorDraft::default();
+    walker.object(COLLECTOR, &mut draft, "is not an object: allowed is one like {\"address\": \"10.0.2.2:7600\"}")?;
+    if walker.problems.count == before {
+        *collector = draft.address.map(|address| Collector { address, key: draft.key });
+    }
+    Ok(())
+}
+
+/// Reads the items that are right; the default of the list is gone even when there are none.
+fn read_list<T, const N: usize>(
+    walker: &mut Walker<'_>,
+    list: &mut Vec<T, N>,
+    otherwise: &'static str,
+    too_many: &'static str,
+    parse: fn(&Leaf<'_>) -> Verdict<T>,
+) -> Step {
+    list.clear();
+    walker.array(otherwise, |walker| {
+        if let Some(item) = walker.value(|leaf| if list.is_full() { Err(too_many) } else { parse(leaf) })? {
+            // There is room: checked in the line above.
+            let _ = list.push(item);
+        }
+        Ok(())
+    })
+}
+
+fn text<'l>(leaf: &'l Leaf<'_>) -> Option<&'l str> {
+    match leaf {
+        Leaf::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A number or a boolean, by the rules of JSON.
+fn word<T: DeserializeOwned>(leaf: &Leaf<'_>) -> Option<T> {
+    match leaf {
+        Leaf::Word(word) => serde_json_core::from_str(word).ok().map(|(value, _)| value),
+        _ => None,
+    }
+}
+
+/// A host name (RFC 1123, section 2.1), in lower case so that there is one way to write it.
+fn name(leaf: &Leaf<'_>) -> Verdict<String<AGENT_NAME_MAX>> {
+    let is_label = |label: &str| {
+        let inner = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text(leaf)
+        .filter(|name| name.split('.').all(is_label))
+        .and_then(|name| String::try_from(name).ok())
+        .ok_or("is not a host name: allowed are at most 63 of a-z, 0-9, \"-\" and \".\", like \"outpost-fra1\"")
+}
+
+fn port(leaf: &Leaf<'_>) -> Verdict<u16> {
+    match leaf {
+        Leaf::Text(_) => Err("is a string, not a port: allowed are 1 to 65535, without quotes"),
+        leaf => word(leaf).filter(|port| *port != 0).ok_or("is not a port: allowed are 1 to 65535"),
+    }
+}
+
+fn boolean(leaf: &Leaf<'_>) -> Verdict<bool> {
+    word(leaf).ok_or("is not a boolean: allowed are true and false, without quotes")
+}
+
+fn on_panic(leaf: &Leaf<'_>) -> Verdict<OnPanic> {
+    match text(leaf) {
+        Some("reset") => Ok(OnPanic::Reset),
+        Some("stop") => Ok(OnPanic::Stop),
+        _ => Err("is not known: allowed are \"reset\" and \"stop\""),
+    }
+}
+
+fn subnet(leaf: &Leaf<'_>) -> Verdict<Ipv4Cidr> {
+    text(leaf).and_then(parse_cidr).ok_or("is not a network: allowed is IPv4/prefix, like \"10.0.0.0/8\"")
+}
+
+/// The address of this machine, with its prefix.
+fn own_address(leaf: &Leaf<'_>) -> Verdict<Option<Ipv4Cidr>> {
+    let cidr = text(leaf)
+        .and_then(parse_cidr)
+        .filter(|cidr| cidr.prefix_len() > 0)
+        .ok_or("is not an address with its prefix: allowed is IPv4/prefix, like \"10.0.2.15/24\"")?;
+    if !is_machine(cidr.address()) {
+        return Err("is not the address of a machine: not allowed are 0.x, 127.x, multicast and above");
+    }
+    if !is_host_part(cidr.address(), cidr) {
+        return Err("is the subnet's network or broadcast address: allowed are the addresses between them");
+    }
+    Ok(Some(cidr))
+}
+
+/// The address of another machine.
+fn machine_address(leaf: &Leaf<'_>) -> Verdict<Ipv4Addr> {
+    text(leaf)
+        .and_then(|text| text.parse().ok())
+        .filter(|address| is_machine(*address))
+        .ok_or("is not the IPv4 address of a machine: allowed is one like \"10.0.2.2\"")
+}
+
+fn collector_address(leaf: &Leaf<'_>) -> Verdict<SocketAddrV4> {
+    let address = text(leaf).unwrap_or("");
+    if address.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return Err("is not IPv4:port: names are not looked up, allowed is an address like \"10.0.2.2:7600\"");
+    }
+    parse_pair(address, ':')
+        .map(|(address, port)| SocketAddrV4::new(address, port))
+        .filter(|socket| is_machine(*socket.ip()) && socket.port() != 0)
+        .ok_or("is not the IPv4:port of another machine: allowed is one like \"10.0.2.2:7600\"")
+}
+
+fn secret_key(leaf: &Leaf<'_>) -> Verdict<Secret> {
+    let key = text(leaf).and_then(|digits| {
+        let mut key = [0; 32];
+        let digits = digits.as_bytes();
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |index| pair.get(index).and_then(|digit| char::from(*digit).to_digit(16));
+            *byte = (digit(0)? << 4 | digit(1)?) as u8;
+        }
+        (digits.len() == 2 * key.len()).then_some(Secret(key))
+    });
+    key.ok_or("is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32")
+}
+
+fn parse_cidr(text: &str) -> Option<Ipv4Cidr> {
+    let (address, prefix) = parse_pair(text, '/')?;
+    (prefix <= 32).then(|| Ipv4Cidr::new(address, prefix))
+}
+
+/// An address and a number; the number by the rules of JSON: no sign, no leading zero.
+fn parse_pair<T: DeserializeOwned>(text: &str, between: char) -> Option<(Ipv4Addr, T)> {
+    let (address, number) = text.split_once(between)?;
+    let digits = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let (number, _) = serde_json_core::from_str(digits).ok()?;
+    Some((address.parse().ok()?, number))
+}
+
+/// Whether it can be one machine on a network: not "this network" (0/8), loopback, multicast (224/4), or reserved and
+/// broadcast (240/4). RFC 6890, section 2.2.2.
+fn is_machine(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [1..=126 | 128..=223, ..])
+}
+
+/// Whether it is neither the network nor the broadcast address of the subnet; 31 and 32 bits have none (RFC 3021).
+fn is_host_part(address: Ipv4Addr, subnet: Ipv4Cidr) -> bool {
+    subnet.broadcast().is_none_or(|broadcast| address != broadcast && address != subnet.network().address())
+}
+
+/// Whether it can be another machine on the subnet of `own`.
+fn is_neighbour(address: Ipv4Addr, own: Ipv4Cidr) -> bool {
+    own.contains_addr(&address) && address != own.address() && is_host_part(address, own)
+}

@@ -1,0 +1,231 @@
+//! The configuration: one JSON document, checked once at start, into typed values.
+//!
+//! ```text
+//! bytes ─ walker (structure, pointer, position) ─ keys (what is known, what is allowed) ─> Config in force
+//!                          └──────── problems ────────┘                                     + Problems
+//! ```
+//! What always holds: [`load`] takes any bytes, ends in time linear in their number, needs no heap and a bounded
+//! stack, and gives a configuration the agent can run with: what was readable, defaults for the rest. `outpost check`
+//! calls the same function, so it says what the image would say.
+
+mod keys;
+mod nearest;
+mod problem;
+mod walker;
+
+#[cfg(test)]
+mod tests;
+
+pub use problem::Problem;
+
+use crate::limits::CONFIG_PROBLEMS;
+use core::fmt::Display;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use heapless::{String, Vec};
+use outpost_wire::limits::AGENT_NAME_MAX;
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use smoltcp::wire::Ipv4Cidr;
+use walker::{Step, Walker};
+
+/// Longest [effective document](Config::effective), in bytes: every list full, every address at its longest.
+pub const EFFECTIVE_MAX: usize = 1024;
+
+/// Reads a document, or takes the defaults when there is none.
+pub fn load(document: Option<&[u8]>) -> Loaded {
+    let mut config = Config::default();
+    let Some(document) = document else {
+        return Loaded { config, present: false, problems: Vec::new(), problem_count: 0 };
+    };
+    let mut walker = Walker::new(document);
+    // A stop is reported like every other problem; what was read before it counts.
+    let _ = read_document(document, &mut walker, &mut config);
+    let problems = walker.problems;
+    Loaded { config, present: true, problems: problems.first, problem_count: problems.count }
+}
+
+fn read_document(document: &[u8], walker: &mut Walker<'_>, config: &mut Config) -> Step {
+    const MARK: &str = "\u{feff}";
+    if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| document.starts_with(magic)) {
+        walker.report(0, format_args!("this is {what}, not text: the configuration is one JSON object"));
+        return Ok(());
+    }
+    if walker.step_over(MARK) {
+        walker.report(0, format_args!("a byte order mark comes first: save the document as UTF-8 without it"));
+    }
+    if walker.at_end() {
+        walker.report(0, format_args!("the document is empty: allowed is one JSON object, at least {{}}"));
+        return Ok(());
+    }
+    let is_object = walker.at_object();
+    walker.object(keys::DOCUMENT, config, "is not an object: allowed is one like {\"name\": \"outpost\"}")?;
+    if is_object { walker.finish() } else { Ok(()) }
+}
+
+/// What people hand over by mistake, by its first bytes.
+const FOREIGN: &[(&[u8], &str)] = &[
+    (b"\x7fELF", "an ELF file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"PK\x03\x04", "a zip file"),
+    (b"07070", "a cpio archive"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+];
+
+/// Everything that can be configured.
+///
+/// Serialized, it is the effective document: the same keys as in the one that is read, the secrets redacted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// Name of this agent: a DNS label or host name.
+    #[serde(serialize_with = "text")]
+    pub name: String<AGENT_NAME_MAX>,
+    /// How the agent gets its address.
+    pub network: Network,
+    /// Where log records go; `None`: they stay in the ring and on serial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collector: Option<Collector>,
+    /// The HTTP server.
+    pub http: Http,
+    /// What the image does after a panic.
+    pub on_panic: OnPanic,
+}
+
+/// How the agent gets its address.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// From a DHCP server.
+    Dhcp,
+    /// As configured.
+    Static(StaticNetwork),
+}
+
+/// A configured address.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StaticNetwork {
+    /// Our address with its prefix.
+    #[serde(serialize_with = "text")]
+    pub address: Ipv4Cidr,
+    /// The router for everything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+    /// DNS servers, in order.
+    #[serde(serialize_with = "texts")]
+    pub dns: Vec<Ipv4Addr, 4>,
+}
+
+/// The collector.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Collector {
+    /// Its address and port.
+    #[serde(serialize_with = "text")]
+    pub address: SocketAddrV4,
+    /// The shared key of a keyed session (32 secret bytes); never shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
+}
+
+/// Secret bytes, redacted by type.
+#[derive(Clone, PartialEq)]
+pub struct Secret(pub [u8; 32]);
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(secret)")
+    }
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Http {
+    /// TCP port.
+    pub port: u16,
+    /// Who may see the operator paths.
+    #[serde(serialize_with = "texts")]
+    pub operator_allow: Vec<Ipv4Cidr, 16>,
+    /// Whether the operator took the agent out of service: `/readyz` fails, `/livez` does not.
+    pub maintenance: bool,
+}
+
+/// What the image does after a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPanic {
+    /// Resets the machine.
+    Reset,
+    /// Stops it in a way that the VMM sees: for tests.
+    Stop,
+}
+
+/// What came of loading a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration in force: what could be read, defaults for the rest.
+    pub config: Config,
+    /// Whether there was a document at all.
+    pub present: bool,
+    /// The errors, the first ones in full.
+    pub problems: Vec<Problem, CONFIG_PROBLEMS>,
+    /// How many errors there are in all.
+    pub problem_count: u16,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let private = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([127, 0, 0, 0], 8)];
+        Config {
+            name: String::try_from("outpost").unwrap_or_default(),
+            network: Network::Dhcp,
+            collector: None,
+            http: Http {
+                port: 80,
+                operator_allow: private
+                    .map(|(address, prefix)| Ipv4Cidr::new(address.into(), prefix))
+                    .into_iter()
+                    .collect(),
+                maintenance: false,
+            },
+            on_panic: OnPanic::Reset,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration in force as a JSON document, defaults filled in and secrets redacted.
+    pub fn effective<'b>(&self, buffer: &'b mut [u8; EFFECTIVE_MAX]) -> &'b str {
+        // It fits: a test writes the longest one there is.
+        let length = serde_json_core::to_slice(self, buffer).unwrap_or(0);
+        buffer.get(..length).and_then(|document| core::str::from_utf8(document).ok()).unwrap_or("")
+    }
+
+    /// The first bytes of the SHA-256 of the effective document: the same for agents that are configured alike.
+    pub fn hash(&self) -> [u8; 8] {
+        let digest = Sha256::digest(self.effective(&mut [0; EFFECTIVE_MAX]));
+        core::array::from_fn(|index| digest.get(index).copied().unwrap_or(0))
+    }
+}
+
+/// Writes a value as the string it displays as.
+fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Writes a list of values as the strings they display as.
+fn texts<S: Serializer, T: Display, const N: usize>(list: &Vec<T, N>, serializer: S) -> Result<S::Ok, S::Error> {
+    struct Text<'t, T>(&'t T);
+    impl<T: Display> Serialize for Text<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(self.0)
+        }
+    }
+    serializer.collect_seq(list.iter().map(Text))
+}

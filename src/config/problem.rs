@@ -1,0 +1,76 @@
+//! Problems: what is wrong with a document, in sentences that fit everywhere they are shown.
+//!
+//! A sentence names the value found, what is allowed and so what to do; the same text reaches `outpost check`, the
+//! serial line and `/readyz`. The first [`CONFIG_PROBLEMS`] are kept, all are counted, and each is cut at a bound
+//! rather than lost.
+
+use crate::limits::CONFIG_PROBLEMS;
+use core::fmt::{self, Display, Write};
+use heapless::{String, Vec};
+
+/// One error of the document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Where: the JSON pointer (RFC 6901), `` for the whole document.
+    pub pointer: String<64>,
+    /// The line of the document, from 1.
+    pub line: u32,
+    /// The character in that line, from 1.
+    pub column: u32,
+    /// What is wrong, the value, and what is allowed, in a sentence.
+    pub text: String<160>,
+}
+
+impl Display for Problem {
+    /// `line:column: pointer: text`, to be put behind the name of the document.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { pointer, line, column, text } = self;
+        let colon = if pointer.is_empty() { "" } else { ": " };
+        write!(f, "{line}:{column}: {pointer}{colon}{text}")
+    }
+}
+
+/// The problems of a document, in its order.
+#[derive(Default)]
+pub(super) struct Problems {
+    /// The first ones.
+    pub first: Vec<Problem, CONFIG_PROBLEMS>,
+    /// How many there are in all.
+    pub count: u16,
+}
+
+impl Problems {
+    /// Adds one; `before` is the text of the document in front of it.
+    pub fn add(&mut self, before: &str, pointer: &str, text: fmt::Arguments<'_>) {
+        self.count = self.count.saturating_add(1);
+        if self.first.is_full() {
+            return;
+        }
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let mut problem = Problem {
+            pointer: String::try_from(pointer).unwrap_or_default(),
+            line: 1 + before.bytes().filter(|byte| *byte == b'\n').count() as u32,
+            column: 1 + before.get(line_start..).unwrap_or("").chars().count() as u32,
+            text: String::new(),
+        };
+        write_cut(&mut problem.text, text);
+        // There is room: checked above.
+        let _ = self.first.push(problem);
+    }
+}
+
+/// Writes as much as fits; where something is missing, the text ends in `...`.
+pub(super) fn write_cut<const N: usize>(out: &mut String<N>, text: fmt::Arguments<'_>) {
+    const MARK: &str = "...";
+    struct Cut<'s, const N: usize>(&'s mut String<N>);
+    impl<const N: usize> Write for Cut<'_, N> {
+        fn write_str(&mut self, s: &str) -> fmt::Result {
+            s.chars().try_for_each(|c| self.0.push(c)).map_err(|_| fmt::Error)
+        }
+    }
+    if Cut(out).write_fmt(text).is_err() {
+        while out.len() + MARK.len() > N && out.pop().is_some() {}
+        // There is room: made above, for every N that is not shorter than the mark.
+        let _ = out.push_str(MARK);
+    }
+}

@@ -1,0 +1,684 @@
+//! The rules of the configuration, as tables: each text a person can meet, and what stays in force beside it.
+
+use super::*;
+use crate::limits::{CONFIG_MAX, CONFIG_TEXT_MAX};
+use std::string::ToString;
+use std::{format, string::String as Text, vec::Vec as List};
+
+const FLEET: &[u8] = include_bytes!("../../tests/data/config/fleet.json");
+const MISTAKES: &[u8] = include_bytes!("../../tests/data/config/mistakes.json");
+
+fn problems(document: impl AsRef<[u8]>) -> List<Text> {
+    load(Some(document.as_ref())).problems.iter().map(ToString::to_string).collect()
+}
+
+fn effective(loaded: &Loaded) -> Text {
+    loaded.config.effective(&mut [0; EFFECTIVE_MAX]).to_string()
+}
+
+/// A document that is right must mean what it says.
+#[test]
+fn reads_every_key() {
+    let loaded = load(Some(FLEET));
+    assert_eq!((loaded.problems.len(), loaded.problem_count, loaded.present), (0, 0, true));
+    let expected = Config {
+        name: "outpost-fra1".try_into().unwrap(),
+        network: Network::Static(StaticNetwork {
+            address: Ipv4Cidr::new(Ipv4Addr::new(10, 0, 2, 15), 24),
+            gateway: Some(Ipv4Addr::new(10, 0, 2, 2)),
+            dns: [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(192, 0, 2, 53)].into_iter().collect(),
+        }),
+        collector: Some(Collector {
+            address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 7600),
+            key: Some(Secret(core::array::from_fn(|index| index as u8))),
+        }),
+        http: Http {
+            port: 80,
+            operator_allow: [([10, 0, 0, 0], 8), ([192, 168, 7, 0], 24)]
+                .map(|(address, prefix)| Ipv4Cidr::new(address.into(), prefix))
+                .into_iter()
+                .collect(),
+            maintenance: false,
+        },
+        on_panic: OnPanic::Reset,
+    };
+    assert_eq!(loaded.config, expected);
+}
+
+/// No document is fine; an empty object says the same and is a document.
+#[test]
+fn defaults_hold_without_a_document() {
+    let absent = load(None);
+    assert_eq!((absent.present, absent.problem_count), (false, 0));
+    let empty = load(Some(b" {} \r\n"));
+    assert_eq!((empty.present, empty.problem_count), (true, 0));
+    assert_eq!(absent.config, empty.config);
+    assert_eq!(absent.config, Config::default());
+    assert_eq!(
+        effective(&absent),
+        r#"{"name":"outpost","network":"dhcp","http":{"port":80,"operator_allow":["10.0.0.0/8","172.16.0.0/12","192.168.0.0/16","127.0.0.0/8"],"maintenance":false},"on_panic":"reset"}"#
+    );
+}
+
+/// Each mistake gives one sentence with the place, the value and what is allowed.
+#[test]
+fn every_problem_has_its_sentence() {
+    let long_name = format!(r#"{{"name": "{}"}}"#, "a".repeat(64));
+    let longer_name = format!(r#"{{"name": "{}"}}"#, "a".repeat(CONFIG_TEXT_MAX + 1));
+    let long_key = format!(r#"{{"{}": 1}}"#, "k".repeat(5000));
+    let table: &[(&str, &str)] = &[
+        // The document as a whole.
+        ("", "1:1: the document is empty: allowed is one JSON object, at least {}"),
+        (" \n ", "1:1: the document is empty: allowed is one JSON object, at least {}"),
+        ("[1]", r#"1:1: an array is not an object: allowed is one like {"name": "outpost"}"#),
+        ("nope", r#"1:1: nope is not an object: allowed is one like {"name": "outpost"}"#),
+        ("\u{feff}{}", "1:1: a byte order mark comes first: save the document as UTF-8 without it"),
+        ("{} x", r#"1:4: found x, expected is the end of the document: allowed is one object"#),
+        ("{}\0", r#"1:3: found \u{0}, expected is the end of the document: allowed is one object"#),
+        ("name: x", r#"1:1: name is not an object: allowed is one like {"name": "outpost"}"#),
+        // Broken structure.
+        ("{", r#"1:2: the document ends too early, expected is "," or "}": was it cut off?"#),
+        (r#"{"name""#, r#"1:8: the document ends too early, expected is ":" after the key: was it cut off?"#),
+        (
+            r#"{"name": "x"#,
+            r#"1:12: /name: the document ends too early, expected is the closing " of the string: was it cut off?"#,
+        ),
+        (
+            r#"{"name": "x\"#,
+            r#"1:13: /name: the document ends too early, expected is the closing " of the string: was it cut off?"#,
+        ),
+        ("{\"name\": \"x\n}", r#"1:12: /name: found \u{a}, expected is the closing " of the string"#),
+        (r#"{"name" "x"}"#, r#"1:9: found ", expected is ":" after the key"#),
+        (r#"{"name": }"#, r#"1:10: /name: found }, expected is a value"#),
+        (r#"{name: "x"}"#, r#"1:2: found n, expected is a key in double quotes"#),
+        (r#"{'name': "x"}"#, r#"1:2: found ', expected is a key in double quotes (JSON has double quotes only)"#),
+        ("{ // a comment\n}", r#"1:3: found /, expected is a key in double quotes (JSON has no comments)"#),
+        (r#"{"name": "x",}"#, r#"1:14: found }, expected is another item after the comma: remove the comma"#),
+        (r#"{"name": "x" "http": {}}"#, r#"1:14: found ", expected is "," or "}""#),
+        (
+            r#"{"http": {"operator_allow": ["10.0.0.0/8" 1]}}"#,
+            r#"1:43: /http/operator_allow: found 1, expected is "," or "]""#,
+        ),
+        (r#"{"name": [}"#, r#"1:11: /name: found }, expected is a value"#),
+        (r#"{"name":[[[[[[[[1]]]]]]]]}"#, "1:16: /name: nested too deep: allowed are 8 brackets inside each other"),
+        // Keys.
+        (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
+        (
+            r#"{"checks": []}"#,
+            r#"1:2: /checks: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+        ),
+        (
+            r#"{"a/b~": {"x": [1, "}", {}]}}"#,
+            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+        ),
+        (
+            r#"{"\u001b[2J": 1}"#,
+            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+        ),
+        (
+            &long_key,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+        ),
+        (
+            r#"{"name": "a", "name": "b"}"#,
+            "1:15: /name: the key is there twice: the first one counts, remove the other",
+        ),
+        (
+            r#"{"name": "a", "n\u0061me": "b"}"#,
+            "1:15: /name: the key is there twice: the first one counts, remove the other",
+        ),
+        // Strings.
+        (
+            r#"{"name": "a\tb"}"#,
+            r#"1:10: /name: "a\tb" has a control character (tab, line break, NUL or alike): remove it"#,
+        ),
+        (
+            "{\"name\": \"a\tb\"}",
+            r#"1:10: /name: "a\u{9}b" has a control character (tab, line break, NUL or alike): remove it"#,
+        ),
+        (
+            r#"{"name": "\u0000"}"#,
+            r#"1:10: /name: "\u0000" has a control character (tab, line break, NUL or alike): remove it"#,
+        ),
+        (
+            r#"{"name": "\x"}"#,
+            r#"1:10: /name: "\x" has a broken escape: allowed are \" \\ \/ \b \f \n \r \t \uXXXX, surrogates in pairs"#,
+        ),
+        (
+            r#"{"name": "\ud83d"}"#,
+            r#"1:10: /name: "\ud83d" has a broken escape: allowed are \" \\ \/ \b \f \n \r \t \uXXXX, surrogates in pairs"#,
+        ),
+        (
+            r#"{"name": "\ud83d\ude00"}"#,
+            r#"1:10: /name: "\ud83d\ude00" is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        // name
+        (
+            r#"{"name": 5}"#,
+            r#"1:10: /name: 5 is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        (
+            r#"{"name": ""}"#,
+            r#"1:10: /name: "" is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        (
+            r#"{"name": "Büro_1"}"#,
+            r#"1:10: /name: "B\u{fc}ro_1" is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        (
+            r#"{"name": "-a"}"#,
+            r#"1:10: /name: "-a" is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        (
+            r#"{"name": "a..b"}"#,
+            r#"1:10: /name: "a..b" is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        (
+            &long_name,
+            r#"1:10: /name: "aaaaaaaaaaaaaaaaaaaaaaaaaaaa... is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        (
+            &longer_name,
+            r#"1:10: /name: "aaaaaaaaaaaaaaaaaaaaaaaaaaaa... is not a host name: allowed are at most 63 of a-z, 0-9, "-" and ".", like "outpost-fra1""#,
+        ),
+        // network
+        (
+            r#"{"network": null}"#,
+            r#"1:13: /network: null is not a network: allowed are "dhcp" and {"static": {"address": ...}}"#,
+        ),
+        (
+            r#"{"network": "DHCP"}"#,
+            r#"1:13: /network: "DHCP" is not a network: allowed are "dhcp" and {"static": {"address": ...}}"#,
+        ),
+        (r#"{"network": {}}"#, r#"1:13: /network: the key "static" is missing: it is required here"#),
+        (
+            r#"{"network": {"static": "10.0.2.15/24"}}"#,
+            r#"1:24: /network/static: "10.0.2.15/24" is not an object: allowed is one like {"address": "10.0.2.15/24"}"#,
+        ),
+        (
+            r#"{"network": {"static": {}}}"#,
+            r#"1:24: /network/static: the key "address" is missing: it is required here"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15"}}}"#,
+            r#"1:36: /network/static/address: "10.0.2.15" is not an address with its prefix: allowed is IPv4/prefix, like "10.0.2.15/24""#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/33"}}}"#,
+            r#"1:36: /network/static/address: "10.0.2.15/33" is not an address with its prefix: allowed is IPv4/prefix, like "10.0.2.15/24""#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/ 24"}}}"#,
+            r#"1:36: /network/static/address: "10.0.2.15/ 24" is not an address with its prefix: allowed is IPv4/prefix, like "10.0.2.15/24""#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/0"}}}"#,
+            r#"1:36: /network/static/address: "10.0.2.15/0" is not an address with its prefix: allowed is IPv4/prefix, like "10.0.2.15/24""#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "224.0.0.1/4"}}}"#,
+            r#"1:36: /network/static/address: "224.0.0.1/4" is not the address of a machine: not allowed are 0.x, 127.x, multicast and above"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "127.0.0.1/8"}}}"#,
+            r#"1:36: /network/static/address: "127.0.0.1/8" is not the address of a machine: not allowed are 0.x, 127.x, multicast and above"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.0/24"}}}"#,
+            r#"1:36: /network/static/address: "10.0.2.0/24" is the subnet's network or broadcast address: allowed are the addresses between them"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.255/24"}}}"#,
+            r#"1:36: /network/static/address: "10.0.2.255/24" is the subnet's network or broadcast address: allowed are the addresses between them"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "10.0.3.1"}}}"#,
+            r#"1:63: /network/static/gateway: "10.0.3.1" is not another machine in the subnet of 10.0.2.15/24: allowed is a router there"#,
+        ),
+        (
+            r#"{"network": {"static": {"gateway": "10.0.2.15", "address": "10.0.2.15/24"}}}"#,
+            r#"1:36: /network/static/gateway: "10.0.2.15" is not another machine in the subnet of 10.0.2.15/24: allowed is a router there"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "::1"}}}"#,
+            r#"1:63: /network/static/gateway: "::1" is not the IPv4 address of a machine: allowed is one like "10.0.2.2""#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": "10.0.2.3"}}}"#,
+            r#"1:59: /network/static/dns: "10.0.2.3" is not a list of servers: allowed is one like ["10.0.2.3"]"#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": ["a.b"]}}}"#,
+            r#"1:60: /network/static/dns/0: "a.b" is not the IPv4 address of a machine: allowed is one like "10.0.2.2""#,
+        ),
+        (
+            r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": ["1.0.0.1","1.0.0.2","1.0.0.3","1.0.0.4","1.0.0.5"]}}}"#,
+            r#"1:100: /network/static/dns/4: "1.0.0.5" is one too many: allowed are at most 4"#,
+        ),
+        // collector
+        (
+            r#"{"collector": "10.0.2.2:7600"}"#,
+            r#"1:15: /collector: "10.0.2.2:7600" is not an object: allowed is one like {"address": "10.0.2.2:7600"}"#,
+        ),
+        (r#"{"collector": {}}"#, r#"1:15: /collector: the key "address" is missing: it is required here"#),
+        (
+            r#"{"collector": {"address": "logs.example.org:7600"}}"#,
+            r#"1:27: /collector/address: "logs.example.org:7600" is not IPv4:port: names are not looked up, allowed is an address like "10.0.2.2:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "10.0.2.2"}}"#,
+            r#"1:27: /collector/address: "10.0.2.2" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "10.0.2.2:0"}}"#,
+            r#"1:27: /collector/address: "10.0.2.2:0" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "127.0.0.1:7600"}}"#,
+            r#"1:27: /collector/address: "127.0.0.1:7600" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "[::1]:7600"}}"#,
+            r#"1:27: /collector/address: "[::1]:7600" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "10.0.2.2:7600", "key": "hush"}}"#,
+            "1:51: /collector/key: the value (secret, not shown) is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32",
+        ),
+        (
+            r#"{"collector": {"address": "10.0.2.2:7600", "key": 12}}"#,
+            "1:51: /collector/key: the value (secret, not shown) is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32",
+        ),
+        (
+            r#"{"collector": {"address": "10.0.2.2:7600", "kye": "hush"}}"#,
+            r#"1:44: /collector/kye: unknown key: did you mean "key"?"#,
+        ),
+        // http
+        (r#"{"http": 80}"#, r#"1:10: /http: 80 is not an object: allowed is one like {"port": 80}"#),
+        (r#"{"http": {"port": 70000}}"#, "1:19: /http/port: 70000 is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": 0}}"#, "1:19: /http/port: 0 is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": -1}}"#, "1:19: /http/port: -1 is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": 080}}"#, "1:19: /http/port: 080 is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": +80}}"#, "1:19: /http/port: +80 is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": 80.0}}"#, "1:19: /http/port: 80.0 is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": 8e1}}"#, "1:19: /http/port: 8e1 is not a port: allowed are 1 to 65535"),
+        (
+            r#"{"http": {"port": 18446744073709551696}}"#,
+            "1:19: /http/port: 18446744073709551696 is not a port: allowed are 1 to 65535",
+        ),
+        (r#"{"http": {"port": [80]}}"#, "1:19: /http/port: an array is not a port: allowed are 1 to 65535"),
+        (r#"{"http": {"port": {"a": 1}}}"#, "1:19: /http/port: an object is not a port: allowed are 1 to 65535"),
+        (
+            r#"{"http": {"port": "80"}}"#,
+            r#"1:19: /http/port: "80" is a string, not a port: allowed are 1 to 65535, without quotes"#,
+        ),
+        (
+            r#"{"http": {"maintenance": "yes"}}"#,
+            r#"1:26: /http/maintenance: "yes" is not a boolean: allowed are true and false, without quotes"#,
+        ),
+        (
+            r#"{"http": {"maintenance": True}}"#,
+            "1:26: /http/maintenance: True is not a boolean: allowed are true and false, without quotes",
+        ),
+        (
+            r#"{"http": {"operator_allow": {}}}"#,
+            r#"1:29: /http/operator_allow: an object is not a list of networks: allowed is one like ["10.0.0.0/8"]"#,
+        ),
+        (
+            r#"{"http": {"operator_allow": ["10.0.0.0/8", "10.0.0.1"]}}"#,
+            r#"1:44: /http/operator_allow/1: "10.0.0.1" is not a network: allowed is IPv4/prefix, like "10.0.0.0/8""#,
+        ),
+        // on_panic
+        (r#"{"on_panic": "halt"}"#, r#"1:14: /on_panic: "halt" is not known: allowed are "reset" and "stop""#),
+        (r#"{"on_panic": true}"#, r#"1:14: /on_panic: true is not known: allowed are "reset" and "stop""#),
+    ];
+    for (document, sentence) in table {
+        assert_eq!(problems(document), [*sentence], "{document}");
+    }
+}
+
+/// What people hand over by mistake gets one sentence, not a hundred.
+#[test]
+fn what_is_no_text_has_its_sentence() {
+    let table: &[(&[u8], &str)] = &[
+        (b"\x7fELF\x02\x01\x01\0\0", "1:1: this is an ELF file, not text: the configuration is one JSON object"),
+        (b"\x1f\x8b\x08\0\0", "1:1: this is a gzip file, not text: the configuration is one JSON object"),
+        (b"070701000000", "1:1: this is a cpio archive, not text: the configuration is one JSON object"),
+        (b"\xff\xfe{\0}\0", "1:1: this is UTF-16, not text: the configuration is one JSON object"),
+        (b"{\"name\": \"B\xfcro\"}", "1:12: /name: the byte 0xfc is not UTF-8: save the document as UTF-8"),
+        (b"{}\xff", "1:3: the byte 0xff is not UTF-8: save the document as UTF-8"),
+        (b"{\"name\": \"\xc3", "1:11: /name: the byte 0xc3 is not UTF-8: save the document as UTF-8"),
+        (b"\xff", "1:1: the byte 0xff is not UTF-8: save the document as UTF-8"),
+        (b"\0\0\0\0", "1:1: found \\u{0}, expected is a value"),
+    ];
+    for (document, sentence) in table {
+        assert_eq!(problems(document), [*sentence], "{}", document.escape_ascii());
+    }
+}
+
+/// One mistake must not hide the next one, and none may take the network away.
+#[test]
+fn finds_all_mistakes_and_keeps_what_is_right() {
+    let loaded = load(Some(MISTAKES));
+    let texts: List<Text> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            r#"2:3: /nmae: unknown key: did you mean "name"?"#,
+            r#"7:27: /network/static/dns/1: "dns.example.org" is not the IPv4 address of a machine: allowed is one like "10.0.2.2""#,
+            r#"6:18: /network/static/gateway: "10.0.3.1" is not another machine in the subnet of 10.0.2.15/24: allowed is a router there"#,
+            r#"10:29: /collector/address: "logs.example.org:7600" is not IPv4:port: names are not looked up, allowed is an address like "10.0.2.2:7600""#,
+            "10:61: /collector/key: the value (secret, not shown) is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32",
+            "11:21: /http/port: 70000 is not a port: allowed are 1 to 65535",
+            "11:28: /http/port: the key is there twice: the first one counts, remove the other",
+            r#"11:59: /http/operator_allow/0: "10.0.0.0" is not a network: allowed is IPv4/prefix, like "10.0.0.0/8""#,
+        ]
+    );
+    assert_eq!(loaded.problem_count, 10);
+    assert_eq!(
+        effective(&loaded),
+        r#"{"name":"outpost","network":{"static":{"address":"10.0.2.15/24","dns":["10.0.2.3"]}},"http":{"port":80,"operator_allow":[],"maintenance":false},"on_panic":"reset"}"#
+    );
+}
+
+/// A document that was cut off, at whatever byte, says so, and the network that was read stays in force.
+#[test]
+fn a_cut_document_keeps_its_network() {
+    let end_of_network = FLEET.windows(9).position(|bytes| bytes == b"collector").unwrap();
+    let whole = load(Some(FLEET));
+    let end = FLEET.iter().rposition(|byte| *byte == b'}').unwrap();
+    for length in 0..=end {
+        let loaded = load(FLEET.get(..length));
+        let last = loaded.problems.last().map(ToString::to_string).unwrap_or_default();
+        assert!(last.contains("too early") || length == 0 && last.contains("is empty"), "cut at {length}: {last}");
+        if length > end_of_network {
+            assert_eq!(loaded.config.network, whole.config.network, "cut at {length}");
+        }
+    }
+}
+
+/// A list of who is let in never grows, and records never go out in clear text, because of a mistake.
+#[test]
+fn a_mistake_opens_nothing() {
+    let lists = [
+        (r#"{"http": {"operator_allow": ["192.0.2.1/32", "10.0.0"]}}"#, 1),
+        (r#"{"http": {"operator_allow": "192.0.2.1/32"}}"#, 0),
+        (r#"{"http": {"operator_allow": ["192.0.2.1/32", "#, 1),
+    ];
+    for (document, entries) in lists {
+        let loaded = load(Some(document.as_bytes()));
+        assert_eq!((loaded.config.http.operator_allow.len(), loaded.problem_count), (entries, 1), "{document}");
+    }
+    for member in [r#""key": 1"#, r#""kye": "00""#, r#""address": "10.0.2.3:1""#, r#""key": "00"#] {
+        let document = format!(r#"{{"collector": {{"address": "10.0.2.2:7600", {member}}}}}"#);
+        let loaded = load(Some(document.as_bytes()));
+        assert_eq!((loaded.config.collector, loaded.problem_count), (None, 1), "{document}");
+    }
+}
+
+/// No message and no effective document may give a key away, wherever it was pasted.
+#[test]
+fn secrets_are_never_shown() {
+    let secret: Text = "5ec2e7".chars().cycle().take(64).collect();
+    let half = &secret[..32];
+    let places = [
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": "{secret}"}}}}"#),
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": "{secret}0"}}}}"#),
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": "{secret}\n"}}}}"#),
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": {secret}}}}}"#),
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": ["{secret}"]}}}}"#),
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": "{secret}"#),
+        format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "secret": "{secret}"}}}}"#),
+        format!(r#"{{"collector": {{"address": "{secret}"}}}}"#),
+        format!(r#"{{"collector": {{"{secret}": 1}}}}"#),
+        format!(r#"{{"collector": "{secret}"}}"#),
+        format!(r#"{{"name": "{secret}"}}"#),
+    ];
+    for document in places {
+        let loaded = load(Some(document.as_bytes()));
+        assert!(!format!("{loaded:?}").contains(half), "{document} gave {loaded:?}");
+        assert!(!effective(&loaded).contains(half), "{document}");
+    }
+}
+
+/// The bounds: a document at them is read, one beyond gets a sentence and what is in front of the bound counts.
+#[test]
+fn bounds_are_exact() {
+    let mut document = br#"{"name": "a"}"#.to_vec();
+    document.resize(CONFIG_MAX, b' ');
+    assert_eq!(problems(&document), [] as [Text; 0]);
+    document.push(b' ');
+    assert_eq!(problems(&document), ["1:1: the document has 65537 bytes: allowed are at most 65536"]);
+
+    let mut document = br#"{"name": "a", "#.to_vec();
+    document.resize(1 << 20, b' ');
+    let loaded = load(Some(&document));
+    assert_eq!((loaded.config.name.as_str(), loaded.problem_count), ("a", 1));
+
+    // A character that lies across the bound is not called bad UTF-8.
+    let mut document = vec![b' '; CONFIG_MAX - 1];
+    document.splice(0..10, *br#"{"name": ""#);
+    document.extend("äöü".as_bytes());
+    assert_eq!(problems(&document), ["1:1: the document has 65541 bytes: allowed are at most 65536"]);
+
+    let list = |entries| List::from_iter((0..entries).map(|n| format!(r#""10.{n}.0.0/16""#))).join(",");
+    let document = |entries| format!(r#"{{"http": {{"operator_allow": [{}]}}}}"#, list(entries));
+    assert_eq!(problems(document(16)), [] as [Text; 0]);
+    assert_eq!(load(Some(document(20).as_bytes())).problem_count, 4);
+
+    let labels = format!("{}.{}", "a".repeat(31), "b".repeat(31));
+    assert_eq!(problems(format!(r#"{{"name": "{labels}"}}"#)), [] as [Text; 0]);
+    for address in ["10.0.2.0/31", "10.0.2.1/31", "10.0.2.7/32", "223.255.255.254/1", "1.0.0.1/30"] {
+        let document = format!(r#"{{"network": {{"static": {{"address": "{address}"}}}}}}"#);
+        assert_eq!(problems(document), [] as [Text; 0], "{address}");
+    }
+    let many = format!("{{{}}}", List::from_iter((0..4000).map(|n| format!(r#""k{n}":1"#))).join(","));
+    let loaded = load(Some(many.as_bytes()));
+    assert_eq!((loaded.problems.len(), loaded.problem_count), (CONFIG_PROBLEMS, 4000));
+}
+
+/// No sentence may lose its end, with the remedy, to the bound of its text.
+#[test]
+fn no_sentence_is_cut() {
+    let value = format!("\"{}\"", "\\u0041".repeat(40));
+    let places = [
+        r#"{"name": @}"#,
+        r#"{"network": @}"#,
+        r#"{"network": {"static": @}}"#,
+        r#"{"network": {"static": {"address": @}}}"#,
+        r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": @}}}"#,
+        r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": @}}}"#,
+        r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": [@]}}}"#,
+        r#"{"collector": @}"#,
+        r#"{"collector": {"address": @}}"#,
+        r#"{"collector": {"address": "10.0.2.2:7600", "key": @}}"#,
+        r#"{"http": @}"#,
+        r#"{"http": {"port": @}}"#,
+        r#"{"http": {"operator_allow": @}}"#,
+        r#"{"http": {"operator_allow": [@]}}"#,
+        r#"{"http": {"maintenance": @}}"#,
+        r#"{"on_panic": @}"#,
+        r#"{"zzzzzzzzzzzz": @}"#,
+    ];
+    let wide = "\"".to_string() + &"\u{10ffff}".repeat(40) + "\"";
+    let broken = "\"".to_string() + &"x".repeat(40) + "\\q\"";
+    for place in places {
+        for value in [&value, &wide, &broken] {
+            let texts = problems(place.replace('@', value));
+            assert_eq!(texts.len(), 1, "{place}: {texts:?}");
+            assert!(!texts[0].ends_with("..."), "{texts:?}");
+        }
+    }
+    let far = r#"{"network": {"static": {"address": "223.255.255.254/30", "gateway": "223.255.255.250"}}}"#;
+    assert!(problems(far)[0].ends_with("a router there"));
+}
+
+/// The longest configuration must fit its effective document, else its hash would be that of nothing.
+#[test]
+fn the_longest_effective_document_fits() {
+    let mut config = load(Some(FLEET)).config;
+    config.name = core::iter::repeat_n('a', AGENT_NAME_MAX).collect();
+    let longest = Ipv4Cidr::new(Ipv4Addr::new(223, 255, 255, 254), 31);
+    let address = longest.address();
+    config.network = Network::Static(StaticNetwork {
+        address: longest,
+        gateway: Some(address),
+        dns: [address; 4].into_iter().collect(),
+    });
+    config.collector = Some(Collector { address: SocketAddrV4::new(address, 65535), key: Some(Secret([0; 32])) });
+    config.http.operator_allow = [longest; 16].into_iter().collect();
+    config.http.port = 65535;
+    let mut buffer = [0; EFFECTIVE_MAX];
+    let document = config.effective(&mut buffer);
+    assert!(document.ends_with(r#""on_panic":"reset"}"#), "{document}");
+}
+
+/// Agents that are configured alike must show the same hash, others another; it is public, so no key is in it.
+#[test]
+fn the_hash_covers_the_redacted_document() {
+    let read = |document: &str| load(Some(document.as_bytes())).config.hash();
+    // The first bytes of sha256sum over the text in `defaults_hold_without_a_document`.
+    assert_eq!(read("{}"), DEFAULT_HASH);
+    assert_eq!(read(r#"{"http": {"port": 80}}"#), DEFAULT_HASH);
+    assert_ne!(read(r#"{"http": {"port": 81}}"#), DEFAULT_HASH);
+    let keyed = |digit: &str| {
+        read(&format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": "{}"}}}}"#, digit.repeat(64)))
+    };
+    assert_eq!(keyed("a"), keyed("b"));
+}
+
+const DEFAULT_HASH: [u8; 8] = [210, 163, 101, 106, 197, 138, 9, 83];
+
+/// What is written must be read as the same again, apart from the secret.
+#[test]
+fn the_effective_document_is_a_document() {
+    for document in [&b"{}"[..], FLEET, include_bytes!("../../tests/data/config/dhcp.json"), MISTAKES] {
+        let mut loaded = load(Some(document));
+        if let Some(collector) = &mut loaded.config.collector {
+            collector.key = None;
+        }
+        let again = load(Some(effective(&loaded).as_bytes()));
+        assert_eq!((&again.config, again.problem_count), (&loaded.config, 0));
+    }
+}
+
+/// A small generator of numbers (SplitMix64): the seed alone reproduces a run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// A valid document with a few things done to it that no valid document has.
+fn mutated(random: &mut Random) -> List<u8> {
+    const PIECES: &[&[u8]] = &[
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\"",
+        b"\\",
+        b",",
+        b":",
+        b"\n",
+        b"\0",
+        b"\\ud83d",
+        b"\\u00",
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x82",
+        b"true",
+        b"null",
+        b"1e999",
+        b"-",
+        b"\"key\":",
+        b"\"static\":{",
+        b"[[[[[[[[[",
+        b"{\"a\":",
+        b"\xef\xbb\xbf",
+        b"//",
+    ];
+    let mut document = [FLEET, MISTAKES, b"{}"][random.below(3)].to_vec();
+    for _ in 0..=random.below(6) {
+        let at = random.below(document.len() + 1);
+        match random.below(5) {
+            0 => document.truncate(at),
+            1 if at < document.len() => document[at] ^= 1 << random.below(8),
+            2 => {
+                let to = (at + random.below(20)).min(document.len());
+                document.drain(at..to);
+            }
+            3 => {
+                let piece = PIECES[random.below(PIECES.len())].repeat(1 + random.below(12));
+                document.splice(at..at, piece);
+            }
+            _ => {
+                let from = random.below(document.len() + 1).min(at);
+                let copy = document[from..at].to_vec();
+                document.splice(at..at, copy);
+            }
+        }
+    }
+    document
+}
+
+/// Whatever the bytes: no panic, an end, counts that agree, texts that can be printed, and a configuration that runs.
+#[test]
+fn any_bytes_leave_a_usable_configuration() {
+    const RUNS: u64 = 20_000;
+    for seed in 0..RUNS {
+        let document = mutated(&mut Random(seed));
+        let loaded = load(Some(&document));
+        let context = || format!("seed {seed}: {}", document.escape_ascii());
+        assert_eq!(loaded.problems.len(), usize::from(loaded.problem_count).min(CONFIG_PROBLEMS), "{}", context());
+        for problem in &loaded.problems {
+            let text = problem.to_string();
+            assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text} in {}", context());
+            assert!(problem.line > 0 && problem.column > 0 && !problem.text.is_empty(), "{}", context());
+        }
+        let again = load(Some(effective(&without_key(&loaded)).as_bytes()));
+        assert_eq!((again.config, again.problem_count), (without_key(&loaded).config, 0), "{}", context());
+    }
+}
+
+fn without_key(loaded: &Loaded) -> Loaded {
+    let mut loaded = loaded.clone();
+    if let Some(collector) = &mut loaded.config.collector {
+        collector.key = None;
+    }
+    loaded
+}
+
+/// Every prefix and every single flipped bit of a valid document.
+#[test]
+fn every_prefix_and_every_flipped_bit_ends() {
+    for length in 0..FLEET.len() {
+        let _ = load(FLEET.get(..length));
+    }
+    for bit in 0..FLEET.len() * 8 {
+        let mut document = FLEET.to_vec();
+        document[bit / 8] ^= 1 << (bit % 8);
+        let _ = load(Some(&document));
+    }
+}
+
+/// Nesting must not be what the stack pays for: the worst documents run on a small one.
+#[test]
+fn the_stack_is_bounded() {
+    const STACK: usize = 64 * 1024;
+    let documents =
+        [b"[".repeat(CONFIG_MAX), br#"{"a":"#.repeat(10_000), br#"{"http":{"port":[[[[[["#.to_vec(), MISTAKES.to_vec()];
+    let run = move || documents.iter().map(|document| u64::from(load(Some(document)).problem_count)).sum::<u64>();
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
+    assert_eq!(thread.join().unwrap(), 1 + 2 + 1 + 10);
+}
