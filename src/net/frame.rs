@@ -1,0 +1,137 @@
+//! A first look at a frame: whose is it? Nothing here is believed beyond where to send the frame next; smoltcp
+//! checks lengths and checksums again.
+
+use core::net::Ipv4Addr;
+use smoltcp::wire::EthernetAddress;
+
+/// Length of an Ethernet header in bytes.
+pub const ETHERNET_HEADER: usize = 14;
+
+const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+const PROTOCOL_ICMP: u8 = 1;
+const PROTOCOL_TCP: u8 = 6;
+const TCP_HEADER: usize = 20;
+const FLAG_SYN: u8 = 0x02;
+const FLAGS: u8 = 0x3f & !0x08;
+
+/// The far end of a connection to our one address and port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// The client's address.
+    pub address: [u8; 4],
+    /// The client's port.
+    pub port: u16,
+}
+
+/// A TCP segment for our address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Who sent it.
+    pub flow: Flow,
+    /// The port it is for.
+    pub to_port: u16,
+    /// Whether it asks for a new connection: SYN and nothing else (PSH aside).
+    pub opens: bool,
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// A TCP segment for our address.
+    Tcp(Segment),
+    /// An ICMP packet for our address: answered to the sender's MAC.
+    Icmp,
+    /// ARP, DHCP, broadcasts, replies to what we asked: the Ethernet interface sorts them out.
+    Other,
+}
+
+/// Sorts a frame that arrived on the card with this MAC while we have this address.
+pub fn sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Sort {
+    try_sort(frame, mac, address).unwrap_or(Sort::Other)
+}
+
+fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Option<Sort> {
+    let (ethernet, packet) = frame.split_at_checked(ETHERNET_HEADER)?;
+    let from_group = ethernet[6] & 1 == 1;
+    if ethernet[..6] != mac.0 || from_group || ethernet[12..14] != ETHERTYPE_IPV4 {
+        return None;
+    }
+    // RFC 791, section 3.1. Options move what follows, so the header's own length counts.
+    let head = packet.first_chunk::<20>()?;
+    let header_len = usize::from(head[0] & 0x0f) * 4;
+    let fragment = u16::from_be_bytes([head[6], head[7]]) & 0x3fff;
+    if head[0] >> 4 != 4 || header_len < 20 || fragment != 0 || head[16..20] != address?.octets() {
+        return None;
+    }
+    match head[9] {
+        PROTOCOL_ICMP => Some(Sort::Icmp),
+        PROTOCOL_TCP => {
+            let tcp = packet.get(header_len..)?.first_chunk::<TCP_HEADER>()?;
+            Some(Sort::Tcp(Segment {
+                flow: Flow {
+                    address: [head[12], head[13], head[14], head[15]],
+                    port: u16::from_be_bytes([tcp[0], tcp[1]]),
+                },
+                to_port: u16::from_be_bytes([tcp[2], tcp[3]]),
+                opens: tcp[13] & FLAGS == FLAG_SYN,
+            }))
+        }
+        _ => None,
+    }
+}
+
+/// The MAC a frame came from; zeros when it is too short to have one.
+pub fn source(frame: &[u8]) -> EthernetAddress {
+    frame.get(6..12).map_or(EthernetAddress([0; 6]), EthernetAddress::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
+    const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn segment(options: &[u8], flags: u8) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0];
+        frame.push(0x45 + (options.len() / 4) as u8);
+        frame.extend([0, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 10, 0, 0, 2][1..].iter());
+        frame.extend(options);
+        frame.extend([0x30, 0x39, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        frame
+    }
+
+    #[test]
+    fn ip_options_do_not_move_the_ports() {
+        // Reading ports at a fixed offset would answer live connections with RST as soon as a router adds an option.
+        for options in [&[][..], &[1, 1, 1, 0], &[1; 40]] {
+            let Sort::Tcp(found) = sort(&segment(options, 0x02), MAC, Some(OURS)) else { panic!("{options:?}") };
+            assert_eq!(found.flow, Flow { address: [192, 0, 2, 1], port: 12345 });
+            assert_eq!((found.to_port, found.opens), (80, true));
+        }
+    }
+
+    #[test]
+    fn only_a_bare_syn_opens() {
+        for (flags, opens) in [(0x02, true), (0x0a, true), (0x12, false), (0x03, false), (0x06, false), (0x10, false)] {
+            let Sort::Tcp(found) = sort(&segment(&[], flags), MAC, Some(OURS)) else { panic!() };
+            assert_eq!(found.opens, opens, "{flags:#x}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_for_us_or_cut_short_is_other() {
+        let frame = segment(&[], 2);
+        for len in 0..frame.len() {
+            assert_eq!(sort(&frame[..len], MAC, Some(OURS)), Sort::Other, "cut at {len}");
+        }
+        assert_eq!(sort(&frame, MAC, None), Sort::Other);
+        for (at, value) in
+            [(0, 0xff), (5, 2), (6, 0x03), (13, 6), (14, 0x65), (14, 0x44), (20, 0x20), (33, 3), (23, 17)]
+        {
+            let mut other = frame.clone();
+            other[at] = value;
+            assert_eq!(sort(&other, MAC, Some(OURS)), Sort::Other, "byte {at} = {value:#x}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The network: two smoltcp interfaces over one card, and how we get our address.
+//!
+//! ```text
+//! frame ── frame::sort ──┬─ TCP to the HTTP port ──▶ the connection table (http::pool) ─┐
+//!                        ├─ other TCP, ICMP ───────▶ no socket: RST, echo reply ────────┤ direct (Medium::Ip)
+//!                        └─ ARP, DHCP, our own connections ─▶ ethernet (Medium::Ethernet)
+//! ```
+//!
+//! `direct` answers to the MAC a frame came from; only `ethernet` speaks ARP. Both always have the same address.
+
+pub mod frame;
+pub mod link;
+pub mod lists;
+pub mod wheel;
+
+use crate::config::{Network as NetworkConfig, StaticNetwork};
+use crate::limits;
+use crate::log::Log;
+use crate::nic::{Link, Nic};
+use core::net::Ipv4Addr;
+use heapless::Vec;
+use link::{Hop, OneFrame, Shape, as_ip};
+use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkDown, NetworkUp};
+use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::phy::{DeviceCapabilities, TxToken};
+use smoltcp::socket::{dhcpv4, tcp};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
+
+/// After this long without an answer the search for a DHCP server is reported; then each time it has doubled.
+const DHCP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Frames that the Ethernet interface may send in one poll: few are ever waiting (ARP, DHCP, log batches).
+const EGRESS_PER_POLL: usize = 16;
+
+/// Sockets of the Ethernet interface: DHCP and the collector session.
+const SOCKETS: usize = 2;
+
+/// Whether the network is usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Just booted: asking for an address, not long enough to complain.
+    Starting,
+    /// There is a link and an address.
+    Up,
+    /// It is not usable.
+    Down(DownReason),
+}
+
+/// An address with what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Our address and prefix.
+    pub cidr: Ipv4Cidr,
+    /// The router for everything else.
+    pub gateway: Option<Ipv4Addr>,
+    /// DNS servers, in order.
+    pub dns: Vec<Ipv4Addr, 4>,
+    /// The DHCP server it came from; `None` when it is configured.
+    pub server: Option<Ipv4Addr>,
+}
+
+impl From<&StaticNetwork> for Address {
+    fn from(network: &StaticNetwork) -> Self {
+        Address { cidr: network.address, gateway: network.gateway, dns: network.dns.clone(), server: None }
+    }
+}
+
+/// Buffers of the sockets that are not connections.
+pub struct Memory<'a> {
+    // Vectors, because an empty one is all zeros and an empty socket is not: this is .bss, not image.
+    sockets: Vec<SocketStorage<'a>, SOCKETS>,
+    nothing: Vec<SocketStorage<'a>, 0>,
+    collector_rx: [u8; limits::COLLECTOR_RX],
+    collector_tx: [u8; limits::COLLECTOR_TX],
+}
+
+impl Memory<'_> {
+    /// Empty buffers.
+    pub const fn new() -> Self {
+        Memory {
+            sockets: Vec::new(),
+            nothing: Vec::new(),
+            collector_rx: [0; limits::COLLECTOR_RX],
+            collector_tx: [0; limits::COLLECTOR_TX],
+        }
+    }
+}
+
+impl Default for Memory<'_> {
+    fn default() -> Self {
+        Memory::new()
+    }
+}
+
+/// The two interfaces and our address.
+pub struct Network<'a> {
+    mac: EthernetAddress,
+    ethernet: Interface,
+    direct: Interface,
+    sockets: SocketSet<'a>,
+    nothing: SocketSet<'a>,
+    dhcp: Option<SocketHandle>,
+    collector: SocketHandle,
+    state: State,
+    link: Link,
+    address: Option<Address>,
+    /// Since when we look for a DHCP server, and when to report that none answered.
+    searching: Instant,
+    report_at: Instant,
+    /// When the Ethernet interface next has something to do.
+    due: Instant,
+}
+
+impl State {
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Up => "up",
+            State::Down(DownReason::NoNic) => "no_nic",
+            State::Down(DownReason::NoLink) => "no_link",
+            State::Down(_) => "no_address",
+        }
+    }
+}
+
+impl<'a> Network<'a> {
+    /// The network on this card; nothing is sent before the first poll.
+    pub fn new<N: Nic>(
+        config: &NetworkConfig,
+        memory: &'a mut Memory<'a>,
+        nic: &mut N,
+        seed: u64,
+        now: Instant,
+    ) -> Network<'a> {
+        let mac = nic.mac();
+        let capabilities = nic.capabilities();
+        let interface = |address, capabilities, seed| {
+            let mut config = Config::new(address);
+            config.random_seed = seed;
+            Interface::new(config, &mut Shape(capabilities), now)
+        };
+        let ethernet = interface(HardwareAddress::Ethernet(mac), capabilities.clone(), seed);
+        let direct = interface(HardwareAddress::Ip, as_ip(capabilities), seed.rotate_left(32));
+        while memory.sockets.push(SocketStorage::EMPTY).is_ok() {}
+        let mut sockets = SocketSet::new(memory.sockets.as_mut_slice());
+        let mut socket = tcp::Socket::new(
+            tcp::SocketBuffer::new(&mut memory.collector_rx[..]),
+            tcp::SocketBuffer::new(&mut memory.collector_tx[..]),
+        );
+        socket.set_nagle_enabled(false);
+        let collector = sockets.add(socket);
+        let mut network = Network {
+            mac,
+            ethernet,
+            direct,
+            dhcp: None,
+            collector,
+            sockets,
+            nothing: SocketSet::new(memory.nothing.as_mut_slice()),
+            state: State::Starting,
+            link: Link::Up,
+            address: None,
+            searching: now,
+            report_at: now + DHCP_PATIENCE,
+            due: now,
+        };
+        match config {
+            NetworkConfig::Dhcp => network.dhcp = Some(network.sockets.add(dhcpv4::Socket::new())),
+            NetworkConfig::Static(fixed) => network.set_address(Some(Address::from(fixed))),
+        }
+        network
+    }
+
+    /// Whether the network is usable.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Our MAC.
+    pub fn mac(&self) -> EthernetAddress {
+        self.mac
+    }
+
+    /// Our address, when there is one.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// Our IPv4 address alone.
+    pub fn ip(&self) -> Option<Ipv4Addr> {
+        Some(self.address.as_ref()?.cidr.address())
+    }
+
+    /// For how long no DHCP server has answered; `None` when there is an address or none is sought.
+    pub fn searching_for(&self, now: Instant) -> Option<Duration> {
+        (self.dhcp.is_some() && self.address.is_none()).then(|| now - self.searching)
+    }
+
+    /// The interface that serves connections, and our address.
+    pub fn direct(&mut self) -> (&mut Interface, Option<&Address>) {
+        (&mut self.direct, self.address.as_ref())
+    }
+
+    /// Whether a segment to this port is for a connection that we opened.
+    pub fn opened(&self, port: u16) -> bool {
+        let socket = self.sockets.get::<tcp::Socket<'_>>(self.collector);
+        socket.local_endpoint().is_some_and(|local| local.port == port)
+    }
+
+    /// The collector's socket, and what it needs to connect. The interface is looked at again afterwards.
+    pub fn collector(&mut self) -> (&mut tcp::Socket<'a>, &mut Context) {
+        self.due = Instant::ZERO;
+        (self.sockets.get_mut(self.collector), self.ethernet.context())
+    }
+
+    /// A frame for the Ethernet interface.
+    pub fn ingress<T: TxToken>(&mut self, now: Instant, frame: &[u8], token: T, capabilities: DeviceCapabilities) {
+        let mut device = OneFrame::ethernet(frame, token, capabilities);
+        self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);
+        self.due = Instant::ZERO;
+    }
+
+    /// A TCP segment or ICMP packet for our address that belongs to no connection: RST, or echo reply.
+    pub fn ingress_stray<T: TxToken>(
+        &mut self,
+        now: Instant,
+        frame: &[u8],
+        token: T,
+        capabilities: DeviceCapabilities,
+        hop: Hop,
+    ) {
+        let mut device = OneFrame::ip(frame, token, capabilities, hop);
+        self.direct.poll_ingress_single(now, &mut device, &mut self.nothing);
+    }
+
+    /// Follows link and lease. `true` when our address changed: connections to the old one are dead.
+    pub fn poll<N: Nic>(&mut self, now: Instant, nic: &mut N, log: &mut Log<'_>) -> bool {
+        let link = nic.link();
+        let link_came = core::mem::replace(&mut self.link, link) != Link::Up && link == Link::Up;
+        if now < self.due && link == Link::Up && !link_came {
+            return false;
+        }
+        let before = self.ip();
+        if let Some(handle) = self.dhcp {
+            if link_came {
+                // Another network may be behind the link now: ask for an address again (RFC 2131, section 3.7).
+                self.sockets.get_mut::<dhcpv4::Socket>(handle).reset();
+            }
+            self.follow_dhcp(now, handle, log);
+        }
+        let state = match (link, &self.address) {
+            (Link::Absent, _) => State::Down(DownReason::NoNic),
+            (Link::Down, _) => State::Down(DownReason::NoLink),
+            (Link::Up, Some(_)) => State::Up,
+            (Link::Up, None) if self.state == State::Starting && now < self.report_at => State::Starting,
+            (Link::Up, None) => State::Down(DownReason::NoAddress),
+        };
+        if core::mem::replace(&mut self.state, state) != state {
+            self.report(now, log);
+        }
+        before != self.ip()
+    }
+
+    fn report(&self, now: Instant, log: &mut Log<'_>) {
+        match (self.state, &self.address) {
+            (State::Up, Some(address)) => log.emit(
+                now,
+                None,
+                NetworkUp {
+                    address: Ip4(address.cidr.address().octets()),
+                    prefix: address.cidr.prefix_len(),
+                    gateway: ip4(address.gateway),
+                },
+            ),
+            (State::Down(reason), _) => log.emit(now, None, NetworkDown { reason }),
+            _ => return,
+        };
+    }
+
+    fn follow_dhcp(&mut self, now: Instant, handle: SocketHandle, log: &mut Log<'_>) {
+        let lease = match self.sockets.get_mut::<dhcpv4::Socket>(handle).poll() {
+            None => {
+                if self.address.is_none() && now >= self.report_at {
+                    let waited = now - self.searching;
+                    log.emit(now, None, DhcpTimeout { waited_s: waited.secs() as u32 });
+                    self.report_at = now + waited.max(DHCP_PATIENCE);
+                }
+                return;
+            }
+            Some(dhcpv4::Event::Deconfigured) => None,
+            Some(dhcpv4::Event::Configured(config)) => Some(Address {
+                cidr: config.address,
+                gateway: config.router,
+                dns: config.dns_servers.iter().copied().take(4).collect(),
+                server: Some(config.server.address),
+            }),
+        };
+        match (&lease, &self.address) {
+            (Some(new), _) => {
+                log.emit(
+                    now,
+                    None,
+                    DhcpBound {
+                        address: Ip4(new.cidr.address().octets()),
+                        prefix: new.cidr.prefix_len(),
+                        server: ip4(new.server),
+                        router: ip4(new.gateway),
+                        dns_servers: new.dns.len() as u8,
+                        waited_ms: u32::try_from((now - self.searching).total_millis()).unwrap_or(u32::MAX),
+                    },
+                );
+            }
+            (None, Some(old)) => {
+                log.emit(now, None, DhcpLost { address: Ip4(old.cidr.address().octets()) });
+                self.searching = now;
+                self.report_at = now + DHCP_PATIENCE;
+            }
+            (None, None) => return,
+        }
+        self.set_address(lease);
+    }
+
+    fn set_address(&mut self, address: Option<Address>) {
+        for interface in [&mut self.ethernet, &mut self.direct] {
+            interface.update_ip_addrs(|addresses| {
+                addresses.clear();
+                // There is room: the list was just cleared and holds at least one.
+                let _ = address.as_ref().map(|address| addresses.push(IpCidr::Ipv4(address.cidr)));
+            });
+            interface.routes_mut().remove_default_ipv4_route();
+            if let Some(gateway) = address.as_ref().and_then(|address| address.gateway) {
+                // The table was just emptied of its only route.
+                let _ = interface.routes_mut().add_default_ipv4_route(gateway);
+            }
+        }
+        self.address = address;
+    }
+
+    /// Sends what the Ethernet interface has to send.
+    pub fn egress<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        if now < self.due {
+            return;
+        }
+        for _ in 0..EGRESS_PER_POLL {
+            self.due = self.ethernet.poll_at(now, &self.sockets).unwrap_or(Instant::from_micros(i64::MAX));
+            if self.due > now {
+                break;
+            }
+            self.ethernet.poll_egress(now, nic, &mut self.sockets);
+        }
+        if self.due <= now {
+            // The transmit queue is full, or more is waiting than one poll may send.
+            self.due = now + limits::RETRY;
+        }
+        if self.state != State::Up && self.dhcp.is_some() {
+            self.due = self.due.min(self.report_at.max(now + limits::RETRY));
+        }
+    }
+
+    /// When the Ethernet interface next has something to do.
+    pub fn poll_at(&self) -> Instant {
+        self.due
+    }
+}
+
+fn ip4(address: Option<Ipv4Addr>) -> Ip4 {
+    Ip4(address.map_or([0; 4], |address| address.octets()))
+}
