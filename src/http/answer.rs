@@ -1,0 +1,165 @@
+//! Heads of answers, and the shared buffers that rendered bodies wait in.
+
+use super::request::Request;
+use super::routes::{Answer, reason};
+use crate::limits;
+
+/// What a head says beside the answer itself.
+pub struct HeadOf<'r> {
+    /// What is answered, and its body's length in bytes.
+    pub answer: &'r Answer,
+    /// Length of the body in bytes, also when it is left out.
+    pub body_len: usize,
+    /// The request; `None` when it could not be understood.
+    pub request: Option<&'r Request>,
+    /// The boot, whose id begins every request id.
+    pub boot_id: u64,
+    /// The transaction.
+    pub transaction: u32,
+}
+
+/// Writes the head into the beginning of `out` ([`limits::ANSWER_HEAD`] bytes suffice); returns its length.
+pub fn write_head(head: &HeadOf<'_>, out: &mut [u8]) -> usize {
+    let mut out = Out { out, len: 0 };
+    let status = head.answer.status;
+    out.put(b"HTTP/1.1 ");
+    out.put(&decimal::<3>(u32::from(status)));
+    out.put(b" ");
+    out.put(reason(status).as_bytes());
+    out.put(b"\r\nContent-Type: ");
+    out.put(head.answer.media.name().as_bytes());
+    out.put(b"\r\nContent-Length: ");
+    let length = decimal::<5>(head.body_len as u32);
+    let zeros = length.iter().take(length.len() - 1).take_while(|&&digit| digit == b'0').count();
+    out.put(&length[zeros..]);
+    if head.answer.allow {
+        out.put(b"\r\nAllow: GET, HEAD, OPTIONS");
+    }
+    if status == 503 {
+        out.put(b"\r\nRetry-After: 1");
+    }
+    match head.request {
+        Some(request) if request.keep_alive && request.say_keep_alive => out.put(b"\r\nConnection: keep-alive"),
+        Some(request) if request.keep_alive => {}
+        _ => out.put(b"\r\nConnection: close"),
+    }
+    out.put(b"\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+    out.put(&hex::<16>(head.boot_id));
+    out.put(b"-");
+    out.put(&hex::<8>(u64::from(head.transaction)));
+    out.put(b"\r\n\r\n");
+    out.len
+}
+
+/// Bytes into a slice whose size is known to suffice.
+struct Out<'o> {
+    out: &'o mut [u8],
+    len: usize,
+}
+
+impl Out<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        debug_assert!(end <= self.out.len(), "ANSWER_HEAD is too small");
+        if let Some(room) = self.out.get_mut(self.len..end) {
+            room.copy_from_slice(bytes);
+            self.len = end;
+        }
+    }
+}
+
+fn decimal<const DIGITS: usize>(mut number: u32) -> [u8; DIGITS] {
+    let mut digits = [b'0'; DIGITS];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    digits
+}
+
+/// The low digits of a number in hexadecimal.
+pub fn hex<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
+    core::array::from_fn(|at| b"0123456789abcdef"[(number >> (4 * (DIGITS - 1 - at))) as usize & 15])
+}
+
+/// The shared buffers. Empty ones are all zeros: .bss in the image.
+pub struct Memory {
+    buffers: [[u8; limits::ANSWER]; limits::ANSWERS],
+    used: [bool; limits::ANSWERS],
+}
+
+impl Memory {
+    /// All free.
+    pub const fn new() -> Memory {
+        Memory { buffers: [[0; limits::ANSWER]; limits::ANSWERS], used: [false; limits::ANSWERS] }
+    }
+
+    /// Takes a free buffer.
+    pub fn take(&mut self) -> Option<usize> {
+        let free = self.used.iter().position(|&used| !used)?;
+        self.used[free] = true;
+        Some(free)
+    }
+
+    /// Gives a buffer back.
+    pub fn give_back(&mut self, buffer: usize) {
+        self.used[buffer] = false;
+    }
+
+    /// The bytes of a buffer.
+    pub fn get(&mut self, buffer: usize) -> &mut [u8; limits::ANSWER] {
+        &mut self.buffers[buffer]
+    }
+
+    /// How many are in use.
+    pub fn in_use(&self) -> usize {
+        self.used.iter().filter(|&&used| used).count()
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::{Method, Parser, Progress};
+    use crate::http::routes::{Body, Media, Route};
+
+    fn head(status: u16, body_len: usize, request: Option<&Request>) -> String {
+        let answer = Answer { status, media: Media::Text, body: Body::Fixed(""), allow: status == 405 };
+        let mut out = [0; limits::ANSWER_HEAD];
+        let head = HeadOf { answer: &answer, body_len, request, boot_id: 0xab, transaction: 7 };
+        let len = write_head(&head, &mut out);
+        String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn golden_head() {
+        // Every poller reads these bytes.
+        let Progress::Complete(request) = Parser::new().feed(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").1 else {
+            panic!("not a request")
+        };
+        assert_eq!((request.method, request.route), (Method::Get, Route::Livez));
+        assert_eq!(
+            head(200, 2, Some(&request)),
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+             X-Request-Id: 00000000000000ab-00000007\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_longest_head_fits() {
+        // A head that is cut would run into the next answer.
+        for status in [200, 405, 431, 503] {
+            let text = head(status, limits::ANSWER, None);
+            assert!(text.ends_with("\r\n\r\n") && text.contains("Connection: close"), "{text}");
+            assert!(text.contains("Content-Length: 16384\r\n"));
+        }
+        assert!(head(200, 0, None).contains("Content-Length: 0\r\n"));
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP/1.x: the connection table, the parser, the routes and the answers.
+//!
+//! ```text
+//! frame ─▶ server ─▶ pool (4-tuple ─▶ connection) ─▶ smoltcp socket ─▶ exchange ─▶ request::Parser
+//!                                                        ▲                 │
+//!                                                        └── answer head ◀─┴─▶ routes::respond(request, view)
+//! ```
+
+pub mod answer;
+pub mod exchange;
+pub mod pool;
+pub mod request;
+pub mod routes;
+pub mod server;

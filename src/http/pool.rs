@@ -1,0 +1,254 @@
+//! The connection table: every TCP connection to the HTTP port, found by its far end in constant time.
+//!
+//! Each connection has a socket set of its own, so that a frame, a timer or an answer meets one socket however many
+//! there are. There is no pool of listening sockets: a SYN takes a free connection, which then listens for that very
+//! SYN, so the backlog is whatever is free. When nothing is free, what matters least gives way:
+//!
+//! free → oldest TIME-WAIT → oldest half-open, once aged → oldest idle keep-alive → the SYN is dropped and counted
+
+use super::exchange::Exchange;
+use crate::limits;
+use crate::net::frame::Flow;
+use crate::net::lists::Lists;
+use crate::net::wheel::Wheel;
+use heapless::Vec;
+use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+
+const SIZE: usize = limits::CONNECTIONS;
+
+/// Hash buckets: two per connection keep the chains short.
+const BUCKETS: usize = 2 * SIZE;
+
+/// What a connection is doing, as far as giving way goes. Each class is a list, the oldest in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Class {
+    /// Nothing: there is no connection.
+    Free,
+    /// The handshake is not complete.
+    HalfOpen,
+    /// Established, and no request has begun.
+    Idle,
+    /// A request or an answer is on its way, or it is closing.
+    Busy,
+    /// Closed by both ends; kept so that late segments meet it.
+    TimeWait,
+}
+
+const CLASSES: usize = 5;
+
+/// One connection.
+pub struct Connection<'a> {
+    set: SocketSet<'a>,
+    /// What HTTP is doing on it.
+    pub exchange: Exchange,
+    /// The far end.
+    pub flow: Flow,
+    /// The MAC its last frame came from.
+    pub mac: EthernetAddress,
+    /// When it entered its class, or moved to the end of it.
+    since: Instant,
+}
+
+impl<'a> Connection<'a> {
+    /// Its socket set, of this one socket.
+    pub fn set(&mut self) -> &mut SocketSet<'a> {
+        &mut self.set
+    }
+
+    /// Its socket, and what HTTP is doing on it.
+    pub fn parts(&mut self) -> (&mut tcp::Socket<'a>, &mut Exchange) {
+        (self.set.get_mut(SocketHandle::default()), &mut self.exchange)
+    }
+
+    /// Its socket.
+    pub fn socket(&mut self) -> &mut tcp::Socket<'a> {
+        self.set.get_mut(SocketHandle::default())
+    }
+}
+
+/// The memory of the pool. Empty memory is all zeros: it is .bss in the image.
+pub struct Memory<'a> {
+    receive: [[u8; limits::CONNECTION_RX]; SIZE],
+    send: [[u8; limits::CONNECTION_TX]; SIZE],
+    sockets: Vec<SocketStorage<'a>, SIZE>,
+    connections: Vec<Connection<'a>, SIZE>,
+    classes: Lists<CLASSES, SIZE>,
+    buckets: Lists<BUCKETS, SIZE>,
+    wheel: Wheel<SIZE>,
+}
+
+impl Memory<'_> {
+    /// Empty memory.
+    pub const fn new() -> Self {
+        Memory {
+            receive: [[0; limits::CONNECTION_RX]; SIZE],
+            send: [[0; limits::CONNECTION_TX]; SIZE],
+            sockets: Vec::new(),
+            connections: Vec::new(),
+            classes: Lists::new(),
+            buckets: Lists::new(),
+            wheel: Wheel::new(),
+        }
+    }
+}
+
+impl Default for Memory<'_> {
+    fn default() -> Self {
+        Memory::new()
+    }
+}
+
+/// Which connection gave way to a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// None had to.
+    Free,
+    /// One that was closed already.
+    TimeWait,
+    /// A half-open one.
+    HalfOpen,
+    /// An idle one.
+    Idle,
+}
+
+/// The table.
+pub struct Pool<'a> {
+    connections: &'a mut [Connection<'a>],
+    classes: &'a mut Lists<CLASSES, SIZE>,
+    buckets: &'a mut Lists<BUCKETS, SIZE>,
+    /// When which connection is next due.
+    pub wheel: &'a mut Wheel<SIZE>,
+    counts: [u16; CLASSES],
+    /// Makes buckets unguessable, so that no client can put all its connections into one.
+    secret: u64,
+}
+
+impl<'a> Pool<'a> {
+    /// A table of `size` free connections (at most [`limits::CONNECTIONS`]).
+    pub fn new(memory: &'a mut Memory<'a>, size: usize, secret: u64) -> Pool<'a> {
+        let size = size.min(SIZE);
+        let Memory { receive, send, sockets, connections, classes, buckets, wheel } = memory;
+        while sockets.len() < size && sockets.push(SocketStorage::EMPTY).is_ok() {}
+        for ((storage, receive), send) in sockets.chunks_mut(1).zip(receive).zip(send) {
+            let mut set = SocketSet::new(storage);
+            let mut socket =
+                tcp::Socket::new(tcp::SocketBuffer::new(&mut receive[..]), tcp::SocketBuffer::new(&mut send[..]));
+            // Answers are written whole; waiting for more (Nagle) would only delay them.
+            socket.set_nagle_enabled(false);
+            set.add(socket);
+            let thing = connections.len();
+            let fresh = Connection {
+                set,
+                exchange: Exchange::new(Instant::ZERO),
+                flow: Flow::default(),
+                mac: EthernetAddress([0; 6]),
+                since: Instant::ZERO,
+            };
+            if connections.push(fresh).is_ok() {
+                classes.push_back(Class::Free as usize, thing);
+            }
+        }
+        let counts = [connections.len() as u16, 0, 0, 0, 0];
+        Pool { connections: connections.as_mut_slice(), classes, buckets, wheel, counts, secret: secret | 1 }
+    }
+
+    /// One connection.
+    pub fn get(&mut self, at: usize) -> &mut Connection<'a> {
+        &mut self.connections[at]
+    }
+
+    /// What a connection is doing.
+    pub fn class(&self, at: usize) -> Class {
+        match self.classes.list_of(at) {
+            Some(1) => Class::HalfOpen,
+            Some(2) => Class::Idle,
+            Some(3) => Class::Busy,
+            Some(4) => Class::TimeWait,
+            _ => Class::Free,
+        }
+    }
+
+    /// How many connections there can be.
+    pub fn size(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// How many are in this class.
+    pub fn count(&self, class: Class) -> u16 {
+        self.counts[class as usize]
+    }
+
+    /// The oldest connection of a class.
+    pub fn front(&self, class: Class) -> Option<usize> {
+        self.classes.front(class as usize)
+    }
+
+    /// The connection with this far end.
+    pub fn find(&self, flow: Flow) -> Option<usize> {
+        let mut at = self.buckets.front(self.bucket(flow));
+        while let Some(thing) = at {
+            if self.connections[thing].flow == flow {
+                return at;
+            }
+            at = self.buckets.after(thing);
+        }
+        None
+    }
+
+    /// Takes a connection for a new far end; its socket is closed and must be made to listen. `None` when all are
+    /// in use and none may give way.
+    pub fn take(&mut self, now: Instant, flow: Flow, mac: EthernetAddress) -> Option<(usize, Taken)> {
+        let aged = |at: &usize| now - self.connections[*at].since >= limits::HALF_OPEN_GRACE;
+        let (at, taken) = self
+            .front(Class::Free)
+            .map(|at| (at, Taken::Free))
+            .or_else(|| self.front(Class::TimeWait).map(|at| (at, Taken::TimeWait)))
+            .or_else(|| self.front(Class::HalfOpen).filter(aged).map(|at| (at, Taken::HalfOpen)))
+            .or_else(|| self.front(Class::Idle).map(|at| (at, Taken::Idle)))?;
+        self.free(at);
+        let connection = &mut self.connections[at];
+        connection.flow = flow;
+        connection.mac = mac;
+        connection.exchange = Exchange::new(now);
+        self.buckets.push_back(self.bucket(flow), at);
+        self.set_class(at, Class::HalfOpen, now);
+        Some((at, taken))
+    }
+
+    /// Forgets a connection. Nothing is sent: the far end learns by RST when it speaks again.
+    pub fn free(&mut self, at: usize) {
+        self.connections[at].socket().abort();
+        self.buckets.remove(at);
+        self.wheel.cancel(at);
+        self.set_class(at, Class::Free, Instant::ZERO);
+    }
+
+    /// Puts a connection into a class; an idle one that stays idle becomes the youngest.
+    pub fn set_class(&mut self, at: usize, class: Class, now: Instant) {
+        let before = self.classes.list_of(at);
+        if before == Some(class as usize) && class != Class::Idle {
+            return;
+        }
+        if let Some(before) = before {
+            self.counts[before] -= 1;
+        }
+        self.counts[class as usize] += 1;
+        self.classes.push_back(class as usize, at);
+        self.connections[at].since = now;
+    }
+
+    /// How long a connection has been in its class.
+    pub fn age(&self, at: usize, now: Instant) -> Duration {
+        now - self.connections[at].since
+    }
+
+    fn bucket(&self, flow: Flow) -> usize {
+        let key = u64::from(u32::from_be_bytes(flow.address)) << 16 | u64::from(flow.port);
+        let mixed = (key ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ self.secret);
+        (mixed >> 40) as usize % BUCKETS
+    }
+}

@@ -1,0 +1,271 @@
+//! The paths, and what answers them: from a parsed request and a view of the agent to an answer, nothing else.
+
+use super::request::{Method, Request};
+use crate::health::{CHECKS, Health, State};
+use crate::limits;
+use crate::log::Log;
+use crate::view::View;
+use core::fmt::Write;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Route {
+    /// `/`
+    Root,
+    /// `/livez`
+    Livez,
+    /// `/readyz`
+    Readyz,
+    /// `/healthz`: the same as `/livez`.
+    Healthz,
+    /// `/status`
+    Status,
+    /// `/about`
+    About,
+    /// `*`, the server itself (OPTIONS only).
+    Server,
+    /// No such path.
+    NotFound,
+}
+
+impl Route {
+    /// How many routes there are.
+    pub const COUNT: usize = Route::NotFound as usize + 1;
+
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Route; Route::COUNT] = [
+        Route::Root,
+        Route::Livez,
+        Route::Readyz,
+        Route::Healthz,
+        Route::Status,
+        Route::About,
+        Route::Server,
+        Route::NotFound,
+    ];
+
+    /// Those with a path, most asked for first.
+    const PATHS: [Route; 6] = [Route::Livez, Route::Readyz, Route::Healthz, Route::Status, Route::About, Route::Root];
+
+    /// Its path, or a word for what has none. It names the route in records and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Route::Root => "/",
+            Route::Livez => "/livez",
+            Route::Readyz => "/readyz",
+            Route::Healthz => "/healthz",
+            Route::Status => "/status",
+            Route::About => "/about",
+            Route::Server => "*",
+            Route::NotFound => "(not found)",
+        }
+    }
+
+    /// Whether only the addresses of `http.operator_allow` may see it.
+    pub const fn is_operator(self) -> bool {
+        matches!(self, Route::Status | Route::About)
+    }
+
+    /// The route of a path with valid percent-encoding, and what the query asks of it.
+    pub fn find(path: &[u8], query: &[u8]) -> (Route, Query) {
+        let found = |path: &[u8]| Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
+        let route = match found(path) {
+            Some(route) => route,
+            // RFC 3986, section 6.2.2.2: %6C is l.
+            None if path.contains(&b'%') => {
+                let mut plain = [0; PATH_MAX];
+                decode(path, &mut plain).and_then(found).unwrap_or(Route::NotFound)
+            }
+            None => Route::NotFound,
+        };
+        (route, if query.is_empty() { Query::NONE } else { Query::read(query) })
+    }
+}
+
+/// The longest path there is, in bytes; a longer one leads nowhere.
+const PATH_MAX: usize = 32;
+
+/// What a query may ask of a route. Unknown parameters are passed over, as kube-apiserver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// `verbose`: every check on a line.
+    pub verbose: bool,
+}
+
+impl Query {
+    /// Nothing.
+    pub const NONE: Query = Query { verbose: false };
+
+    fn read(query: &[u8]) -> Query {
+        let mut read = Query::NONE;
+        for parameter in query.split(|&byte| byte == b'&') {
+            let name = parameter.split(|&byte| byte == b'=').next().unwrap_or_default();
+            read.verbose |= name == b"verbose";
+        }
+        read
+    }
+}
+
+/// Decodes `%XX` into `out`; `None` when it does not fit.
+fn decode<'o>(text: &[u8], out: &'o mut [u8]) -> Option<&'o [u8]> {
+    let (mut at, mut len) = (0, 0);
+    while let Some(&byte) = text.get(at) {
+        let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+        let (value, width) = match byte {
+            b'%' => ((digit(at + 1)? * 16 + digit(at + 2)?) as u8, 3),
+            other => (other, 1),
+        };
+        *out.get_mut(len)? = value;
+        at += width;
+        len += 1;
+    }
+    out.get(..len)
+}
+
+/// The media type of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// `text/plain; charset=utf-8`
+    Text,
+    /// `application/json`
+    Json,
+}
+
+impl Media {
+    /// As Content-Type names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Media::Text => "text/plain; charset=utf-8",
+            Media::Json => "application/json",
+        }
+    }
+}
+
+/// A body: a fixed one, or so many bytes of the buffer it was rendered into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The same for every request.
+    Fixed(&'static str),
+    /// The first bytes of the buffer.
+    Rendered(usize),
+}
+
+/// What answers a request, before there is a head around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// What the body is.
+    pub media: Media,
+    /// The body (RFC 9110: left out of the answer to HEAD, counted all the same).
+    pub body: Body,
+    /// Whether the methods that are allowed belong into the head.
+    pub allow: bool,
+}
+
+impl Answer {
+    const fn text(status: u16, body: &'static str) -> Answer {
+        Answer { status, media: Media::Text, body: Body::Fixed(body), allow: false }
+    }
+
+    /// The answer that only says its status.
+    pub const fn status_only(status: u16) -> Answer {
+        Answer::text(status, reason(status))
+    }
+}
+
+/// The answer that needs no buffer; `None` when `respond` must render one.
+pub fn respond_at_once(request: &Request, view: &View<'_>, client_is_operator: bool) -> Option<Answer> {
+    let needs_operator = request.route.is_operator() || request.query.verbose;
+    Some(match (request.method, request.route) {
+        (_, Route::NotFound) => Answer::text(404, "Not Found: see /\n"),
+        (Method::NotAllowed, _) => Answer { allow: true, ..Answer::status_only(405) },
+        (Method::Options, _) => Answer { allow: true, ..Answer::text(200, "") },
+        (_, Route::Server) => Answer::status_only(400),
+        _ if needs_operator && !client_is_operator => {
+            Answer::text(403, "Forbidden: this address is not in http.operator_allow\n")
+        }
+        (_, Route::Livez | Route::Healthz) if !request.query.verbose => Answer::text(200, "ok"),
+        (_, Route::Readyz) if !request.query.verbose && view.health.is_ready() => Answer::text(200, "ok"),
+        _ => return None,
+    })
+}
+
+/// Renders the answer into `out`; `None` when it does not fit.
+pub fn respond(request: &Request, view: &View<'_>, log: &Log<'_>, out: &mut [u8]) -> Option<Answer> {
+    let rendered = |status, media, len| Some(Answer { status, media, body: Body::Rendered(len), allow: false });
+    match request.route {
+        Route::Root => {
+            let mut page = TextWriter { out, len: 0 };
+            view.write_summary(log, &mut page).ok()?;
+            rendered(200, Media::Text, page.len)
+        }
+        Route::Readyz => {
+            let mut page = TextWriter { out, len: 0 };
+            let ready = view.health.is_ready();
+            write_checks(&mut page, "readyz", view.health, request.query.verbose, ready).ok()?;
+            rendered(if ready { 200 } else { 503 }, Media::Text, page.len)
+        }
+        Route::Livez | Route::Healthz => {
+            let mut page = TextWriter { out, len: 0 };
+            // Live means that the loop turns, and it does: this is its answer.
+            let name = &request.route.name()[1..];
+            write!(page, "[+]loop ok\n{name} check passed\n").ok()?;
+            rendered(200, Media::Text, page.len)
+        }
+        Route::Status => rendered(200, Media::Json, serde_json_core::to_slice(&view.status(log), out).ok()?),
+        Route::About => rendered(200, Media::Json, serde_json_core::to_slice(&view.about(), out).ok()?),
+        Route::Server | Route::NotFound => Some(Answer::status_only(404)),
+    }
+}
+
+/// The dialect of kube-apiserver: a line per check, then the verdict. Not verbose: only what failed.
+fn write_checks(out: &mut impl Write, name: &str, health: &Health, verbose: bool, passed: bool) -> core::fmt::Result {
+    for check in CHECKS {
+        let finding = health.get(check);
+        match finding.state() {
+            State::Fail => writeln!(out, "[-]{} failed: {}", check.name(), finding.reason.text())?,
+            _ if verbose => writeln!(out, "[+]{} ok", check.name())?,
+            _ => {}
+        }
+    }
+    writeln!(out, "{name} check {}", if passed { "passed" } else { "failed" })
+}
+
+/// Text into a slice; an error when it is full.
+struct TextWriter<'o> {
+    out: &'o mut [u8],
+    len: usize,
+}
+
+impl Write for TextWriter<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let end = self.len + text.len();
+        self.out.get_mut(self.len..end).ok_or(core::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// The reason phrase of a status code (RFC 9110, section 15).
+pub const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Internal Server Error",
+    }
+}
+
+const _: () = assert!(limits::ANSWER >= 4096, "every rendered answer but the page fits with room to spare");

@@ -1,0 +1,322 @@
+//! The HTTP server: frames in, answers out, over the connection table.
+//!
+//! A frame meets its connection in [`Server::ingress`]; everything that changed, by a frame or by a timer, is on the
+//! list of touched connections, and [`Server::serve`] visits only those.
+
+use super::answer;
+use super::exchange::Service;
+use super::pool::{self, Class, Pool, Taken};
+use super::routes::Route;
+use crate::limits;
+use crate::log::Log;
+use crate::net::frame::Segment;
+use crate::net::link::{Hop, OneFrame, ToHop};
+use crate::net::lists::Lists;
+use crate::nic::Nic;
+use crate::view::View;
+use outpost_wire::{HttpRecycled, NameId};
+use smoltcp::iface::Interface;
+use smoltcp::phy::{DeviceCapabilities, TxToken};
+use smoltcp::socket::tcp::State;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+
+/// What the server has counted since boot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Transactions begun; the last one's number.
+    pub transactions: u32,
+    /// Requests answered by a route.
+    pub requests: u64,
+    /// Requests refused before they reached a route.
+    pub rejected: u64,
+    /// Connections that completed their handshake.
+    pub accepted: u64,
+    /// New connections dropped because no connection could give way.
+    pub refused: u64,
+    /// Half-open connections that gave way, or did not complete in time.
+    pub recycled_half_open: u64,
+    /// Idle connections that gave way.
+    pub recycled_idle: u64,
+    /// Connections aborted because the far end took nothing for too long.
+    pub given_up: u64,
+    /// Answers that found no free shared buffer.
+    pub no_buffer: u64,
+}
+
+impl Counters {
+    /// The next transaction's number: 0 means none and is passed over when the count wraps.
+    pub fn next_transaction(&mut self) -> u32 {
+        self.transactions = self.transactions.checked_add(1).unwrap_or(1);
+        self.transactions
+    }
+
+    fn pressure(&self) -> [u64; 3] {
+        [self.recycled_half_open, self.recycled_idle, self.refused]
+    }
+}
+
+/// The server's memory. Empty memory is all zeros: it is .bss in the image.
+pub struct Memory<'a> {
+    pool: pool::Memory<'a>,
+    answers: answer::Memory,
+    touched: Lists<2, { limits::CONNECTIONS }>,
+    scratch: [u8; limits::CONNECTION_RX],
+}
+
+impl Memory<'_> {
+    /// Empty memory.
+    pub const fn new() -> Self {
+        Memory {
+            pool: pool::Memory::new(),
+            answers: answer::Memory::new(),
+            touched: Lists::new(),
+            scratch: [0; limits::CONNECTION_RX],
+        }
+    }
+}
+
+impl Default for Memory<'_> {
+    fn default() -> Self {
+        Memory::new()
+    }
+}
+
+/// What the server needs from the agent while it serves.
+pub struct Surroundings<'s, 'l, N> {
+    /// The time.
+    pub now: Instant,
+    /// The card.
+    pub nic: &'s mut N,
+    /// Its MAC.
+    pub mac: EthernetAddress,
+    /// The interface that connections live on.
+    pub interface: &'s mut Interface,
+    /// What the agent knows.
+    pub view: &'s View<'s>,
+    /// Where events go.
+    pub log: &'s mut Log<'l>,
+}
+
+/// The server.
+pub struct Server<'a> {
+    port: u16,
+    pool: Pool<'a>,
+    answers: &'a mut answer::Memory,
+    scratch: &'a mut [u8; limits::CONNECTION_RX],
+    /// Two lists of connections to visit: one is being worked through, the other collects for the next poll.
+    touched: &'a mut Lists<2, { limits::CONNECTIONS }>,
+    current: usize,
+    names: [NameId; Route::COUNT],
+    counters: Counters,
+    /// What `http.recycled` has told, and when it last did.
+    told: [u64; 3],
+    told_at: Instant,
+}
+
+/// `http.recycled` is told at most this often: an attack causes thousands a second.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+impl<'a> Server<'a> {
+    /// A server on this port with room for `size` connections. Emits the `intern` records of its routes.
+    pub fn new(
+        port: u16,
+        size: usize,
+        memory: &'a mut Memory<'a>,
+        secret: u64,
+        log: &mut Log<'_>,
+        now: Instant,
+    ) -> Self {
+        let Memory { pool, answers, touched, scratch } = memory;
+        Server {
+            port,
+            pool: Pool::new(pool, size, secret),
+            answers,
+            scratch,
+            touched,
+            current: 0,
+            names: Route::ALL.map(|route| log.name(now, route.name())),
+            counters: Counters::default(),
+            told: [0; 3],
+            told_at: now,
+        }
+    }
+
+    /// The port it serves.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The connection table.
+    pub fn pool(&self) -> &Pool<'a> {
+        &self.pool
+    }
+
+    /// Whether a new connection would cost another one its place while some are still to be visited. Visit them
+    /// first: one may set itself free, and a handshake whose last segment is here already must not be recycled.
+    pub fn is_full(&self) -> bool {
+        self.pool.count(Class::Free) == 0 && self.touched.front(self.current).is_some()
+    }
+
+    /// A segment for our port. `Err` gives the token back when it belongs to no connection.
+    #[expect(clippy::too_many_arguments, reason = "it is the one place where a frame meets the table")]
+    pub fn ingress<T: TxToken>(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        frame: &[u8],
+        token: T,
+        capabilities: DeviceCapabilities,
+        hop: Hop,
+        interface: &mut Interface,
+    ) -> Result<(), T> {
+        let found = self.pool.find(segment.flow);
+        let at = match found {
+            // RFC 9293, section 3.6.1: a new SYN may reopen a connection in TIME-WAIT.
+            Some(at) if segment.opens && self.pool.get(at).socket().state() == State::TimeWait => {
+                self.pool.free(at);
+                self.open(now, segment, hop.destination)
+            }
+            None if segment.opens => self.open(now, segment, hop.destination),
+            None => return Err(token),
+            found => found,
+        };
+        let Some(at) = at else {
+            self.counters.refused += 1;
+            return Ok(());
+        };
+        let connection = self.pool.get(at);
+        connection.mac = hop.destination;
+        let mut device = OneFrame::ip(frame, token, capabilities, hop);
+        interface.poll_ingress_single(now, &mut device, connection.set());
+        self.touch(at);
+        Ok(())
+    }
+
+    fn open(&mut self, now: Instant, segment: Segment, mac: EthernetAddress) -> Option<usize> {
+        let (at, taken) = self.pool.take(now, segment.flow, mac)?;
+        match taken {
+            Taken::Free | Taken::TimeWait => {}
+            Taken::HalfOpen => self.counters.recycled_half_open += 1,
+            Taken::Idle => self.counters.recycled_idle += 1,
+        }
+        let socket = self.pool.get(at).socket();
+        socket.set_timeout(Some(limits::IDLE_TIME + limits::HEAD_TIME));
+        // The socket is closed and the port is not 0 (the config refuses it): listening cannot fail.
+        let _ = socket.listen(segment.to_port);
+        Some(at)
+    }
+
+    fn touch(&mut self, at: usize) {
+        if self.touched.list_of(at).is_none() {
+            self.touched.push_back(self.current, at);
+        }
+    }
+
+    /// Visits every connection that was touched or whose timer is due: reads, answers, sends.
+    pub fn serve<N: Nic>(&mut self, around: &mut Surroundings<'_, '_, N>) {
+        while let Some(due) = self.pool.wheel.take_due(around.now) {
+            self.touch(due);
+        }
+        let working = self.current;
+        self.current = 1 - working;
+        while let Some(at) = self.touched.front(working) {
+            self.touched.remove(at);
+            self.visit(at, around);
+        }
+        self.tell(around.now, around.log);
+    }
+
+    fn visit<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, '_, N>) {
+        let now = around.now;
+        let (class, age) = (self.pool.class(at), self.pool.age(at, now));
+        let connection = self.pool.get(at);
+        match (class, connection.socket().state()) {
+            (Class::Free, _) => return,
+            // The SYN was damaged, or the far end reset the handshake (a TCP check): leave no trace.
+            (_, State::Listen) => return self.release(at),
+            (_, State::SynReceived) if age >= limits::CLOSE_TIME => {
+                self.counters.recycled_half_open += 1;
+                return self.release(at);
+            }
+            (_, State::SynReceived | State::TimeWait | State::Closed) => {}
+            (class, _) => {
+                self.counters.accepted += u64::from(class == Class::HalfOpen);
+                let client = connection.flow.address;
+                let (socket, exchange) = connection.parts();
+                let mut service = Service {
+                    now,
+                    view: around.view,
+                    log: around.log,
+                    answers: self.answers,
+                    scratch: self.scratch,
+                    counters: &mut self.counters,
+                    names: &self.names,
+                };
+                exchange.advance(socket, client, &mut service);
+            }
+        }
+        let mut due = None;
+        let mut device =
+            ToHop { device: &mut *around.nic, hop: Hop { source: around.mac, destination: connection.mac } };
+        for _ in 0..=limits::SEGMENTS_PER_POLL {
+            due = around.interface.poll_at(now, connection.set());
+            if due.is_none_or(|due| due > now) {
+                break;
+            }
+            around.interface.poll_egress(now, &mut device, connection.set());
+        }
+        let (socket, exchange) = connection.parts();
+        let (class, deadline) = match socket.state() {
+            State::Closed if socket.remote_endpoint().is_none() => return self.release(at),
+            State::SynReceived => (Class::HalfOpen, now + limits::CLOSE_TIME),
+            State::TimeWait => (Class::TimeWait, now + limits::CLOSE_TIME),
+            State::Established if exchange.is_idle() => (Class::Idle, exchange.deadline()),
+            _ => (Class::Busy, exchange.deadline()),
+        };
+        let unsent = due.is_some_and(|due| due <= now);
+        let again = unsent || (class != Class::HalfOpen && exchange.is_pending(socket));
+        self.pool.set_class(at, class, now);
+        self.pool.wheel.schedule(at, due.map_or(deadline, |due| due.min(deadline)));
+        if again {
+            self.touch(at);
+        }
+    }
+
+    fn release(&mut self, at: usize) {
+        self.pool.get(at).exchange.release(self.answers);
+        self.pool.free(at);
+    }
+
+    /// Our address changed: every connection is dead.
+    pub fn abandon_all(&mut self) {
+        for at in 0..self.pool.size() {
+            if self.pool.class(at) != Class::Free {
+                self.release(at);
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant, log: &mut Log<'_>) {
+        let pressure = self.counters.pressure();
+        if self.told == pressure || now < self.told_at + TELL_EVERY {
+            return;
+        }
+        let [half_open, idle, refused] =
+            core::array::from_fn(|at| u32::try_from(pressure[at] - self.told[at]).unwrap_or(u32::MAX));
+        log.emit(now, None, HttpRecycled { half_open, idle, refused });
+        (self.told, self.told_at) = (pressure, now);
+    }
+
+    /// When there is more to do, if no frame comes before.
+    pub fn poll_at(&self, now: Instant) -> Option<Instant> {
+        let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
+        let tell = (self.told != self.counters.pressure()).then(|| self.told_at + TELL_EVERY);
+        [retry, tell, self.pool.wheel.next_at()].into_iter().flatten().min()
+    }
+}
