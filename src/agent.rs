@@ -1,9 +1,23 @@
-//! The agent: `poll` is its table of contents. (skeleton)
+//! The agent. [`Agent::poll`] is its table of contents: everything happens there, in a fixed and bounded order.
+//!
+//! Parts never call each other: the agent hands each the `&mut` it needs. `health` is the only meeting point, `log`
+//! the only exit for events.
 
 use crate::config::Loaded;
 use crate::facts::Facts;
+use crate::health::{Check, Health, Reason};
+use crate::http::pool::Class;
+use crate::http::server::{self, Server, Surroundings};
+use crate::limits;
+use crate::log::{Identity, Log, Phase, Ship};
+use crate::net::frame::{self, Sort};
+use crate::net::link::Hop;
+use crate::net::{self, Network};
 use crate::nic::Nic;
-use smoltcp::time::Instant;
+use crate::view::{Connections, View};
+use outpost_wire::{BootStarted, ConfigInvalid, DownReason, EntropySource, Panic, Shutdown, ShutdownCause, Text};
+use smoltcp::phy::RxToken;
+use smoltcp::time::{Duration, Instant};
 
 /// What the agent asks of the machine after a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,57 +30,317 @@ pub enum Wake {
     PowerOff,
 }
 
-/// The memory of the agent: static in the image, leaked in a test.
-#[derive(Debug, Default)]
-pub struct Storage {}
+/// The memory of the agent: static in the image, leaked in a test. Empty memory is all zeros: .bss in the image.
+#[derive(Default)]
+pub struct Storage<'a> {
+    network: net::Memory<'a>,
+    server: server::Memory<'a>,
+}
 
-impl Storage {
-    /// Empty memory, in .bss.
-    pub const fn new() -> Storage {
-        Storage {}
+impl Storage<'_> {
+    /// Empty memory.
+    pub const fn new() -> Self {
+        Storage { network: net::Memory::new(), server: server::Memory::new() }
     }
 }
 
+/// While the agent is not ready, the serial console says why this often.
+const DIAGNOSE_EVERY: Duration = Duration::from_secs(10);
+
+/// At an orderly end the log gets this long to reach the collector.
+const FLUSH_TIME: Duration = Duration::from_secs(3);
+
 /// The agent.
 pub struct Agent<'a> {
-    storage: &'a mut Storage,
-    log_region: &'a mut [u8],
+    facts: Facts,
+    config: Loaded,
+    network: Network<'a>,
+    server: Server<'a>,
+    log: Log<'a>,
+    ship: Option<Ship>,
+    /// When the ship has something to do, if no frame comes before.
+    ship_at: Instant,
+    /// How many records it has been told of.
+    seen_emitted: u64,
+    health: Health,
+    started: Instant,
+    diagnose_at: Instant,
+    /// Set when the agent is to end: by then at the latest.
+    ending: Option<Instant>,
 }
 
 impl<'a> Agent<'a> {
     /// An agent for this machine. `now` is the moment of the call, `log_region` the log's memory as the last
-    /// boot left it.
+    /// boot left it. Nothing is sent before the first poll.
     pub fn new<N: Nic>(
         facts: Facts,
         config: Loaded,
-        storage: &'a mut Storage,
+        storage: &'a mut Storage<'a>,
         log_region: &'a mut [u8],
         nic: &mut N,
         now: Instant,
     ) -> Agent<'a> {
-        let _ = (facts, config, nic, now);
-        Agent { storage, log_region }
+        let [connection_seed, network_seed, ship_seed] = seeds(&facts.seed);
+        let mut log = Log::new(log_region, facts.boot_id);
+        log.emit(
+            now,
+            None,
+            BootStarted {
+                version: Text::new(crate::VERSION),
+                revision: Text::new(facts.revision),
+                machine: Text::new(&facts.machine),
+                memory_bytes: facts.memory_bytes,
+                entropy: facts.entropy,
+                config: facts.config_source,
+                boot_us: now.total_micros().max(0) as u64,
+            },
+        );
+        if let Some(problem) = config.problems.first() {
+            let (pointer, text) = (Text::new(&problem.pointer), Text::new(&problem.text));
+            log.emit(now, None, ConfigInvalid { pointer, problem: text, errors: config.problem_count });
+        }
+        let settings = &config.config;
+        let ship = settings.collector.as_ref().map(|collector| {
+            let identity = Identity { agent: settings.name.clone(), image_id: facts.image_id, config: settings.hash() };
+            Ship::new(collector.address, identity, ship_seed, now)
+        });
+        let Storage { network, server } = storage;
+        let network = Network::new(&settings.network, network, nic, network_seed, now);
+        let server = Server::new(settings.http.port, limits::CONNECTIONS, server, connection_seed, &mut log, now);
+        Agent {
+            network,
+            server,
+            log,
+            ship,
+            ship_at: now,
+            seen_emitted: 0,
+            health: Health::new(now),
+            started: now,
+            diagnose_at: now + DIAGNOSE_EVERY,
+            ending: None,
+            facts,
+            config,
+        }
     }
 
     /// Does everything that is due, in bounded time, and says when there is more to do.
     pub fn poll<N: Nic>(&mut self, now: Instant, nic: &mut N) -> Wake {
-        let _ = (now, nic, &mut self.storage, &mut self.log_region);
-        Wake::OnFrame
+        self.ingress(now, nic);
+        if self.network.poll(now, nic, &mut self.log) {
+            self.server.abandon_all();
+        }
+        self.judge(now);
+        self.serve(now, nic);
+        self.log.poll(now);
+        self.ship(now);
+        self.network.egress(now, nic);
+        nic.flush();
+        self.wake(now)
+    }
+
+    /// Takes in what the card has, at most [`limits::FRAMES_PER_POLL`] frames.
+    fn ingress<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        let capabilities = nic.capabilities();
+        let mac = self.network.mac();
+        for _ in 0..limits::FRAMES_PER_POLL {
+            if self.server.is_full() {
+                self.serve(now, nic);
+            }
+            let Some((received, reply)) = nic.receive(now) else { return };
+            received.consume(|frame| {
+                let hop = Hop { source: mac, destination: frame::source(frame) };
+                let capabilities = capabilities.clone();
+                let stray = match frame::sort(frame, mac, self.network.ip()) {
+                    Sort::Tcp(segment) if segment.to_port == self.server.port() => {
+                        let (direct, _) = self.network.direct();
+                        match self.server.ingress(now, segment, frame, reply, capabilities.clone(), hop, direct) {
+                            Ok(()) => return,
+                            Err(reply) => reply,
+                        }
+                    }
+                    Sort::Tcp(segment) if self.network.opened(segment.to_port) => {
+                        self.ship_at = Instant::ZERO;
+                        return self.network.ingress(now, frame, reply, capabilities);
+                    }
+                    Sort::Tcp(_) | Sort::Icmp => reply,
+                    Sort::Other => return self.network.ingress(now, frame, reply, capabilities),
+                };
+                self.network.ingress_stray(now, frame, stray, capabilities, hop);
+            });
+        }
+    }
+
+    /// Brings the agent's own health up to date.
+    fn judge(&mut self, now: Instant) {
+        let network = match self.network.state() {
+            net::State::Up => Reason::Ok,
+            net::State::Starting => Reason::Starting,
+            net::State::Down(DownReason::NoNic) => Reason::NoNic,
+            net::State::Down(DownReason::NoLink) => Reason::NoLink,
+            net::State::Down(_) => Reason::NoAddress,
+        };
+        let config = match (self.config.problem_count, self.config.present) {
+            (0, true) => Reason::Ok,
+            (0, false) => Reason::ConfigAbsent,
+            _ => Reason::ConfigInvalid,
+        };
+        let clock = if self.facts.wall.is_some() { Reason::Unsynchronised } else { Reason::ClockUnknown };
+        let collector = match &self.ship {
+            None => Reason::NoCollector,
+            Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
+            Some(_) if self.log.stats().lost > 0 => Reason::RecordsLost,
+            Some(_) => Reason::NotAuthenticated,
+        };
+        let entropy = if self.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
+        let maintenance = if self.config.config.http.maintenance { Reason::Maintenance } else { Reason::Ok };
+        for (check, reason) in [
+            (Check::Network, network),
+            (Check::Config, config),
+            (Check::Clock, clock),
+            (Check::Collector, collector),
+            (Check::Entropy, entropy),
+            (Check::Maintenance, maintenance),
+        ] {
+            self.health.set(check, reason, now);
+        }
+    }
+
+    /// Answers what came.
+    fn serve<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        let (mac, network) = (self.network.mac(), self.network.state());
+        let (interface, address) = self.network.direct();
+        let view = View {
+            now,
+            started: self.started,
+            facts: &self.facts,
+            config: &self.config.config,
+            loaded: &self.config,
+            health: &self.health,
+            network,
+            address,
+            collector: self.ship.as_ref().map(Ship::status),
+            connections: connections(&self.server),
+        };
+        let log = &mut self.log;
+        self.server.serve(&mut Surroundings { now, nic, mac, interface, view: &view, log });
+    }
+
+    /// Sends records to the collector.
+    fn ship(&mut self, now: Instant) {
+        let Some(ship) = &mut self.ship else { return };
+        let emitted = self.log.stats().emitted;
+        if now < self.ship_at && emitted == self.seen_emitted {
+            return;
+        }
+        self.seen_emitted = emitted;
+        let up = self.network.state() == net::State::Up;
+        let (socket, context) = self.network.collector();
+        self.ship_at = ship.poll(now, socket, context, &mut self.log, up).unwrap_or(FAR);
+    }
+
+    fn wake(&mut self, now: Instant) -> Wake {
+        if let Some(end) = self.ending
+            && (now >= end || self.log.stats().buffered == 0)
+        {
+            return Wake::PowerOff;
+        }
+        let times = [
+            Some(self.network.poll_at()),
+            self.server.poll_at(now),
+            self.log.poll_at(),
+            Some(self.ship_at),
+            self.ending,
+            (!self.health.is_ready()).then_some(self.diagnose_at),
+        ];
+        match times.into_iter().flatten().min() {
+            Some(at) if at < FAR => Wake::At(at),
+            _ => Wake::OnFrame,
+        }
     }
 
     /// The operator asked for an orderly end: the log is flushed within a bound, then `poll` says `PowerOff`.
-    pub fn shut_down(&mut self, now: Instant, cause: outpost_wire::ShutdownCause) {
-        let _ = (now, cause);
+    pub fn shut_down(&mut self, now: Instant, cause: ShutdownCause) {
+        if self.ending.is_none() {
+            let uptime_s = (now - self.started).secs();
+            self.log.emit(now, None, Shutdown { cause, uptime_s });
+            let reachable = self.ship.as_ref().is_some_and(|ship| ship.status().phase == Phase::Connected);
+            self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
+        }
     }
 
     /// Writes at most a few of the lines that the serial console has not shown yet; `true` when there are more.
     pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
-        let _ = (now, out);
-        false
+        if !self.health.is_ready() && now >= self.diagnose_at {
+            self.diagnose_at = now + DIAGNOSE_EVERY;
+            // A console that takes nothing must not stop the agent.
+            let _ = self.diagnose(now, out);
+        }
+        self.log.console(now, out)
+    }
+
+    fn diagnose<W: embedded_io::Write>(
+        &self,
+        now: Instant,
+        out: &mut W,
+    ) -> Result<(), embedded_io::WriteFmtError<W::Error>> {
+        write!(out, "not ready:")?;
+        let remedy = match self.network.state() {
+            net::State::Down(DownReason::NoNic) => {
+                " no network card was found. Give the VM a virtio-net device (-device virtio-net-pci or virtio-net-device)."
+            }
+            net::State::Down(DownReason::NoLink) => {
+                " the network card has no link. Connect it to a bridge or network (QEMU: set_link, -netdev)."
+            }
+            net::State::Starting | net::State::Down(_) => {
+                " no DHCP server has answered. Check that one serves this network, or set network.static in the config."
+            }
+            net::State::Up => "",
+        };
+        out.write_all(remedy.as_bytes()).map_err(embedded_io::WriteFmtError::Other)?;
+        if let Some(searching) = self.network.searching_for(now) {
+            write!(out, " Asked for {} s.", searching.secs())?;
+        }
+        if let Some(problem) = self.config.problems.first() {
+            write!(out, " config {}: {}", problem.pointer, problem.text)?;
+        }
+        if self.config.config.http.maintenance {
+            write!(out, " http.maintenance is on.")?;
+        }
+        write!(out, "\r\n")
     }
 
     /// The image is about to reset: writes the panic record into the ring. Bounded, and safe to call at any point.
-    pub fn record_panic(&mut self, now: Instant, panic: outpost_wire::Panic<'_>) {
-        let _ = (now, panic);
+    pub fn record_panic(&mut self, now: Instant, panic: Panic<'_>) {
+        self.log.record_panic(now, panic);
     }
+
+    /// What the image does after a panic.
+    pub fn on_panic(&self) -> crate::config::OnPanic {
+        self.config.config.on_panic
+    }
+}
+
+/// Later than any deadline.
+const FAR: Instant = Instant::from_micros_const(i64::MAX);
+
+fn connections(server: &Server<'_>) -> Connections {
+    let (pool, counters) = (server.pool(), server.counters());
+    Connections {
+        open: pool.size() as u16 - pool.count(Class::Free),
+        idle: pool.count(Class::Idle),
+        half_open: pool.count(Class::HalfOpen),
+        limit: pool.size() as u16,
+        accepted: counters.accepted,
+        refused: counters.refused,
+        recycled: counters.recycled_half_open + counters.recycled_idle,
+    }
+}
+
+/// Three independent numbers from the seed; the rest of it is kept for keys.
+fn seeds(seed: &[u8; 32]) -> [u64; 3] {
+    core::array::from_fn(|at| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&seed[at * 8..at * 8 + 8]);
+        u64::from_le_bytes(bytes)
+    })
 }

@@ -9,8 +9,15 @@
 pub mod agent;
 pub mod config;
 pub mod facts;
+pub mod health;
+pub mod http;
 pub mod limits;
 pub mod log;
+pub mod net;
 pub mod nic;
+pub mod view;
 
 pub use agent::Agent;
+
+/// Version of the image and of every package of this project.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

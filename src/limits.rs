@@ -1,6 +1,8 @@
 //! Every bound of the agent, with the reason for its number. Relations between bounds are checked here at
 //! compile time.
 
+use smoltcp::time::Duration;
+
 /// Connections served at the same time: room for every poller of a fleet and an attacker's thousand.
 pub const CONNECTIONS: usize = 1024;
 
@@ -26,3 +28,55 @@ pub const CONFIG_TEXT_MAX: usize = 128;
 pub const CONFIG_PROBLEMS: usize = 8;
 
 const _: () = assert!(CONFIG_TEXT_MAX > outpost_wire::limits::AGENT_NAME_MAX);
+/// Receive buffer of the collector session, in bytes: acknowledgements are 12 bytes each.
+pub const COLLECTOR_RX: usize = 1024;
+
+/// Send buffer of the collector session, in bytes: a few frames on their way.
+pub const COLLECTOR_TX: usize = 8 * 1024;
+
+/// Longest request head in bytes, as common servers have it (nginx: 4 × 8 KiB, Apache: 8 KiB a line).
+pub const HTTP_HEAD: usize = 8 * 1024;
+
+/// Most lines of a request head; Apache allows 100.
+pub const HTTP_HEAD_LINES: u8 = 100;
+
+/// Shared buffers for answers that are rendered before they are sent.
+pub const ANSWERS: usize = 16;
+
+/// Size of such a buffer, in bytes: the status page's promise (14,600) fits.
+pub const ANSWER: usize = 16 * 1024;
+
+/// Longest head of an answer, in bytes.
+pub const ANSWER_HEAD: usize = 400;
+
+/// Frames taken from the card in one poll, so that serving them is never put off for long.
+pub const FRAMES_PER_POLL: usize = 64;
+
+/// Requests of one connection answered in one poll, so that a pipelining client does not starve the others.
+pub const REQUESTS_PER_POLL: usize = 8;
+
+/// Segments that one connection may send in one poll: its whole send buffer, SYN or FIN, and one to spare.
+pub const SEGMENTS_PER_POLL: usize = 4;
+
+/// How long a client may take to send a request's head once it has begun, and to begin its first.
+pub const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long a connection may wait for its next request: longer than the common poll intervals of 10 s and 30 s.
+pub const IDLE_TIME: Duration = Duration::from_secs(75);
+
+/// How long a client may take nothing of an answer before it is given up.
+pub const SEND_TIME: Duration = Duration::from_secs(30);
+
+/// How long a half-open connection, or one that is closing, is kept.
+pub const CLOSE_TIME: Duration = Duration::from_secs(10);
+
+/// A half-open connection this old gives way to a new one: handshakes take a round trip, not a second.
+pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(1);
+
+/// When what could not be sent (transmit queue full) is tried again.
+pub const RETRY: Duration = Duration::from_millis(1);
+
+const _: () = assert!(CONNECTION_TX >= ANSWER_HEAD + 512, "a small answer is written in one piece");
+const _: () = assert!(CONNECTIONS <= 32_768, "connections are numbered in 16 bits");
+const _: () = assert!(HTTP_HEAD <= u16::MAX as usize && ANSWER <= u16::MAX as usize);
+const _: () = assert!(COLLECTOR_TX >= 2 * outpost_wire::limits::FRAME_MAX);

@@ -1,0 +1,212 @@
+//! The agent's own health: one state that every dialect of the HTTP interface tells.
+//!
+//! Live means that the loop turns; ready means that no check fails. A warning never fails readiness, and what the
+//! agent watches never changes its own health.
+
+use smoltcp::time::Instant;
+
+/// How a check stands, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// As it should be.
+    Pass,
+    /// Worth a look; the agent serves.
+    Warn,
+    /// The agent is not ready.
+    Fail,
+}
+
+impl State {
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Pass => "pass",
+            State::Warn => "warn",
+            State::Fail => "fail",
+        }
+    }
+}
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Check {
+    /// A card, a link and an address.
+    Network,
+    /// The configuration document.
+    Config,
+    /// Wall time.
+    Clock,
+    /// Log delivery.
+    Collector,
+    /// The random seed.
+    Entropy,
+    /// The operator's own switch.
+    Maintenance,
+}
+
+/// All checks, in the order they are shown.
+pub const CHECKS: [Check; 6] =
+    [Check::Network, Check::Config, Check::Clock, Check::Collector, Check::Entropy, Check::Maintenance];
+
+impl Check {
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Check::Network => "network",
+            Check::Config => "config",
+            Check::Clock => "clock",
+            Check::Collector => "collector",
+            Check::Entropy => "entropy",
+            Check::Maintenance => "maintenance",
+        }
+    }
+}
+
+/// Why a check stands as it does: a closed list. A reason says which state it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing is wrong.
+    Ok,
+    /// Just booted: no address yet.
+    Starting,
+    /// There is no network card.
+    NoNic,
+    /// The card has no link.
+    NoLink,
+    /// There is no address.
+    NoAddress,
+    /// No document: defaults are in force.
+    ConfigAbsent,
+    /// The document has errors.
+    ConfigInvalid,
+    /// Wall time is what the machine said, and nobody has confirmed it.
+    Unsynchronised,
+    /// Wall time is not known.
+    ClockUnknown,
+    /// No collector is configured.
+    NoCollector,
+    /// There is no session to the collector.
+    Disconnected,
+    /// The collector is not authenticated.
+    NotAuthenticated,
+    /// Records were lost in this boot.
+    RecordsLost,
+    /// The random seed can be guessed.
+    WeakEntropy,
+    /// The operator asked for it.
+    Maintenance,
+}
+
+impl Reason {
+    /// The state it means.
+    pub const fn state(self) -> State {
+        match self {
+            Reason::Ok => State::Pass,
+            Reason::Starting
+            | Reason::NoNic
+            | Reason::NoLink
+            | Reason::NoAddress
+            | Reason::ConfigInvalid
+            | Reason::Maintenance => State::Fail,
+            Reason::ConfigAbsent
+            | Reason::Unsynchronised
+            | Reason::ClockUnknown
+            | Reason::NoCollector
+            | Reason::Disconnected
+            | Reason::NotAuthenticated
+            | Reason::RecordsLost
+            | Reason::WeakEntropy => State::Warn,
+        }
+    }
+
+    /// In words; empty when nothing is wrong.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Reason::Ok => "",
+            Reason::Starting => "starting, no address yet",
+            Reason::NoNic => "no network card",
+            Reason::NoLink => "no link",
+            Reason::NoAddress => "no address",
+            Reason::ConfigAbsent => "absent, defaults are in force",
+            Reason::ConfigInvalid => "invalid, see config_errors in /status",
+            Reason::Unsynchronised => "unsynchronised",
+            Reason::ClockUnknown => "unknown",
+            Reason::NoCollector => "not configured",
+            Reason::Disconnected => "disconnected",
+            Reason::NotAuthenticated => "not authenticated",
+            Reason::RecordsLost => "records were lost",
+            Reason::WeakEntropy => "weak",
+            Reason::Maintenance => "the operator asked for it",
+        }
+    }
+}
+
+/// What a check found last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Why, and with it how the check stands.
+    pub reason: Reason,
+    /// Since when the reason is this one.
+    pub since: Instant,
+}
+
+impl Finding {
+    /// How the check stands.
+    pub const fn state(self) -> State {
+        self.reason.state()
+    }
+}
+
+/// All findings.
+#[derive(Clone, Debug)]
+pub struct Health {
+    findings: [Finding; CHECKS.len()],
+}
+
+impl Health {
+    /// Everything passes, since `now`.
+    pub const fn new(now: Instant) -> Health {
+        Health { findings: [Finding { reason: Reason::Ok, since: now }; CHECKS.len()] }
+    }
+
+    /// What this check found last.
+    pub fn get(&self, check: Check) -> Finding {
+        self.findings[check as usize]
+    }
+
+    /// Takes in what a check finds now; since-when moves only when it differs.
+    pub fn set(&mut self, check: Check, reason: Reason, now: Instant) {
+        let finding = &mut self.findings[check as usize];
+        if finding.reason != reason {
+            *finding = Finding { reason, since: now };
+        }
+    }
+
+    /// Whether no check fails.
+    pub fn is_ready(&self) -> bool {
+        self.findings.iter().all(|finding| finding.state() != State::Fail)
+    }
+
+    /// The worst state of all checks.
+    pub fn worst(&self) -> State {
+        self.findings.iter().map(|finding| finding.state()).max().unwrap_or(State::Pass)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_ready_and_a_failure_is_not() {
+        // The wrong way round takes every agent out of service when its collector restarts.
+        let mut health = Health::new(Instant::ZERO);
+        health.set(Check::Collector, Reason::Disconnected, Instant::from_secs(1));
+        assert!(health.is_ready() && health.worst() == State::Warn);
+        health.set(Check::Network, Reason::NoAddress, Instant::from_secs(2));
+        health.set(Check::Network, Reason::NoAddress, Instant::from_secs(9));
+        assert!(!health.is_ready());
+        assert_eq!(health.get(Check::Network).since, Instant::from_secs(2), "since-when is when it began");
+    }
+}
