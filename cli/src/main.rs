@@ -4,12 +4,8 @@
 //! `run(&Args) -> ExitCode` that has already told the user everything when it returns.
 
 use clap::{Parser, Subcommand};
+use outpost_cli::{check, collect, image, up, verify};
 use std::process::ExitCode;
-
-mod check;
-mod collect;
-mod image;
-mod up;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
 #[derive(Parser)]
@@ -25,6 +21,8 @@ enum Command {
     Up(up::Args),
     /// Receive the records of agents and store them.
     Collect(collect::Args),
+    /// Say whether every record in a store is accounted for.
+    Verify(verify::Args),
     /// Check a configuration document with the code that the image runs.
     Check(check::Args),
     /// Build the image: dist/outpost.elf.
@@ -35,6 +33,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::run(&args),
         Command::Collect(args) => collect::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Image(args) => image::run(&args),
     }

@@ -1,13 +1,188 @@
-//! `outpost collect`. Receive and store records. Not built yet.
+//! `outpost collect`: receives the records of agents, stores them durably, and only then acknowledges.
+//!
+//! ```text
+//! sockets ─ server ─▶ collector ─▶ session (one per agent) ─▶ store (SQLite)
+//!                         └─ commit ─▶ Ack to the agents, output to whoever reads it
+//! ```
+//!
+//! `collector`, `session` and `store` know no socket, thread or clock: the simulation runs them as they are.
 
+mod collector;
+pub mod limits;
+mod server;
+mod session;
+mod show;
+mod store;
+
+pub use collector::{Collector, Now, SessionId};
+pub use server::{Options, Server, ServerError};
+pub use session::End;
+pub use show::{Output, Stored, escape, event_name, utc};
+pub use store::{OpenError, Store};
+
+use limits::Deadlines;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
-/// The arguments of `outpost collect`.
-#[derive(clap::Args)]
-pub struct Args {}
+/// How long a signal waits at most to be seen.
+const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 
-/// Says that it is not built yet.
-pub fn run(_args: &Args) -> ExitCode {
-    eprintln!("outpost collect is not built yet.");
-    ExitCode::FAILURE
+const EXAMPLES: &str = "\
+Examples:
+  outpost collect                              listen on 127.0.0.1:7600, store in outpost.db
+  outpost collect --json | jq .event           one JSON object per record
+  outpost collect --listen 10.0.0.5:7600 --insecure --store /var/lib/outpost/store.db
+  outpost verify outpost.db                    is every record of every boot accounted for?
+
+In the agent's configuration: {\"collector\": {\"address\": \"10.0.0.5:7600\"}}
+
+A record is acknowledged only after it is durable. Ctrl-C ends in order; nothing is lost by killing it either.
+Exit code: 0 after an orderly end, 1 when it could not start or go on.";
+
+/// What `outpost collect` is told.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7600")]
+    pub listen: SocketAddr,
+    /// File of the store; made when it is not there
+    #[arg(long, value_name = "FILE", default_value = "outpost.db")]
+    pub store: PathBuf,
+    /// Print each stored record as one line of JSON (the default when the output is not a terminal)
+    #[arg(long, conflicts_with = "pretty")]
+    pub json: bool,
+    /// Print each stored record as one line for people (the default on a terminal)
+    #[arg(long)]
+    pub pretty: bool,
+    /// Listen beyond this machine although anyone who reaches the port can then acknowledge and so erase records
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Runs until SIGINT or SIGTERM; has told everything when it returns.
+pub fn run(args: &Args) -> ExitCode {
+    match collect(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outpost collect: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second one ends at once, should the orderly end hang.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    let (server, output) = Server::start(Options {
+        listen: args.listen,
+        store: args.store.clone(),
+        insecure: args.insecure,
+        deadlines: Deadlines::default(),
+    })?;
+    eprintln!("collecting on {} into {}", server.local_address(), args.store.display());
+    if !server.local_address().ip().is_loopback() {
+        eprintln!("warning: --insecure: anyone who reaches this port can acknowledge records, which erases them");
+    }
+    let mut printer = Printer::new(Format::of(args.json, args.pretty));
+    let ended_by_itself = printer.print_until(&output, &stop);
+    let result = server.stop();
+    printer.print_until(&output, &stop);
+    result?;
+    if ended_by_itself { Err("it ended without being asked to".into()) } else { Ok(()) }
+}
+
+/// How records are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object per line.
+    Json,
+    /// One line for people, with colour or without.
+    Pretty {
+        /// Whether the severity is coloured.
+        colour: bool,
+    },
+}
+
+impl Format {
+    /// What was asked for, or else what fits standard output; no colour off a terminal or with NO_COLOR
+    /// (no-color.org).
+    pub fn of(json: bool, pretty: bool) -> Format {
+        let terminal = io::stdout().is_terminal();
+        if json || (!pretty && !terminal) {
+            return Format::Json;
+        }
+        Format::Pretty { colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    }
+}
+
+/// Prints what a collector says: records to standard output, lines about it to standard error.
+#[derive(Debug)]
+pub struct Printer {
+    format: Format,
+    /// Gone when nobody reads it any more: the collector goes on without.
+    out: Option<BufWriter<io::Stdout>>,
+}
+
+impl Printer {
+    /// Prints in this format.
+    pub fn new(format: Format) -> Printer {
+        Printer { format, out: Some(BufWriter::new(io::stdout())) }
+    }
+
+    /// Prints until `stop` is set and nothing more is there; `true` when the collector ended.
+    pub fn print_until(&mut self, output: &Receiver<Output>, stop: &AtomicBool) -> bool {
+        loop {
+            match output.recv_timeout(SIGNAL_CHECK) {
+                Ok(first) => {
+                    self.print(&first);
+                    // Bounded, so that a stream without pause is shown as it comes.
+                    output.try_iter().take(limits::OUTPUT).for_each(|next| self.print(&next));
+                    self.write(|out| out.flush());
+                }
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if stop.load(Ordering::Acquire) {
+                output.try_iter().take(limits::OUTPUT).for_each(|next| self.print(&next));
+                self.write(|out| out.flush());
+                return false;
+            }
+        }
+    }
+
+    /// Prints one output.
+    pub fn print(&mut self, output: &Output) {
+        match output {
+            Output::Stored(stored) => {
+                let line = match self.format {
+                    Format::Json => stored.json(),
+                    Format::Pretty { colour } => stored.pretty(colour),
+                };
+                self.write(|out| writeln!(out, "{line}"));
+            }
+            Output::Notice(line) => eprintln!("collector: {line}"),
+            Output::Skipped(count) => {
+                eprintln!("collector: {count} lines were not shown because their reader is slow; all are in the store");
+            }
+        }
+    }
+
+    fn write(&mut self, action: impl FnOnce(&mut BufWriter<io::Stdout>) -> io::Result<()>) {
+        let Some(out) = &mut self.out else { return };
+        if let Err(error) = action(out) {
+            eprintln!("collector: records are no longer shown ({error}); they are stored all the same");
+            self.out = None;
+        }
+    }
 }

@@ -1,0 +1,335 @@
+//! The collector without sockets, threads and clock: all sessions, the store, and when to commit.
+//!
+//! ```text
+//! connect, receive, disconnect ─▶ sessions ─▶ store's transaction
+//! poll ─▶ commit ─▶ Welcome and Ack into the outboxes, what was stored into the output
+//! ```
+//!
+//! The server drives it with real sockets and the simulation with seeded ones: the same code, and so the same
+//! rules. What always holds: one transaction serves all sessions, and when it fails, every session that has
+//! something in it ends; so no session ever believes in something that is not in the store.
+
+use super::limits::{self, Deadlines};
+use super::session::{End, Session};
+use super::show::{Output, escape};
+use super::store::Store;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Names a session; never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// The moment of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time since any moment.
+    pub monotonic: Duration,
+    /// Microseconds since 1970-01-01 UTC; may jump.
+    pub unix_us: i64,
+}
+
+/// The newest session of an agent name.
+#[derive(Debug)]
+struct Newest {
+    id: SessionId,
+    since: Duration,
+    /// Whether an older one that still speaks was told of: once per newer session bounds how often.
+    told: bool,
+}
+
+/// All sessions and the store.
+#[derive(Debug)]
+pub struct Collector {
+    store: Store,
+    deadlines: Deadlines,
+    sessions: BTreeMap<SessionId, Session>,
+    next_id: u64,
+    /// The newest session of each agent name.
+    newest: BTreeMap<Arc<str>, Newest>,
+    /// When the transaction that waits must be committed.
+    commit_at: Option<Duration>,
+    /// Whether the last commit failed.
+    failing: bool,
+    output: Vec<Output>,
+    notices: Notices,
+    ended: BTreeMap<&'static str, u64>,
+}
+
+impl Collector {
+    /// A collector with this store and no session.
+    pub fn new(store: Store, deadlines: Deadlines) -> Collector {
+        Collector {
+            store,
+            deadlines,
+            sessions: BTreeMap::new(),
+            next_id: 0,
+            newest: BTreeMap::new(),
+            commit_at: None,
+            failing: false,
+            output: Vec::new(),
+            notices: Notices::default(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// An agent connected; `None` when there are as many sessions as there may be.
+    pub fn connect(&mut self, now: Now, peer: String) -> Option<SessionId> {
+        if self.sessions.len() >= limits::SESSIONS {
+            *self.ended.entry("no_room").or_default() += 1;
+            self.notice(now, format!("{peer}: refused, there are {} sessions already", limits::SESSIONS));
+            return None;
+        }
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        self.sessions.insert(id, Session::new(now.monotonic, peer));
+        Some(id)
+    }
+
+    /// Bytes came from an agent.
+    pub fn receive(&mut self, now: Now, id: SessionId, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.ended().is_some() {
+            return;
+        }
+        let greeted_before = session.boot().is_some();
+        let result = session.receive(now.monotonic, now.unix_us, bytes, &mut self.store);
+        let greeted = session.boot().is_some();
+        match result {
+            Ok(frames) => {
+                if greeted && !greeted_before {
+                    self.opened(now, id);
+                } else if greeted && frames > 0 {
+                    self.check_name(now, id);
+                }
+            }
+            Err(End::Storage(error)) => self.storage_failed(now, &error),
+            Err(end) => self.end(now, id, &end),
+        }
+        if self.store.is_dirty() && self.commit_at.is_none() {
+            self.commit_at = Some(now.monotonic + limits::GROUP_COMMIT);
+        }
+        if self.store.pending() >= limits::GROUP_COMMIT_ROWS {
+            self.commit(now);
+        }
+    }
+
+    /// The agent's connection is gone.
+    pub fn disconnect(&mut self, now: Now, id: SessionId) {
+        self.end(now, id, &End::Closed);
+        self.sessions.remove(&id);
+    }
+
+    /// Does what is due; returns when it wants to be called again at the latest.
+    pub fn poll(&mut self, now: Now) -> Option<Duration> {
+        let late: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.ended().is_none())
+            .map(|(id, session)| (*id, session.deadline(&self.deadlines)))
+            .filter(|(_, (at, _))| *at <= now.monotonic)
+            .collect();
+        for (id, (_, what)) in late {
+            self.end(now, id, &End::Slow(what));
+        }
+        if self.commit_at.is_some_and(|at| at <= now.monotonic) {
+            self.commit(now);
+        }
+        if let Some(line) = self.notices.held_back(now.monotonic) {
+            self.output.push(Output::Notice(line));
+        }
+        let deadlines = self.sessions.values().map(|session| session.deadline(&self.deadlines).0);
+        deadlines.chain(self.commit_at).chain(self.notices.wake()).min()
+    }
+
+    /// What waits to be sent on a session.
+    pub fn outbox(&self, id: SessionId) -> &[u8] {
+        self.sessions.get(&id).map_or(&[], Session::outbox)
+    }
+
+    /// The network took so many bytes of it.
+    pub fn sent(&mut self, now: Now, id: SessionId, len: usize) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.sent(now.monotonic, len);
+        }
+    }
+
+    /// Whether the session has ended: send what is in its outbox and disconnect it.
+    pub fn has_ended(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_none_or(|session| session.ended().is_some())
+    }
+
+    /// Whether the session has ended so long ago that its connection must go, whatever the agent does.
+    pub fn must_go(&self, now: Now, id: SessionId) -> bool {
+        let late =
+            |session: &Session| session.ended().is_some() && session.deadline(&self.deadlines).0 <= now.monotonic;
+        self.sessions.get(&id).is_none_or(late)
+    }
+
+    /// The sessions there are, with those that have ended and not been disconnected.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.sessions.keys().copied()
+    }
+
+    /// Sessions that ended so far, by reason.
+    pub fn ended(&self) -> &BTreeMap<&'static str, u64> {
+        &self.ended
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What there is to show since the last call.
+    pub fn take_output(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// A line of the server, among those that are bounded per second.
+    pub fn notice(&mut self, now: Now, line: String) {
+        if self.notices.allow(now.monotonic) {
+            self.output.push(Output::Notice(line));
+        }
+    }
+
+    /// Ends in order: commits and acknowledges what came, and says Bye to every agent.
+    pub fn shut_down(&mut self, now: Now) {
+        self.commit(now);
+        for id in self.sessions().collect::<Vec<_>>() {
+            self.end(now, id, &End::Shutdown);
+        }
+        self.commit(now);
+    }
+
+    fn opened(&mut self, now: Now, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(boot) = session.boot() else { return };
+        let line = format!("{}: session of {} (boot {:016x})", session.peer(), escape(&boot.agent), boot.boot_id);
+        self.newest.insert(boot.agent.clone(), Newest { id, since: now.monotonic, told: false });
+        self.notice(now, line);
+    }
+
+    /// A session that speaks although a newer one of its name is open: two machines have one name. (A session that
+    /// only lingers is what an agent leaves behind that lost its link or was reset.)
+    fn check_name(&mut self, now: Now, id: SessionId) {
+        let Some(boot) = self.sessions.get(&id).and_then(Session::boot).cloned() else { return };
+        let Some(newest) = self.newest.get_mut(&boot.agent) else { return };
+        if newest.id == id || newest.told || now.monotonic < newest.since + limits::DUPLICATE_GRACE {
+            return;
+        }
+        newest.told = true;
+        let other = self.sessions.get(&newest.id);
+        let detail = json!({
+            "peer": self.sessions.get(&id).map(Session::peer),
+            "other_peer": other.map(Session::peer),
+            "other_boot": other.and_then(Session::boot).map(|boot| format!("{:016x}", boot.boot_id)),
+        });
+        if let Err(error) = self.store.oddity(&boot, "agent.duplicate_name", detail, now.unix_us) {
+            self.storage_failed(now, &error.to_string());
+        }
+    }
+
+    fn end(&mut self, now: Now, id: SessionId, end: &End) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.ended().is_some() {
+            return;
+        }
+        let (row, agent) = (session.row(), session.boot().map(|boot| boot.agent.clone()));
+        let who = agent.as_ref().map_or(String::new(), |agent| format!(" ({})", escape(agent)));
+        let line = format!("{}{who}: session ended: {end}", session.peer());
+        session.end(now.monotonic, end);
+        *self.ended.entry(end.word()).or_default() += 1;
+        if let Some(agent) = agent
+            && self.newest.get(&agent).is_some_and(|newest| newest.id == id)
+        {
+            self.newest.remove(&agent);
+        }
+        if let (Some(row), false) = (row, self.failing) {
+            match self.store.close_session(row, end.word(), now.unix_us) {
+                Ok(()) => self.commit_at = self.commit_at.or(Some(now.monotonic + limits::GROUP_COMMIT)),
+                Err(error) => self.storage_failed(now, &error.to_string()),
+            }
+        }
+        self.notice(now, line);
+    }
+
+    /// Commits what waits; only then the sessions are told.
+    fn commit(&mut self, now: Now) {
+        self.commit_at = None;
+        if !self.store.is_dirty() {
+            return;
+        }
+        match self.store.commit() {
+            Ok(stored) => {
+                self.output.extend(stored.into_iter().map(Output::Stored));
+                if std::mem::take(&mut self.failing) {
+                    self.output.push(Output::Notice("the store works again".to_owned()));
+                }
+            }
+            Err(error) => return self.storage_failed(now, &error.to_string()),
+        }
+        let mut failed = None;
+        for session in self.sessions.values_mut().filter(|session| session.ended().is_none()) {
+            if let Err(end) = session.committed(now.monotonic, now.unix_us, &mut self.store) {
+                failed = Some(end.to_string());
+            }
+        }
+        if let Some(error) = failed {
+            self.storage_failed(now, &error);
+        } else if self.store.is_dirty() {
+            self.commit_at = Some(now.monotonic + limits::GROUP_COMMIT);
+        }
+    }
+
+    /// Nothing since the last commit is in the store: whoever sent it must send it again.
+    fn storage_failed(&mut self, now: Now, error: &str) {
+        self.store.roll_back();
+        self.commit_at = None;
+        if !std::mem::replace(&mut self.failing, true) {
+            self.output.push(Output::Notice(format!(
+                "the store failed: {error}. Nothing is acknowledged until it works again; agents keep their records. \
+                 Look at the disk: is it full?"
+            )));
+        }
+        let dirty: Vec<_> = self.sessions.iter().filter(|(_, session)| session.is_dirty()).map(|(id, _)| *id).collect();
+        for id in dirty {
+            self.end(now, id, &End::Storage(error.to_owned()));
+        }
+    }
+}
+
+/// Bounds how many lines a second about sessions are shown; whoever connects decides how many there are.
+#[derive(Debug, Default)]
+struct Notices {
+    second: Duration,
+    shown: u32,
+    held_back: u64,
+}
+
+impl Notices {
+    fn allow(&mut self, now: Duration) -> bool {
+        if now >= self.second + Duration::from_secs(1) {
+            (self.second, self.shown) = (now, 0);
+        }
+        self.shown += 1;
+        if self.shown > limits::NOTICES_PER_SECOND {
+            self.held_back += 1;
+            return false;
+        }
+        true
+    }
+
+    fn held_back(&mut self, now: Duration) -> Option<String> {
+        if self.held_back == 0 || now < self.second + Duration::from_secs(1) {
+            return None;
+        }
+        Some(format!("{} more lines about sessions were held back", std::mem::take(&mut self.held_back)))
+    }
+
+    fn wake(&self) -> Option<Duration> {
+        (self.held_back > 0).then(|| self.second + Duration::from_secs(1))
+    }
+}

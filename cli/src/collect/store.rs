@@ -1,0 +1,450 @@
+//! The store: one SQLite file that holds every record, every declared loss and every boot of every agent.
+//!
+//! What always holds: a record is one row, found by (boot, seq); `boots.durable` says up to which seq everything
+//! is a record or declared lost, and moves in the same transaction as what it speaks of; nothing is durable
+//! before [`Store::commit`] has returned, and what [`Store::commit`] returns is exactly what became durable.
+//!
+//! SQLite's defaults do not promise that a commit survives a power cut in WAL mode; `synchronous=FULL` does
+//! (sqlite.org/wal.html, "Performance Considerations"), and is read back, because a pragma that is misspelled or
+//! refused is silently ignored.
+
+use super::limits;
+use super::show::{self, Stored};
+use outpost_wire::{Record, Severity, limits::RECORD_MAX, session::BootRange, session::Hello, session::LossReason};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params, params};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// "OUTP" in the header of the file, so that no other program's database is taken for a store.
+const APPLICATION_ID: i64 = 0x4f55_5450;
+
+/// The schema, as the steps that led to it; `user_version` is how many of them a store has. Never edit a step that
+/// was released: add one.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE agents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE boots (
+        id INTEGER PRIMARY KEY,
+        agent INTEGER NOT NULL REFERENCES agents,
+        boot_id INTEGER NOT NULL,          -- as u64
+        first_seen_us INTEGER NOT NULL,    -- times: microseconds since 1970-01-01 UTC, the collector's clock
+        last_seen_us INTEGER NOT NULL,
+        image_id BLOB, config BLOB, catalogue BLOB,
+        next INTEGER NOT NULL,             -- the highest `next` the agent told: all before it were emitted
+        durable INTEGER NOT NULL,          -- up to here everything is in records or lost
+        UNIQUE (agent, boot_id)
+    );
+    CREATE TABLE records (
+        boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+        received_us INTEGER NOT NULL,
+        mono_us INTEGER NOT NULL, severity INTEGER NOT NULL, txn INTEGER, event INTEGER NOT NULL, fields BLOB,
+        utc_us INTEGER, utc_error_us INTEGER,
+        PRIMARY KEY (boot, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE lost (
+        boot INTEGER NOT NULL, from_seq INTEGER NOT NULL, to_seq INTEGER NOT NULL,
+        received_us INTEGER NOT NULL, reason INTEGER NOT NULL,
+        PRIMARY KEY (boot, from_seq)
+    ) WITHOUT ROWID;
+    -- The second and later of different records that claimed one seq.
+    CREATE TABLE conflicts (
+        boot INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, received_us INTEGER NOT NULL,
+        PRIMARY KEY (boot, seq, body)
+    ) WITHOUT ROWID;
+    CREATE TABLE names (
+        boot INTEGER NOT NULL, id INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (boot, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE sessions (
+        id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, peer TEXT NOT NULL,
+        opened_us INTEGER NOT NULL, closed_us INTEGER, ended TEXT
+    );
+    CREATE TABLE oddities (
+        id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, received_us INTEGER NOT NULL,
+        event TEXT NOT NULL, detail TEXT NOT NULL
+    );
+"];
+
+/// The schema version that this program writes.
+const SCHEMA: u32 = MIGRATIONS.len() as u32;
+
+/// Why a store cannot be used, in words for people.
+#[derive(Debug)]
+pub struct OpenError(String);
+
+impl OpenError {
+    /// Reading this store failed after it was opened.
+    pub fn reading(path: &Path, error: &rusqlite::Error) -> OpenError {
+        OpenError(explain_open(path, error))
+    }
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// A boot of an agent, with its row in the store.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    row: i64,
+    /// Name of the agent.
+    pub agent: Arc<str>,
+    /// Random id of the boot.
+    pub boot_id: u64,
+}
+
+/// A session that was told to the store.
+#[derive(Debug)]
+pub struct Greeted {
+    /// Its row.
+    pub session: i64,
+    /// The boots in the order of Hello.
+    pub boots: [Option<Boot>; 2],
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is new.
+    New,
+    /// The same record was there already.
+    Same,
+    /// Another record had its seq; both are kept.
+    Conflict,
+}
+
+/// The store, with the transaction that waits to be committed.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    in_transaction: bool,
+    pending: Vec<Stored>,
+}
+
+impl Store {
+    /// Opens or makes the store in this file.
+    pub fn open(path: &Path) -> Result<Store, OpenError> {
+        let shown = path.display();
+        let explain = |error: rusqlite::Error| OpenError(explain_open(path, &error));
+        let connection = Connection::open(path).map_err(explain)?;
+        connection.busy_timeout(limits::STORE_BUSY).map_err(explain)?;
+        check_ours(&connection, path)?;
+        let journal: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)).map_err(explain)?;
+        if journal != "wal" {
+            return Err(OpenError(format!(
+                "{shown} cannot keep a write-ahead log (journal mode is {journal}): the file system lacks shared \
+                 memory, as network file systems do. Put the store on a local disk."
+            )));
+        }
+        let store = Store::prepare(connection).map_err(explain)?;
+        match store.synchronous() {
+            Ok(2) => Ok(store),
+            other => Err(OpenError(format!(
+                "{shown}: SQLite did not accept synchronous=FULL (it says {other:?}), so that a commit could be lost \
+                 with the power. This SQLite must not be used."
+            ))),
+        }
+    }
+
+    /// A store that is gone with the process: for simulations.
+    pub fn in_memory() -> Result<Store, OpenError> {
+        Connection::open_in_memory().and_then(Store::prepare).map_err(|error| OpenError(error.to_string()))
+    }
+
+    /// Opens an existing store for reading alone, as [`crate::verify`] does.
+    pub fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
+        let explain = |error: rusqlite::Error| OpenError(explain_open(path, &error));
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(explain)?;
+        connection.busy_timeout(limits::STORE_BUSY).map_err(explain)?;
+        match check_ours(&connection, path)? {
+            SCHEMA => Ok(connection),
+            0 => Err(OpenError(format!("{} is empty: no collector has used it as its store.", path.display()))),
+            version => Err(OpenError(format!(
+                "{} has the older schema {version}; `outpost collect --store` on it brings it to {SCHEMA}.",
+                path.display()
+            ))),
+        }
+    }
+
+    fn prepare(mut connection: Connection) -> rusqlite::Result<Store> {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // After a burst the log would otherwise keep its largest size for ever.
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        for (_, step) in (0..).zip(MIGRATIONS).filter(|(number, _)| *number >= version) {
+            transaction.execute_batch(step)?;
+        }
+        if version < SCHEMA {
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        transaction.execute("UPDATE sessions SET ended = 'the collector was killed' WHERE ended IS NULL", [])?;
+        transaction.commit()?;
+        Ok(Store { connection, in_transaction: false, pending: Vec::new() })
+    }
+
+    /// SQLite's own number for how it syncs: 2 is FULL.
+    pub fn synchronous(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("PRAGMA synchronous", [], |row| row.get(0))
+    }
+
+    /// Takes note of a session and of its boots.
+    pub fn hello(&mut self, hello: &Hello<'_>, peer: &str, now_us: i64) -> rusqlite::Result<Greeted> {
+        self.begin()?;
+        let agent = self.agent(hello.agent)?;
+        let name: Arc<str> = hello.agent.into();
+        let current = self.boot(agent, &name, &hello.current, now_us)?;
+        self.connection
+            .prepare_cached("UPDATE boots SET image_id = ?2, config = ?3, catalogue = ?4 WHERE id = ?1")?
+            .execute(params![current.row, hello.image_id, hello.config, hello.catalogue])?;
+        let previous = hello.previous.map(|range| self.boot(agent, &name, &range, now_us)).transpose()?;
+        self.connection
+            .prepare_cached("INSERT INTO sessions (boot, peer, opened_us) VALUES (?1, ?2, ?3)")?
+            .execute(params![current.row, peer, now_us])?;
+        let session = self.connection.last_insert_rowid();
+        self.connection
+            .prepare_cached("DELETE FROM sessions WHERE id <= ?1")?
+            .execute([session - limits::SESSION_ROWS])?;
+        Ok(Greeted { session, boots: [Some(current), previous] })
+    }
+
+    /// Takes note of how a session ended.
+    pub fn close_session(&mut self, session: i64, ended: &str, now_us: i64) -> rusqlite::Result<()> {
+        self.begin()?;
+        self.connection
+            .prepare_cached("UPDATE sessions SET closed_us = ?2, ended = ?3 WHERE id = ?1")?
+            .execute(params![session, now_us, ended])?;
+        Ok(())
+    }
+
+    /// Up to which seq everything of this boot is a record or declared lost. Speaks of what is durable only while
+    /// nothing waits to be committed.
+    pub fn durable(&self, boot: &Boot) -> rusqlite::Result<u64> {
+        let durable: i64 = self
+            .connection
+            .prepare_cached("SELECT durable FROM boots WHERE id = ?1")?
+            .query_row([boot.row], |row| row.get(0))?;
+        Ok(durable.cast_unsigned())
+    }
+
+    /// Adds a record; its seq must not be above [`limits::SEQ_MAX`].
+    pub fn record(&mut self, boot: &Boot, record: &Record<'_>, now_us: i64) -> rusqlite::Result<Kept> {
+        self.begin()?;
+        let new = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO records (boot, seq, received_us, mono_us, severity, txn, event, fields)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                boot.row,
+                record.seq.cast_signed(),
+                now_us,
+                record.mono_us.cast_signed(),
+                record.severity.number(),
+                record.transaction,
+                record.event,
+                (!record.fields.is_empty()).then_some(record.fields),
+            ])?;
+        if new == 0 {
+            return self.compare(boot, record, now_us);
+        }
+        if let Some((id, text)) = show::interned(record) {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO names (boot, id, text) VALUES (?1, ?2, ?3)")?
+                .execute(params![boot.row, id, text])?;
+        }
+        let stored = Stored::record(boot.agent.clone(), boot.boot_id, now_us, record, |id| self.name(boot, id));
+        self.pending.push(stored);
+        Ok(Kept::New)
+    }
+
+    /// Adds a range of seqs that will never come.
+    pub fn lost(&mut self, boot: &Boot, from: u64, to: u64, reason: LossReason, now_us: i64) -> rusqlite::Result<()> {
+        self.begin()?;
+        // Two sessions of one boot may declare ranges that begin alike: the longer one says all.
+        self.connection
+            .prepare_cached(
+                "INSERT INTO lost (boot, from_seq, to_seq, received_us, reason) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET to_seq = max(to_seq, excluded.to_seq)",
+            )?
+            .execute(params![boot.row, from.cast_signed(), to.cast_signed(), now_us, u8::from(reason)])?;
+        self.pending.push(Stored::lost(boot.agent.clone(), boot.boot_id, now_us, (from, to), reason));
+        Ok(())
+    }
+
+    /// Everything of this boot up to `durable` has now been added; the agent has emitted all before `next`.
+    pub fn advance(&mut self, boot: &Boot, durable: u64, next: u64, now_us: i64) -> rusqlite::Result<()> {
+        self.begin()?;
+        self.connection
+            .prepare_cached(
+                "UPDATE boots SET durable = max(durable, ?2), next = max(next, ?3), last_seen_us = ?4 WHERE id = ?1",
+            )?
+            .execute(params![boot.row, durable.cast_signed(), next.cast_signed(), now_us])?;
+        Ok(())
+    }
+
+    /// Adds something that should not be.
+    pub fn oddity(&mut self, boot: &Boot, event: &str, detail: Value, now_us: i64) -> rusqlite::Result<()> {
+        self.begin()?;
+        self.connection
+            .prepare_cached("INSERT INTO oddities (boot, received_us, event, detail) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![boot.row, now_us, event, detail.to_string()])?;
+        self.pending.push(Stored::oddity(boot.agent.clone(), boot.boot_id, now_us, event, detail));
+        Ok(())
+    }
+
+    /// Whether anything waits to be committed.
+    pub fn is_dirty(&self) -> bool {
+        self.in_transaction
+    }
+
+    /// How many records, losses and oddities wait to be committed.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Makes everything added so far durable and returns it in order. After an error nothing of it is in the
+    /// store: call [`Store::roll_back`] and forget it.
+    pub fn commit(&mut self) -> rusqlite::Result<Vec<Stored>> {
+        if self.in_transaction {
+            self.connection.execute_batch("COMMIT")?;
+            self.in_transaction = false;
+        }
+        Ok(std::mem::take(&mut self.pending))
+    }
+
+    /// Forgets everything that was not committed.
+    pub fn roll_back(&mut self) {
+        self.pending.clear();
+        self.in_transaction = false;
+        if !self.connection.is_autocommit() {
+            // The only failure is that there is no transaction, which is what is wanted.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if !self.in_transaction {
+            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+            self.in_transaction = true;
+        }
+        Ok(())
+    }
+
+    fn agent(&self, name: &str) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached("INSERT INTO agents (name) VALUES (?1) ON CONFLICT DO UPDATE SET name = name RETURNING id")?
+            .query_row([name], |row| row.get(0))
+    }
+
+    fn boot(&self, agent: i64, name: &Arc<str>, range: &BootRange, now_us: i64) -> rusqlite::Result<Boot> {
+        let row = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO boots (agent, boot_id, first_seen_us, last_seen_us, next, durable)
+                 VALUES (:agent, :boot, :now, :now, :next, 0)
+                 ON CONFLICT DO UPDATE SET last_seen_us = :now, next = max(next, :next) RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":agent": agent, ":boot": range.boot_id.cast_signed(), ":now": now_us,
+                    ":next": range.next.cast_signed()
+                },
+                |row| row.get(0),
+            )?;
+        Ok(Boot { row, agent: name.clone(), boot_id: range.boot_id })
+    }
+
+    fn name(&self, boot: &Boot, id: u16) -> Option<String> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT text FROM names WHERE boot = ?1 AND id = ?2").ok()?;
+        statement.query_row(params![boot.row, id], |row| row.get(0)).ok()
+    }
+
+    /// The seq is taken, by a record or by none (declared lost, and now here after all, is an insert): compares.
+    fn compare(&mut self, boot: &Boot, record: &Record<'_>, now_us: i64) -> rusqlite::Result<Kept> {
+        let mut body = [0; RECORD_MAX];
+        let body = record.encode_body(&mut body).and_then(|len| body.get(..len)).unwrap_or(record.fields);
+        let stored = self.stored_body(boot, record.seq)?;
+        if stored.as_deref() == Some(body) {
+            return Ok(Kept::Same);
+        }
+        let new = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO conflicts (boot, seq, body, received_us) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![boot.row, record.seq.cast_signed(), body, now_us])?;
+        if new == 0 {
+            return Ok(Kept::Same);
+        }
+        let detail = json!({ "seq": record.seq, "event": show::event_name(record.event) });
+        self.oddity(boot, "record.conflict", detail, now_us)?;
+        Ok(Kept::Conflict)
+    }
+
+    fn stored_body(&self, boot: &Boot, seq: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+        self.connection
+            .prepare_cached("SELECT mono_us, severity, txn, event, fields FROM records WHERE boot = ?1 AND seq = ?2")?
+            .query_row(params![boot.row, seq.cast_signed()], |row| {
+                let fields: Option<Vec<u8>> = row.get(4)?;
+                let record = Record {
+                    seq,
+                    mono_us: row.get::<_, i64>(0)?.cast_unsigned(),
+                    severity: Severity::from_number(row.get(1)?).unwrap_or(Severity::INFO),
+                    transaction: row.get(2)?,
+                    event: row.get(3)?,
+                    fields: fields.as_deref().unwrap_or_default(),
+                };
+                let mut body = [0; RECORD_MAX];
+                Ok(record.encode_body(&mut body).and_then(|len| body.get(..len)).map(<[u8]>::to_vec))
+            })
+            .optional()
+            .map(Option::flatten)
+    }
+}
+
+/// The schema version of a store, 0 of an empty file; refuses what is another program's or from a newer version.
+fn check_ours(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let shown = path.display();
+    let read = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let explain = |error: rusqlite::Error| OpenError(explain_open(path, &error));
+    let application = read("PRAGMA application_id").map_err(explain)?;
+    let tables = read("SELECT count(*) FROM sqlite_schema").map_err(explain)?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(OpenError(format!(
+            "{shown} is the database of another program and is left as it is. Name another file with --store."
+        )));
+    }
+    let version = u32::try_from(read("PRAGMA user_version").map_err(explain)?).unwrap_or(u32::MAX);
+    if version > SCHEMA {
+        return Err(OpenError(format!(
+            "{shown} was written by a newer Outpost (schema {version}; this one knows up to {SCHEMA}). Run that version, \
+             or name another file with --store."
+        )));
+    }
+    Ok(version)
+}
+
+fn explain_open(path: &Path, error: &rusqlite::Error) -> String {
+    let shown = path.display();
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+            format!("{shown} is not a store, or is damaged ({error}). Name another file with --store, or restore it.")
+        }
+        Some(rusqlite::ErrorCode::CannotOpen) => {
+            format!("{shown} cannot be opened ({error}). Check that it and its directory exist and are writable.")
+        }
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            format!("{shown} is in use by another program ({error}). End it, or name another file with --store.")
+        }
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            format!("{shown}: the disk is full ({error}). Make room and start again.")
+        }
+        _ => format!("{shown} cannot be used as a store: {error}."),
+    }
+}

@@ -1,0 +1,7 @@
+//! What the `outpost` command is made of, as a library: the tests and the simulation drive the same parts.
+
+pub mod check;
+pub mod collect;
+pub mod image;
+pub mod up;
+pub mod verify;

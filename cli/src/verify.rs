@@ -1,0 +1,226 @@
+//! `outpost verify`: is every record of every boot in a store accounted for?
+//!
+//! For each boot, every seq from 1 to the highest that the store has must be a record or declared lost. What the
+//! agent is known to have emitted beyond that is an unknown tail: the machine ended before it could send it.
+
+use crate::collect::{OpenError, Store, escape};
+use rusqlite::{Connection, params};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Gaps that are listed per boot; more are counted.
+const GAPS_SHOWN: usize = 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  outpost verify outpost.db
+  outpost verify --json outpost.db | jq '.boots[] | select(.gaps > 0)'
+
+Exit code: 0 every record is stored or declared lost, 1 something is unaccounted for, 2 the store cannot be read,
+3 nothing is unaccounted for but the end of a boot that was cut off before its last records were sent.";
+
+/// What `outpost verify` is told.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The store of a collector; it may be running
+    #[arg(value_name = "STORE")]
+    pub store: PathBuf,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was found in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each boot of each agent, in the order in which the store first saw them.
+    pub boots: Vec<BootReport>,
+    /// What SQLite itself found damaged in the file.
+    pub damage: Vec<String>,
+}
+
+/// What was found of one boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootReport {
+    /// Name of the agent.
+    pub agent: String,
+    /// Random id of the boot.
+    pub boot_id: u64,
+    /// Records stored.
+    pub records: u64,
+    /// Seqs that are declared lost and not stored.
+    pub lost: u64,
+    /// Highest seq that is stored or declared lost.
+    pub highest: u64,
+    /// Highest seq that the agent is known to have emitted.
+    pub emitted: u64,
+    /// Seqs between 1 and the highest that are neither.
+    pub unaccounted: u64,
+    /// The first of the ranges they form.
+    pub gaps: Vec<(u64, u64)>,
+    /// Records that claim a seq of another.
+    pub conflicts: u64,
+}
+
+/// The answer in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything is stored or declared lost.
+    Accounted,
+    /// Something is neither, or the file is damaged.
+    Unaccounted,
+    /// Only the end of some boot is unknown.
+    UnknownTail,
+}
+
+impl Report {
+    /// The answer in one word.
+    pub fn verdict(&self) -> Verdict {
+        if !self.damage.is_empty() || self.boots.iter().any(|boot| boot.unaccounted > 0) {
+            Verdict::Unaccounted
+        } else if self.boots.iter().any(|boot| boot.emitted > boot.highest) {
+            Verdict::UnknownTail
+        } else {
+            Verdict::Accounted
+        }
+    }
+}
+
+/// Verifies a store, which a collector may be writing to.
+pub fn verify(store: &Path) -> Result<Report, OpenError> {
+    let connection = Store::open_to_read(store)?;
+    report(&connection).map_err(|error| OpenError::reading(store, &error))
+}
+
+/// Verifies and prints; has told everything when it returns.
+pub fn run(args: &Args) -> ExitCode {
+    let report = match verify(&args.store) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("outpost verify: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.json {
+        println!("{}", json(&report))
+    } else {
+        print!("{}", text(&report))
+    }
+    ExitCode::from(match report.verdict() {
+        Verdict::Accounted => 0,
+        Verdict::Unaccounted => 1,
+        Verdict::UnknownTail => 3,
+    })
+}
+
+fn report(connection: &Connection) -> rusqlite::Result<Report> {
+    // One transaction is one state of the store, whatever a collector writes meanwhile.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut check = snapshot.prepare("PRAGMA quick_check(10)")?;
+    let damage = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let mut boots = snapshot.prepare(
+        "SELECT boots.id, name, boot_id, next, (SELECT count(*) FROM conflicts WHERE boot = boots.id)
+         FROM boots JOIN agents ON agents.id = boots.agent ORDER BY boots.id",
+    )?;
+    let boots = boots
+        .query_map([], |row| {
+            let unsigned = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            let empty = BootReport {
+                agent: row.get(1)?,
+                boot_id: unsigned(2)?,
+                records: 0,
+                lost: 0,
+                highest: 0,
+                emitted: unsigned(3)?.saturating_sub(1),
+                unaccounted: 0,
+                gaps: Vec::new(),
+                conflicts: unsigned(4)?,
+            };
+            walk(&snapshot, row.get(0)?, empty)
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Report { boots, damage: damage.into_iter().filter(|line| line != "ok").collect() })
+}
+
+/// Walks over all that is known of a boot in the order of seq.
+fn walk(connection: &Connection, row: i64, mut boot: BootReport) -> rusqlite::Result<BootReport> {
+    let mut ranges = connection.prepare_cached(
+        "SELECT seq, seq, 1 FROM records WHERE boot = ?1 UNION ALL
+         SELECT from_seq, to_seq, 0 FROM lost WHERE boot = ?1 ORDER BY 1",
+    )?;
+    let mut rows = ranges.query(params![row])?;
+    let mut stored_in_lost = 0;
+    let mut lost_to = 0;
+    while let Some(row) = rows.next()? {
+        let (from, to) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned());
+        let is_record: bool = row.get(2)?;
+        if from > boot.highest + 1 {
+            boot.unaccounted += from - boot.highest - 1;
+            if boot.gaps.len() < GAPS_SHOWN {
+                boot.gaps.push((boot.highest + 1, from - 1));
+            }
+        }
+        if is_record {
+            boot.records += 1;
+            stored_in_lost += u64::from(from <= lost_to);
+        } else {
+            boot.lost += (to + 1).saturating_sub(from.max(lost_to + 1));
+            lost_to = lost_to.max(to);
+        }
+        boot.highest = boot.highest.max(to);
+    }
+    boot.lost = boot.lost.saturating_sub(stored_in_lost);
+    Ok(boot)
+}
+
+fn text(report: &Report) -> String {
+    let mut lines: Vec<String> = report.damage.iter().map(|line| format!("the file is damaged: {line}")).collect();
+    for boot in &report.boots {
+        let name = format!("{} boot {:016x}", escape(&boot.agent), boot.boot_id);
+        let mut line =
+            format!("{name}: {} records up to seq {}, {} declared lost", boot.records, boot.highest, boot.lost);
+        if boot.conflicts > 0 {
+            line += &format!(", {} conflicts kept", boot.conflicts);
+        }
+        lines.push(line);
+        lines.extend(boot.gaps.iter().map(|(from, to)| format!("{name}: UNACCOUNTED: seqs {from} to {to}")));
+        if boot.emitted > boot.highest {
+            let (from, to) = (boot.highest + 1, boot.emitted);
+            lines.push(format!("{name}: unknown tail: seqs {from} to {to} were emitted and have not arrived"));
+        }
+    }
+    lines.push(match report.verdict() {
+        Verdict::Accounted => "every record is accounted for".to_owned(),
+        Verdict::Unaccounted => {
+            let seqs: u64 = report.boots.iter().map(|boot| boot.unaccounted).sum();
+            format!("{seqs} records are UNACCOUNTED for; please report this with the lines above")
+        }
+        Verdict::UnknownTail => {
+            "every record is accounted for but unknown tails: if the agent still runs, it sends them; if its machine \
+             was cut off, they are gone"
+                .to_owned()
+        }
+    });
+    lines.join("\n") + "\n"
+}
+
+fn json(report: &Report) -> serde_json::Value {
+    let boots: Vec<_> = report
+        .boots
+        .iter()
+        .map(|boot| {
+            serde_json::json!({
+                "agent": boot.agent, "boot": format!("{:016x}", boot.boot_id),
+                "records": boot.records, "lost": boot.lost, "highest": boot.highest, "emitted": boot.emitted,
+                "unaccounted": boot.unaccounted, "gaps": boot.gaps, "conflicts": boot.conflicts,
+            })
+        })
+        .collect();
+    let verdict = match report.verdict() {
+        Verdict::Accounted => "accounted",
+        Verdict::Unaccounted => "unaccounted",
+        Verdict::UnknownTail => "unknown_tail",
+    };
+    serde_json::json!({ "verdict": verdict, "boots": boots, "damage": report.damage })
+}
