@@ -1,4 +1,5 @@
 //! What the `outpost` command is made of, as a library: the tests and the simulation drive the same parts.
+#![forbid(unsafe_code)]
 
 pub mod check;
 pub mod collect;

@@ -2,6 +2,7 @@
 //!
 //! This file knows the subcommands and nothing of what they do: each is a module with its `Args` and a
 //! `run(&Args) -> ExitCode` that has already told the user everything when it returns.
+#![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
 use outpost_cli::{check, collect, image, up, verify};

@@ -1,13 +1,333 @@
-//! `outpost up`. Boot the image in QEMU. Not built yet.
+//! `outpost up`: the image in QEMU with a collector beside it, in one command.
+//!
+//! ```text
+//! browser, curl ─▶ 127.0.0.1:PORT ─▶ QEMU's user network ─▶ image
+//! terminal ◀─ collector in this process ◀─ 10.0.2.2:PORT ◀──┘ records
+//! ```
+//!
+//! Ctrl-C presses the guest's power button and waits, for a bounded time, for its end and for its last record.
 
+use crate::collect::{Format, Options, Output, Printer, Server, limits::Deadlines};
+use crate::image;
+use outpost::config;
+use outpost_qemu::{Accel, Error, Forward, Machine, Network, Running, Vm, kvm_works};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+/// How often signals and QEMU are looked at while no record comes.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long the guest has, after its power button, to send what it has and to switch off.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last records may take from the guest's end to the store.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
+/// After this long without a record the guest's console is shown: something is wrong.
+const FIRST_RECORD: Duration = Duration::from_secs(10);
+
+/// Exit code after a second Ctrl-C, as of a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+const EXAMPLES: &str = "\
+Examples:
+  outpost up                             build the image and boot it on http://127.0.0.1:8080
+  outpost up --port 8081 --machine q35   another port, another board
+  outpost up --config config.json        with your configuration
+  outpost up --json | jq .event          records as JSON lines
+
+Ctrl-C shuts the guest down, a second one kills it. Records stay in the store (--store).
+Exit code: 0 after a clean shutdown, 130 after a second Ctrl-C, 1 otherwise.";
 
 /// The arguments of `outpost up`.
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Port of 127.0.0.1 that leads to the guest's HTTP port
+    #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The board that QEMU plays
+    #[arg(long, value_enum, default_value_t = MachineArg::Microvm)]
+    machine: MachineArg,
+    /// What runs the guest: auto is kvm where it works
+    #[arg(long, value_enum, default_value_t = AccelArg::Auto)]
+    accel: AccelArg,
+    /// RAM of the guest in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    memory: u32,
+    /// Configuration document; the collector's address is added when it has none
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Boot this image instead of building the one of the checkout
+    #[arg(long, value_name = "ELF")]
+    image: Option<PathBuf>,
+    /// File of the store [default: dist/up.db of the checkout; up.db with --image]
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
+    /// Print each record as one line of JSON, and nothing else to standard output
+    #[arg(long)]
+    json: bool,
+    /// Show the guest's serial console too (on standard error)
+    #[arg(long)]
+    console: bool,
+}
 
-/// Says that it is not built yet.
-pub fn run(_args: &Args) -> ExitCode {
-    eprintln!("outpost up is not built yet.");
-    ExitCode::FAILURE
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum MachineArg {
+    Microvm,
+    Q35,
+    Pc,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum AccelArg {
+    Auto,
+    Tcg,
+    Kvm,
+}
+
+/// Runs until the guest has ended; has told everything when it returns.
+pub fn run(args: &Args) -> ExitCode {
+    up(args).unwrap_or_else(|problem| {
+        eprintln!("outpost up: {problem}");
+        ExitCode::FAILURE
+    })
+}
+
+fn up(args: &Args) -> Result<ExitCode, String> {
+    // Before anything that takes long.
+    check_port(args.port)?;
+    let accel = accel(args.accel)?;
+    let (image, store) = match &args.image {
+        Some(image) if !image.is_file() => return Err(format!("{} is not there: {}", image.display(), IMAGE_REMEDY)),
+        Some(image) => (image.clone(), PathBuf::from("up.db")),
+        None => {
+            let root = image::checkout()?;
+            (image::build(&root)?.path, root.join("dist/up.db"))
+        }
+    };
+    let store = args.store.clone().unwrap_or(store);
+    // Signals are kept from here on: one that comes while QEMU starts must not leave it alone.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("no signals: {error}"))?;
+    let options = Options {
+        listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into(),
+        store: store.clone(),
+        insecure: false,
+        deadlines: Deadlines::default(),
+    };
+    let (server, output) = Server::start(options).map_err(|error| error.to_string())?;
+    let document = Document::prepare(args.config.as_deref(), server.local_address().port())?;
+    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    let config = folder.path().join("config.json");
+    fs::write(&config, &document.bytes).map_err(|error| format!("{}: {error}", config.display()))?;
+
+    let machine = match args.machine {
+        MachineArg::Microvm => Machine::Microvm,
+        MachineArg::Q35 => Machine::Q35,
+        MachineArg::Pc => Machine::Pc,
+    };
+    let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
+    let vm = Vm {
+        accel,
+        memory_mib: args.memory,
+        config: Some(config),
+        network: Network::User(vec![Forward { host, guest_port: document.http_port }]),
+        shielded: true,
+        ..Vm::new(machine, image)
+    };
+    let running = vm.start().map_err(|error| error.to_string())?;
+    eprintln!("Outpost on {machine}, {accel}, {} MiB. Ctrl-C shuts it down.", args.memory);
+    for path in ["/livez", "/readyz", "/status", "/about"] {
+        eprintln!("  http://{host}{path}");
+    }
+    eprintln!("Its records, as they are stored in {}:", store.display());
+    let session = Session {
+        running,
+        server,
+        output,
+        signals,
+        printer: Printer::new(Format::of(args.json, !args.json)),
+        console: args.console.then_some(0),
+        records: 0,
+        last_words: false,
+    };
+    session.run()
+}
+
+const IMAGE_REMEDY: &str = "build it with `outpost image`, or leave --image out.";
+
+fn check_port(port: u16) -> Result<(), String> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
+            "port {port} of 127.0.0.1 is taken by another program. Choose another: outpost up --port {}",
+            port.checked_add(1).unwrap_or(8080)
+        )),
+        Err(error) => {
+            Err(format!("port {port} of 127.0.0.1 cannot be used: {error}. Choose another: outpost up --port 8080"))
+        }
+    }
+}
+
+fn accel(wanted: AccelArg) -> Result<Accel, String> {
+    match wanted {
+        AccelArg::Tcg => Ok(Accel::Tcg),
+        AccelArg::Auto => Ok(if kvm_works().is_ok() { Accel::Kvm } else { Accel::Tcg }),
+        AccelArg::Kvm => match kvm_works() {
+            Ok(()) => Ok(Accel::Kvm),
+            Err(why) => Err(format!("KVM does not work here: {why} Without it: outpost up --accel tcg")),
+        },
+    }
+}
+
+/// The configuration as the guest gets it.
+struct Document {
+    bytes: Vec<u8>,
+    /// Where the guest will listen.
+    http_port: u16,
+}
+
+impl Document {
+    /// The user's document, or an empty one, with our collector where it names none. What is wrong in it is told
+    /// and goes to the guest as it is, which boots with defaults for it.
+    fn prepare(file: Option<&Path>, collector_port: u16) -> Result<Document, String> {
+        let ours = json!({ "address": format!("10.0.2.2:{collector_port}") });
+        let bytes = match file {
+            None => json!({ "name": "outpost-up", "collector": ours }).to_string().into_bytes(),
+            Some(path) => {
+                let shown = path.display();
+                let bytes = fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}."))?;
+                for problem in &config::load(Some(&bytes)).problems {
+                    eprintln!("{shown}:{problem}");
+                }
+                match serde_json::from_slice(&bytes) {
+                    Ok(Value::Object(mut keys)) if !keys.contains_key("collector") => {
+                        keys.insert(String::from("collector"), ours);
+                        Value::Object(keys).to_string().into_bytes()
+                    }
+                    Ok(_) => {
+                        eprintln!("{shown}: its records go to the collector it names, not to this terminal.");
+                        bytes
+                    }
+                    Err(_) => return Err(format!("{shown} is not JSON. Mend it: outpost check {shown}")),
+                }
+            }
+        };
+        let http_port = config::load(Some(&bytes)).config.http.port;
+        Ok(Document { bytes, http_port })
+    }
+}
+
+/// A guest and its collector, until both have ended.
+struct Session {
+    running: Running,
+    server: Server,
+    output: Receiver<Output>,
+    signals: Signals,
+    printer: Printer,
+    /// How far the console was shown, where it is shown at all.
+    console: Option<usize>,
+    records: u64,
+    /// The guest's `shutdown` record is in the store.
+    last_words: bool,
+}
+
+impl Session {
+    fn run(mut self) -> Result<ExitCode, String> {
+        let started = Instant::now();
+        let mut silent = true;
+        let mut power_off_by = None;
+        loop {
+            self.show(TICK)?;
+            let pressed = self.signals.pending().count();
+            if pressed > 0 && power_off_by.is_some() {
+                eprintln!("Killed.");
+                self.running.kill();
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            if pressed > 0 {
+                eprintln!("Shutting the guest down; once more Ctrl-C kills it.");
+                self.running.qmp().system_powerdown().map_err(|error| error.to_string())?;
+                power_off_by = Some(Instant::now() + SHUTDOWN_TIMEOUT);
+            }
+            match self.running.ended() {
+                None => {}
+                Some(Error::Ended { status: Some(status), .. }) if power_off_by.is_some() && status.success() => {
+                    return self.finish();
+                }
+                Some(error) => return Err(error.to_string()),
+            }
+            if power_off_by.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(format!(
+                    "the guest did not switch off within {} s and was killed.{}",
+                    SHUTDOWN_TIMEOUT.as_secs(),
+                    self.quote_console()
+                ));
+            }
+            if silent && self.records > 0 {
+                silent = false;
+            } else if silent && started.elapsed() >= FIRST_RECORD {
+                silent = false;
+                let seconds = FIRST_RECORD.as_secs();
+                eprintln!("No record came within {seconds} s; still waiting.{}", self.quote_console());
+            }
+        }
+    }
+
+    /// Shows what was stored, waiting at most this long for the first, and what the guest's console said.
+    fn show(&mut self, wait: Duration) -> Result<(), String> {
+        match self.output.recv_timeout(wait) {
+            Ok(first) => {
+                let more: Vec<Output> = self.output.try_iter().collect();
+                for output in std::iter::once(first).chain(more) {
+                    if let Output::Stored(stored) = &output {
+                        self.records += u64::from(stored.record.is_some());
+                        self.last_words |= stored.event == "shutdown";
+                    }
+                    self.printer.print(&output);
+                }
+                self.printer.flush();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(String::from("the collector ended by itself.")),
+        }
+        if let Some(position) = &mut self.console {
+            let (text, end) = self.running.serial().since(*position);
+            *position = end;
+            eprint!("{text}");
+        }
+        Ok(())
+    }
+
+    /// The guest has switched off: waits for its last records.
+    fn finish(mut self) -> Result<ExitCode, String> {
+        let deadline = Instant::now() + LAST_RECORDS;
+        while !self.last_words && Instant::now() < deadline {
+            self.show(TICK)?;
+        }
+        self.server.stop().map_err(|error| error.to_string())?;
+        if self.last_words {
+            eprintln!("Shut down cleanly; {} records stored.", self.records);
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Err(String::from("the guest switched off, but its last record did not arrive."))
+        }
+    }
+
+    fn quote_console(&self) -> String {
+        let console = self.running.serial().tail();
+        if console.is_empty() {
+            return String::from(" The guest's serial console is empty.");
+        }
+        console
+            .lines()
+            .fold(String::from(" The guest's serial console ends with:"), |text, line| text + "\n  | " + line)
+    }
 }

@@ -148,14 +148,14 @@ impl Printer {
                     self.print(&first);
                     // Bounded, so that a stream without pause is shown as it comes.
                     output.try_iter().take(limits::OUTPUT).for_each(|next| self.print(&next));
-                    self.write(|out| out.flush());
+                    self.flush();
                 }
                 Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if stop.load(Ordering::Acquire) {
                 output.try_iter().take(limits::OUTPUT).for_each(|next| self.print(&next));
-                self.write(|out| out.flush());
+                self.flush();
                 return false;
             }
         }
@@ -176,6 +176,11 @@ impl Printer {
                 eprintln!("collector: {count} lines were not shown because their reader is slow; all are in the store");
             }
         }
+    }
+
+    /// Shows what was printed so far.
+    pub fn flush(&mut self) {
+        self.write(|out| out.flush());
     }
 
     fn write(&mut self, action: impl FnOnce(&mut BufWriter<io::Stdout>) -> io::Result<()>) {
