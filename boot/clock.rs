@@ -1,0 +1,160 @@
+//! Monotonic time: kvmclock where the host offers it, else the TSC with a stated, measured or guessed frequency.
+//!
+//! Zero is the entry of the image. Time never goes back, and reading it divides by nothing but a constant.
+
+use crate::hypervisor::{self, KvmClock, tsc};
+use crate::scale::Scale;
+use core::sync::atomic::{AtomicU64, Ordering};
+use smoltcp::time::Instant;
+use x86_64::instructions::port::Port;
+
+const NS: u64 = 1_000_000_000;
+
+/// The frequency assumed when nothing tells it: wrong by a small factor, so that timers still come.
+const GUESS_HZ: u64 = 2_000_000_000;
+
+/// The clock. Copies tell the same time.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    source: Source,
+    tsc_hz: u64,
+    name: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Kvm { clock: &'static KvmClock, zero_ns: u64 },
+    Tsc { zero: u64, scale: Scale },
+}
+
+impl Clock {
+    /// Finds the best clock; `entry` is the TSC when the image was entered.
+    pub fn start(entry: u64) -> Clock {
+        if let Some(clock) = KvmClock::start()
+            && let (Some(zero_ns), Some(tsc_hz)) = (clock.at(entry), clock.tsc_hz())
+        {
+            return Clock { source: Source::Kvm { clock, zero_ns }, tsc_hz, name: "kvmclock" };
+        }
+        let (tsc_hz, name) = hypervisor::stated_tsc_hz()
+            .map(|hz| (hz, "tsc"))
+            .or_else(|| measured_tsc_hz().map(|hz| (hz, "tsc (PIT)")))
+            .or_else(|| hypervisor::base_hz().map(|hz| (hz, "tsc (base frequency)")))
+            .unwrap_or((GUESS_HZ, "tsc (guessed frequency)"));
+        let scale = Scale::new(tsc_hz, NS).unwrap_or(Scale { multiplier: 1 << 31, shift: 0 });
+        Clock { source: Source::Tsc { zero: entry, scale }, tsc_hz, name }
+    }
+
+    /// Time since the image was entered.
+    pub fn now(&self) -> Instant {
+        static LATEST_NS: AtomicU64 = AtomicU64::new(0);
+        let ns = self.ns_at(tsc());
+        let latest = LATEST_NS.load(Ordering::Relaxed).max(ns);
+        LATEST_NS.store(latest, Ordering::Relaxed);
+        Instant::from_micros((latest / 1000) as i64)
+    }
+
+    fn ns_at(&self, tsc: u64) -> u64 {
+        match self.source {
+            // 0 when the host never holds still: `now` then repeats the latest time.
+            Source::Kvm { clock, zero_ns } => clock.at(tsc).unwrap_or(0).saturating_sub(zero_ns),
+            Source::Tsc { zero, scale } => scale.apply(tsc.saturating_sub(zero)),
+        }
+    }
+
+    /// Microseconds between two values of the TSC.
+    pub fn us_between(&self, from: u64, to: u64) -> u32 {
+        let us = self.ns_at(to).saturating_sub(self.ns_at(from)) / 1000;
+        u32::try_from(us).unwrap_or(u32::MAX)
+    }
+
+    /// The TSC's frequency.
+    pub fn tsc_hz(&self) -> u64 {
+        self.tsc_hz
+    }
+
+    /// What the clock is, in words.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// kvmclock, if that is what it is, with its time at our zero.
+    pub fn kvm(&self) -> Option<(&'static KvmClock, u64)> {
+        match self.source {
+            Source::Kvm { clock, zero_ns } => Some((clock, zero_ns)),
+            Source::Tsc { .. } => None,
+        }
+    }
+}
+
+/// The PIT's frequency.
+const PIT_HZ: u64 = 1_193_182;
+
+/// How long the TSC is measured: 5 ms, of which two reads can be off by some 2 µs: 0.04 %.
+const PIT_TICKS: u16 = 5966;
+
+/// Reads of a PIT that does not count before it is held for absent.
+const PIT_STILL_TRIES: u32 = 200;
+
+/// Reads in all; a read takes at least 1 µs.
+const PIT_TRIES: u32 = 50_000;
+
+/// Samples at either end, of which the tightest counts: the host may take the processor away during any of them.
+const PIT_SAMPLES: u32 = 8;
+
+/// A moment on both clocks.
+#[derive(Clone, Copy)]
+struct Sample {
+    tsc: u64,
+    count: u16,
+    spread: u64,
+}
+
+/// The TSC's frequency against the PIT's channel 0, by latched counts (microvm has no port 0x61 for channel 2).
+fn measured_tsc_hz() -> Option<u64> {
+    pit_command(0x34, 0); // channel 0, both bytes, mode 2: counts down from 65,536 and round again
+    let start = tightest();
+    let mut still = 0;
+    let mut reached = false;
+    for _ in 0..PIT_TRIES {
+        let passed = start.count.wrapping_sub(sample().count);
+        still = if passed == 0 { still + 1 } else { 0 };
+        reached = (PIT_TICKS..u16::MAX / 2).contains(&passed);
+        if reached || still >= PIT_STILL_TRIES {
+            break;
+        }
+    }
+    let end = tightest();
+    pit_command(0x30, 1); // mode 0: ends, so that the VMM has no timer to run for us
+    let ticks = u64::from(start.count.wrapping_sub(end.count));
+    (reached && ticks > 0).then(|| end.tsc.saturating_sub(start.tsc) * PIT_HZ / ticks).filter(|hz| *hz > 1_000_000)
+}
+
+fn tightest() -> Sample {
+    let first = sample();
+    (1..PIT_SAMPLES).map(|_| sample()).fold(first, |best, next| if next.spread < best.spread { next } else { best })
+}
+
+fn sample() -> Sample {
+    let before = tsc();
+    write_port(0x43, 0); // latch channel 0
+    let after = tsc();
+    let count = u16::from_le_bytes([read_port(0x40), read_port(0x40)]);
+    Sample { tsc: before + (after - before) / 2, count, spread: after - before }
+}
+
+fn pit_command(command: u8, count: u16) {
+    write_port(0x43, command);
+    for byte in count.to_le_bytes() {
+        write_port(0x40, byte);
+    }
+}
+
+fn write_port(port: u16, value: u8) {
+    // SAFETY: the PIT's ports; its interrupt is masked, and nothing else uses it.
+    unsafe { Port::<u8>::new(port).write(value) }
+}
+
+fn read_port(port: u16) -> u8 {
+    // SAFETY: as above.
+    unsafe { Port::<u8>::new(port).read() }
+}

@@ -1,0 +1,257 @@
+//! From the entry to the loop: looks at what the VMM handed over, takes the machine into service, drives the agent.
+
+use crate::acpi::Platform;
+use crate::clock::Clock;
+use crate::cmdline::{self, COMMAND_LINE_MAX};
+use crate::entropy::Entropy;
+use crate::hypervisor::{Hypervisor, tsc};
+use crate::interrupts;
+use crate::memory::{self, Windows};
+use crate::nic;
+use crate::once::Once;
+use crate::panic;
+use crate::physical::Physical;
+use crate::power::{self, Power};
+use crate::rtc;
+use crate::serial::{self, Port, Serial};
+use crate::start_info::{Piece, StartInfo};
+use crate::timer::Timer;
+use crate::{exceptions, start_info};
+use core::fmt::Write;
+use outpost::Agent;
+use outpost::agent::{Storage, Wake};
+use outpost::config::{self, OnPanic};
+use outpost::facts::{Facts, Phase, WallTime};
+use outpost::limits::CONFIG_MAX;
+use outpost_wire::{ConfigSource, ShutdownCause};
+use smoltcp::time::{Duration, Instant};
+
+/// The longest sleep: should a device's interrupt be lost, the agent still looks once in this time.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// The sleep while the console has more to say than its chip takes at once.
+const CONSOLE_SLEEP: Duration = Duration::from_millis(1);
+
+/// Called by entry.s, on the main stack, in the final address space, with .bss not yet cleared.
+#[unsafe(no_mangle)]
+extern "C" fn boot(start_info: u32) -> ! {
+    let entry = tsc();
+    serial::start();
+    let mut line = [0; COMMAND_LINE_MAX];
+    let info = match read_start_info(start_info, &mut line) {
+        Ok(info) => info,
+        Err(refusal) => refuse(format_args!("{refusal}")),
+    };
+    // SAFETY: no static in .bss was used so far, and `check` says that nothing handed over lies there.
+    unsafe { memory::clear_bss() };
+    static COMMAND_LINE: Once<[u8; COMMAND_LINE_MAX]> = Once::new([0; COMMAND_LINE_MAX]);
+    let Some(kept) = COMMAND_LINE.take() else { refuse(format_args!("the image was entered twice")) };
+    *kept = line;
+    run(entry, &info, cmdline::text(kept))
+}
+
+/// What the VMM handed over, checked against what the image claims.
+fn read_start_info(address: u32, line: &mut [u8; COMMAND_LINE_MAX]) -> Result<StartInfo, start_info::Refusal> {
+    let info = StartInfo::read(&Windows, u64::from(address))?;
+    if info.command_line != 0 && !Windows.read(info.command_line, line) {
+        line.fill(0);
+    }
+    info.check(&memory::claimed(), cmdline::text(line).len() + 1)?;
+    Ok(info)
+}
+
+/// Says in a sentence why the image does not go on, and stops.
+fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
+    let _ = writeln!(Port, "\noutpost: cannot start: {reason}");
+    power::stop()
+}
+
+/// Takes the machine into service and drives the agent for ever.
+fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
+    let mut phases = Phases::new(entry);
+    if cmdline::values(line, "outpost.on_panic").last() == Some("stop") {
+        panic::stop_instead_of_reset();
+    }
+    let Some(mut table) = exceptions::Table::new() else { refuse(format_args!("the image was entered twice")) };
+    interrupts::fill(&mut table);
+    table.load();
+    memory::harden();
+    phases.end("memory");
+
+    let clock = Clock::start(entry);
+    let wall = wall_time(&clock);
+    phases.end("clock");
+
+    let platform = Platform::read(&Windows, info.rsdp);
+    phases.end("acpi");
+
+    let Some(apic) = interrupts::start(&platform) else {
+        refuse(format_args!("there is no local APIC to wake the agent; use a machine that has one"))
+    };
+    let Some(vector) = interrupts::allocate_vector() else { refuse(format_args!("no interrupt vector is left")) };
+    let mut timer = Timer::start(apic, vector, &clock);
+    let mut power = Power::start(&platform);
+    phases.end("interrupts");
+
+    let entropy = Entropy::collect();
+    phases.end("entropy");
+
+    let mut nic = nic::find(&platform, line);
+    phases.end("nic");
+
+    let document = info.module.and_then(|module| read_config(&module));
+    let config = config::load(document);
+    if config.config.on_panic == OnPanic::Stop {
+        panic::stop_instead_of_reset();
+    }
+    phases.end("config");
+
+    static SERIAL: Once<Serial> = Once::new(Serial::new());
+    let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
+    let machine = machine_name(&platform, line);
+    greet(serial, &machine, info, &clock, &entropy);
+
+    let facts = Facts {
+        boot_id: entropy.boot_id(),
+        seed: entropy.seed(),
+        entropy: entropy.source(),
+        machine,
+        memory_bytes: info.ram_bytes(),
+        clock: clock.name(),
+        wall,
+        image_id: memory::id(),
+        revision: env!("OUTPOST_REVISION"),
+        config_source: if document.is_some() { ConfigSource::Module } else { ConfigSource::Default },
+        phases: phases.told(&clock),
+    };
+    static STORAGE: Once<Storage> = Once::new(Storage::new());
+    let (Some(storage), Some(log_region)) = (STORAGE.take(), memory::log_region()) else {
+        refuse(format_args!("the image was entered twice"))
+    };
+    let mut agent = Agent::new(facts, config, storage, log_region, &mut nic, clock.now());
+    let agent: *mut Agent<'static> = &raw mut agent;
+    panic::arm(agent, clock);
+
+    #[cfg(feature = "fault-drill")]
+    crate::drill::start(line);
+    x86_64::instructions::interrupts::enable();
+
+    loop {
+        // SAFETY: the agent lives in this frame, which never ends. This is the only reference to it but the panic
+        // path's, which ends everything else first.
+        let agent = unsafe { &mut *agent };
+        let wake = agent.poll(clock.now(), &mut nic);
+        let more_to_say = serial.has_room() && agent.console(clock.now(), serial);
+        let console_behind = serial.drain();
+        if power.button_pressed() {
+            agent.shut_down(clock.now(), ShutdownCause::PowerButton);
+            continue;
+        }
+        let now = clock.now();
+        let until = match wake {
+            Wake::PowerOff => {
+                while serial.has_room() && agent.console(now, serial) {
+                    serial.finish();
+                }
+                serial.finish();
+                power.off()
+            }
+            Wake::At(at) => at.min(now + SLEEP_MAX),
+            Wake::OnFrame => now + SLEEP_MAX,
+        };
+        let until = match (more_to_say, console_behind) {
+            (true, false) => continue,
+            (_, true) => until.min(now + CONSOLE_SLEEP),
+            (false, false) => until,
+        };
+        if until > now {
+            timer.arm(until, now);
+            interrupts::idle();
+        }
+    }
+}
+
+/// The first line of the console: what was found.
+fn greet(serial: &mut Serial, machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
+    let _ = writeln!(
+        serial,
+        "\noutpost {} ({}) on {machine}: {} MiB, clock {} at {} MHz, entropy {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("OUTPOST_REVISION"),
+        info.ram_bytes().div_ceil(1 << 20),
+        clock.name(),
+        clock.tsc_hz() / 1_000_000,
+        entropy.source().word().unwrap_or("unknown"),
+    );
+    serial.drain();
+}
+
+/// The first module, the configuration document, copied out. One that is too long is cut one byte beyond the
+/// limit: enough for the agent to see that it is, and to say so.
+fn read_config(module: &Piece) -> Option<&'static [u8]> {
+    static DOCUMENT: Once<[u8; CONFIG_MAX + 1]> = Once::new([0; CONFIG_MAX + 1]);
+    let buffer = DOCUMENT.take()?;
+    let len = usize::try_from(module.len).unwrap_or(usize::MAX).min(buffer.len());
+    let document = &mut buffer[..len];
+    if Windows.read(module.address, document) {
+        return Some(document);
+    }
+    // The VMM named a place that cannot be read: a document that says nothing is a config error, not "no config".
+    Some(&[])
+}
+
+/// The wall time, as exactly as the machine knows it.
+fn wall_time(clock: &Clock) -> Option<WallTime> {
+    /// The host's own clock: seldom further off where anybody runs VMs.
+    const HOST_ERROR_US: u64 = 500_000;
+    /// The CMOS clock gives whole seconds, and was set by somebody, some time.
+    const RTC_ERROR_US: u64 = 2_000_000;
+    let from_host = clock.kvm().and_then(|(kvm, zero_ns)| {
+        let unix_us = kvm.wall_at_start_ns()?.saturating_add(zero_ns) / 1000;
+        Some(WallTime { at: Instant::ZERO, unix_us, error_us: HOST_ERROR_US, source: "kvmclock" })
+    });
+    from_host.or_else(|| {
+        let unix_us = rtc::read()? * 1_000_000 + 500_000;
+        Some(WallTime { at: clock.now(), unix_us, error_us: RTC_ERROR_US, source: "rtc" })
+    })
+}
+
+/// Board and VMM in words.
+fn machine_name(platform: &Platform, line: &str) -> heapless::String<40> {
+    let mmio = cmdline::values(line, "virtio_mmio.device").next().is_some();
+    let board = match (platform.described, platform.hardware_reduced, platform.ecam.is_some()) {
+        (true, false, true) => "q35",
+        (true, false, false) => "pc",
+        _ if platform.is_microvm() || mmio => "microvm",
+        _ => "unknown board",
+    };
+    let mut name = heapless::String::new();
+    let _ = write!(name, "{board}, {}", Hypervisor::detect().name());
+    name
+}
+
+/// The phases of the boot, as they end.
+struct Phases {
+    ended: heapless::Vec<(&'static str, u64), 12>,
+    entry: u64,
+}
+
+impl Phases {
+    fn new(entry: u64) -> Phases {
+        Phases { ended: heapless::Vec::new(), entry }
+    }
+
+    fn end(&mut self, name: &'static str) {
+        let _ = self.ended.push((name, tsc()));
+    }
+
+    /// How long each took.
+    fn told(&self, clock: &Clock) -> heapless::Vec<Phase, 12> {
+        let mut before = self.entry;
+        let phase = |(name, end): &(&'static str, u64)| {
+            let took_us = clock.us_between(core::mem::replace(&mut before, *end), *end);
+            Phase { name, took_us }
+        };
+        self.ended.iter().map(phase).collect()
+    }
+}

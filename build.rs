@@ -1,0 +1,44 @@
+//! Gives the image its linker script and its revision, and refuses a build whose flags would not boot.
+//!
+//! The script is named here and not in `.cargo/config.toml`, for `[target] rustflags` are dropped without a word
+//! when the environment sets RUSTFLAGS; the two code generation flags that can only stand there are checked.
+
+use std::env;
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=linker.ld");
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    println!("cargo:rustc-env=OUTPOST_REVISION={}", revision());
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        check_flags();
+        let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+        println!("cargo:rustc-link-arg-bins=-T{root}/linker.ld");
+        println!("cargo:rustc-link-arg-bins=--orphan-handling=error");
+        println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
+    }
+}
+
+/// The image is linked at fixed addresses in the top 2 GiB; other code models give an image that dies at its
+/// first instruction.
+fn check_flags() {
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    for wanted in ["relocation-model=static", "code-model=kernel"] {
+        assert!(
+            flags.contains(wanted),
+            "the image needs `-C {wanted}`, and .cargo/config.toml sets it, but this build lost it: \
+             unset RUSTFLAGS and CARGO_ENCODED_RUSTFLAGS (they replace the file's flags) and build again"
+        );
+    }
+}
+
+/// The git revision, short, `unknown` outside a checkout.
+fn revision() -> String {
+    let git = Command::new("git").args(["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]).output();
+    match git {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
