@@ -1,7 +1,7 @@
 //! The rules of the configuration, as tables: each text a person can meet, and what stays in force beside it.
 
 use super::*;
-use crate::limits::{CONFIG_MAX, CONFIG_TEXT_MAX};
+use crate::limits::CONFIG_TEXT_MAX;
 use std::string::ToString;
 use std::{format, string::String as Text, vec::Vec as List};
 
@@ -353,6 +353,10 @@ fn what_is_no_text_has_its_sentence() {
     ];
     for (document, sentence) in table {
         assert_eq!(problems(document), [*sentence], "{}", document.escape_ascii());
+    }
+    for magic in ["\x7fELF", "PK\x03\x04"] {
+        let texts = problems(magic.repeat(CONFIG_MAX));
+        assert_eq!(texts.len(), 1, "{texts:?}");
     }
 }
 

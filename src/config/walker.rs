@@ -55,7 +55,7 @@ enum End {
     Document,
     /// This byte is not UTF-8.
     NotUtf8(u8),
-    /// The document is longer than it may be (reported at the start).
+    /// The document is longer than it may be, which was reported before the first step.
     TooLong,
 }
 
@@ -87,12 +87,7 @@ impl<'a> Walker<'a> {
                 (core::str::from_utf8(valid).unwrap_or(""), end)
             }
         };
-        let mut walker = Walker { text, end, at: 0, depth: 0, pointer: String::new(), problems: Problems::default() };
-        if document.len() > CONFIG_MAX {
-            let length = document.len();
-            walker.report(0, format_args!("the document has {length} bytes: allowed are at most {CONFIG_MAX}"));
-        }
-        walker
+        Walker { text, end, at: 0, depth: 0, pointer: String::new(), problems: Problems::default() }
     }
 
     /// Where the next value begins.
@@ -415,7 +410,9 @@ impl<'a> Walker<'a> {
     }
 
     fn report_unknown<T>(&mut self, at: usize, name: &str, keys: &[Key<T>]) {
-        match nearest(name, keys.iter().map(|key| key.name)) {
+        // A document of nothing but unknown keys costs a comparison each only while someone will read the answer.
+        let names = keys.iter().map(|key| key.name).filter(|_| !self.problems.first.is_full());
+        match nearest(name, names) {
             Some(near) => self.report(at, format_args!("unknown key: did you mean \"{near}\"?")),
             None => self.report(at, format_args!("unknown key: known here are {}", Names(keys))),
         }
