@@ -1,13 +1,108 @@
-//! `outpost check`. Check a configuration document. Not built yet.
+//! `outpost check`: says about a configuration document what the image would say.
+//!
+//! There is no second opinion here: it is the image's own [`config::load`], so a document that passes is a document
+//! that boots as written, and every sentence can be found again on the serial line.
 
+use outpost::config::{self, Loaded};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// What is read at most, in bytes: far more than a document may have, far less than a disk image or /dev/zero.
+const READ_MAX: u64 = 64 * 1024 * 1024;
 
 /// The arguments of `outpost check`.
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = "Examples:
+  outpost check config.json           one line per problem: file:line:column: place: what is wrong and allowed
+  outpost check config.json --json    the same as JSON, with the configuration that would be in force
+  outpost check - < config.json       reads standard input
 
-/// Says that it is not built yet.
-pub fn run(_args: &Args) -> ExitCode {
-    eprintln!("outpost check is not built yet.");
-    ExitCode::FAILURE
+Exit codes: 0 no problems, 1 problems, 2 the file cannot be read.
+The keys: schema/config.json, a JSON Schema that editors understand.")]
+pub struct Args {
+    /// The document, - for standard input.
+    #[arg(value_name = "CONFIG")]
+    file: PathBuf,
+    /// Tell the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks the document and tells what was found.
+pub fn run(args: &Args) -> ExitCode {
+    let name = if is_standard_input(&args.file) { "stdin".into() } else { args.file.display().to_string() };
+    let document = match read(&args.file) {
+        Ok(document) => document,
+        Err(error) => {
+            eprintln!("outpost check: {name} cannot be read: {error}. Give the path of a readable file, or -.");
+            return ExitCode::from(2);
+        }
+    };
+    let loaded = config::load(Some(&document));
+    let report = if args.json { as_json(&name, &loaded) } else { as_text(&name, &loaded) };
+    // A reader that went away (`| head`) has what it wanted.
+    let _ = io::stdout().write_all(report.as_bytes());
+    ExitCode::from(u8::from(loaded.problem_count > 0))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    if is_standard_input(path) {
+        io::stdin().lock().take(READ_MAX).read_to_end(&mut document)?;
+    } else {
+        File::open(path)?.take(READ_MAX).read_to_end(&mut document)?;
+    }
+    Ok(document)
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn as_text(name: &str, loaded: &Loaded) -> String {
+    let mut lines: Vec<String> = loaded.problems.iter().map(|problem| format!("{name}:{problem}")).collect();
+    let count = usize::from(loaded.problem_count);
+    match count - loaded.problems.len() {
+        0 => {}
+        more => lines.push(format!("{name}: and {more} more, shown when these are gone")),
+    }
+    lines.push(match count {
+        0 => format!("{name}: ok, hash {}", hash(loaded)),
+        1 => format!("{name}: 1 problem; {CONSEQUENCE}"),
+        count => format!("{name}: {count} problems; {CONSEQUENCE}"),
+    });
+    lines.join("\n") + "\n"
+}
+
+const CONSEQUENCE: &str = "the image would boot with what is right, and not be ready";
+
+fn as_json(name: &str, loaded: &Loaded) -> String {
+    let problems: Vec<Value> = loaded
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "pointer": problem.pointer.as_str(),
+                "line": problem.line,
+                "column": problem.column,
+                "text": problem.text.as_str(),
+            })
+        })
+        .collect();
+    let report = json!({
+        "file": name,
+        "ok": loaded.problem_count == 0,
+        "problem_count": loaded.problem_count,
+        "problems": problems,
+        "hash": hash(loaded),
+        "effective": serde_json::to_value(&loaded.config).unwrap_or_default(),
+    });
+    format!("{report:#}\n")
+}
+
+fn hash(loaded: &Loaded) -> String {
+    loaded.config.hash().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,8 +5,9 @@
 //!                          └──────── problems ────────┘                                     + Problems
 //! ```
 //! What always holds: [`load`] takes any bytes, ends in time linear in their number, needs no heap and at most
-//! 16 KiB of stack (optimized; measured with the worst documents of the tests), and gives a configuration the agent can run with: what was readable, defaults for the rest. `outpost check`
-//! calls the same function, so it says what the image would say.
+//! 16 KiB of stack (optimized; measured with the worst documents of the tests), and gives a configuration the agent
+//! can run with: what was readable, defaults for the rest. `outpost check` calls the same function, so it says what
+//! the image would say.
 
 mod keys;
 mod nearest;

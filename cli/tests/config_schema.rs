@@ -1,0 +1,191 @@
+//! schema/config.json says the same as the code that reads a document.
+//!
+//! The schema may be the milder one, since it cannot see everything, and then only in the places that are listed
+//! here; it is never the stricter one. The effective document, which the code writes, keeps to the schema as well.
+
+use boon::{Compiler, SchemaIndex, Schemas};
+use outpost::config::{EFFECTIVE_MAX, load};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Valid for both.
+const VALID: &[&str] = &[
+    "{}",
+    " \r\n\t{ } ",
+    r#"{"name": "a"}"#,
+    r#"{"name": "outpost-fra1.example.org"}"#,
+    r#"{"n\u0061me": "\u0061"}"#,
+    r#"{"name": "0"}"#,
+    r#"{"network": "dhcp"}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/32", "dns": []}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "10.0.2.2", "dns": ["192.0.2.53"]}}}"#,
+    r#"{"network": {"static": {"address": "126.1.255.199/1"}}}"#,
+    r#"{"network": {"static": {"address": "128.0.0.1/9"}}}"#,
+    r#"{"network": {"static": {"address": "223.249.250.1/30"}}}"#,
+    r#"{"collector": {"address": "10.0.2.2:1"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:65535"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:7600", "key": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899"}}"#,
+    r#"{"http": {}}"#,
+    r#"{"http": {"port": 1}}"#,
+    r#"{"http": {"port": 65535, "maintenance": true}}"#,
+    r#"{"http": {"operator_allow": []}}"#,
+    r#"{"http": {"operator_allow": ["0.0.0.0/0", "255.255.255.255/32", "10.1.2.3/8"]}}"#,
+    r#"{"on_panic": "stop"}"#,
+    r#"{"on_panic": "reset"}"#,
+];
+
+/// Invalid for both.
+const INVALID: &[&str] = &[
+    "",
+    "{",
+    "{}}",
+    "[]",
+    "null",
+    "\"dhcp\"",
+    "\u{feff}{}",
+    "{} {}",
+    r#"{"name": "a",}"#,
+    r#"{"name": "a\q"}"#,
+    r#"{"name": "\ud83d"}"#,
+    r#"{"name": 5}"#,
+    r#"{"name": null}"#,
+    r#"{"name": ""}"#,
+    r#"{"name": "A"}"#,
+    r#"{"name": "a_b"}"#,
+    r#"{"name": "-a"}"#,
+    r#"{"name": "a-"}"#,
+    r#"{"name": "a."}"#,
+    r#"{"name": "a..b"}"#,
+    r#"{"name": "a\n"}"#,
+    r#"{"name": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}"#,
+    r#"{"Name": "a"}"#,
+    r#"{"checks": []}"#,
+    r#"{"network": "static"}"#,
+    r#"{"network": {}}"#,
+    r#"{"network": {"dhcp": {}}}"#,
+    r#"{"network": {"static": {}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/33"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/024"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.015/24"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.256/24"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24 "}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/0"}}}"#,
+    r#"{"network": {"static": {"address": "127.0.0.1/8"}}}"#,
+    r#"{"network": {"static": {"address": "224.0.0.1/8"}}}"#,
+    r#"{"network": {"static": {"address": "0.0.0.1/8"}}}"#,
+    r#"{"network": {"static": {"address": "fe80::1/64"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "router"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "255.255.255.255"}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24", "mtu": 1500}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": ["::1"]}}}"#,
+    r#"{"network": {"static": {"address": "10.0.2.15/24", "dns": ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5"]}}}"#,
+    r#"{"collector": {}}"#,
+    r#"{"collector": "10.0.2.2:7600"}"#,
+    r#"{"collector": {"address": "10.0.2.2"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:0"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:07600"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:65536"}}"#,
+    r#"{"collector": {"address": "logs:7600"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:7600", "key": "00"}}"#,
+    r#"{"collector": {"address": "10.0.2.2:7600", "key": "g0112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"}}"#,
+    r#"{"http": {"port": 0}}"#,
+    r#"{"http": {"port": 65536}}"#,
+    r#"{"http": {"port": 080}}"#,
+    r#"{"http": {"port": "80"}}"#,
+    r#"{"http": {"port": 80.5}}"#,
+    r#"{"http": {"maintenance": 0}}"#,
+    r#"{"http": {"operator_allow": "10.0.0.0/8"}}"#,
+    r#"{"http": {"operator_allow": ["10.0.0.0"]}}"#,
+    r#"{"http": {"operator_allow": ["10.0.0.0/33"]}}"#,
+    r#"{"on_panic": "halt"}"#,
+];
+
+/// Valid for the schema, refused by the code: what JSON Schema has no words for.
+const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
+    ("a key that is there twice", r#"{"name": "a", "name": "a"}"#),
+    ("a number that is whole only in value", r#"{"http": {"port": 80.0}}"#),
+    ("a number that is whole only in value", r#"{"http": {"port": 8e1}}"#),
+    ("the network address", r#"{"network": {"static": {"address": "10.0.2.0/24"}}}"#),
+    ("the broadcast address", r#"{"network": {"static": {"address": "10.0.2.255/24"}}}"#),
+    ("a gateway elsewhere", r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "10.0.3.2"}}}"#),
+    ("the agent as its own gateway", r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "10.0.2.15"}}}"#),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+struct Schema {
+    schemas: Schemas,
+    index: SchemaIndex,
+}
+
+impl Schema {
+    fn read() -> Schema {
+        let text = std::fs::read_to_string(root().join("schema/config.json")).unwrap();
+        let mut compiler = Compiler::new();
+        compiler.add_resource("config.json", serde_json::from_str(&text).unwrap()).unwrap();
+        let mut schemas = Schemas::new();
+        let index = compiler.compile("config.json", &mut schemas).unwrap();
+        Schema { schemas, index }
+    }
+
+    fn accepts(&self, document: &str) -> bool {
+        let value = serde_json::from_str::<Value>(document);
+        value.is_ok_and(|value| self.schemas.validate(&value, self.index).is_ok())
+    }
+}
+
+/// An editor that follows the schema must not call wrong what the image takes, nor let pass what it could see.
+#[test]
+fn schema_and_code_agree() {
+    let schema = Schema::read();
+    let table = VALID
+        .iter()
+        .map(|document| (*document, true, true))
+        .chain(INVALID.iter().map(|document| (*document, false, false)))
+        .chain(BEYOND_THE_SCHEMA.iter().map(|(_, document)| (*document, true, false)));
+    for (document, by_schema, by_code) in table {
+        let loaded = load(Some(document.as_bytes()));
+        assert_eq!(schema.accepts(document), by_schema, "schema on {document}");
+        assert_eq!(loaded.problem_count == 0, by_code, "code on {document}: {:?}", loaded.problems);
+        if loaded.config.collector.as_ref().is_none_or(|collector| collector.key.is_none()) {
+            let effective = loaded.config.effective(&mut [0; EFFECTIVE_MAX]).to_owned();
+            assert!(schema.accepts(&effective), "schema on {effective}, which is in force after {document}");
+        }
+    }
+}
+
+/// A default that is written down must be the one in force.
+#[test]
+fn defaults_in_the_schema_are_those_in_force() {
+    let text = std::fs::read_to_string(root().join("schema/config.json")).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    let in_force = serde_json::to_value(outpost::config::Config::default()).unwrap();
+    for key in ["name", "network", "on_panic", "http"] {
+        let documented = &schema["properties"][key];
+        let of_members = |properties: &Value| -> Value {
+            properties
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.clone(), value["default"].clone()))
+                .collect()
+        };
+        let expected = documented.get("default").cloned().unwrap_or_else(|| of_members(&documented["properties"]));
+        assert_eq!(in_force[key], expected, "{key}");
+    }
+}
+
+/// The examples are what people copy.
+#[test]
+fn examples_are_what_they_say() {
+    let schema = Schema::read();
+    for (name, valid) in [("minimal", true), ("fleet", true), ("dhcp", true), ("mistakes", false)] {
+        let document = std::fs::read_to_string(root().join(format!("tests/data/config/{name}.json"))).unwrap();
+        assert_eq!(load(Some(document.as_bytes())).problem_count == 0, valid, "{name}");
+        assert_eq!(schema.accepts(&document), valid, "{name}");
+    }
+}
