@@ -80,3 +80,44 @@ const _: () = assert!(CONNECTION_TX >= ANSWER_HEAD + 512, "a small answer is wri
 const _: () = assert!(CONNECTIONS <= 32_768, "connections are numbered in 16 bits");
 const _: () = assert!(HTTP_HEAD <= u16::MAX as usize && ANSWER <= u16::MAX as usize);
 const _: () = assert!(COLLECTOR_TX >= 2 * outpost_wire::limits::FRAME_MAX);
+
+/// Bytes of one segment of the log's ring: what is freed or given up at once (about 150 records).
+pub const LOG_SEGMENT: usize = 4096;
+
+/// Fewest segments that make a ring: two are open, and each lane must be able to lose one and keep one.
+pub const LOG_SEGMENTS_MIN: usize = 8;
+
+/// Boots with undelivered records that the ring keeps apart: the current one and a crash loop before it.
+pub const LOG_BOOTS: usize = 8;
+
+/// Texts that can have an id in one boot: routes, and the names of checks and groups.
+pub const LOG_NAMES: usize = 128;
+
+/// Bytes of all those texts.
+pub const LOG_NAMES_BYTES: usize = 4096;
+
+/// Kinds of requests (route and status) counted apart within a second; our own routes and statuses stay below it.
+pub const LOG_REQUEST_KINDS: usize = 64;
+
+/// Records of one rate-limited event in a second: enough to see what happens, too few to fill the ring.
+pub const LOG_LIMITED_PER_SECOND: u16 = 10;
+
+/// Lines of libraries that wait for the next poll.
+pub const LOG_DEPENDENCY_LINES: usize = 32;
+
+/// Longest line on the serial console, in bytes.
+pub const LOG_CONSOLE_LINE: usize = 400;
+
+/// Lines of one lane shown on the console in a second: 115,200 baud carries about 100.
+pub const LOG_CONSOLE_PER_SECOND: u16 = 40;
+
+/// Lines written in one call, so that serial does not hold up the network.
+pub const LOG_CONSOLE_PER_CALL: usize = 4;
+
+/// Records looked at in one call of the console.
+pub const LOG_CONSOLE_STEPS: usize = 64;
+
+const _: () = assert!(LOG_NAMES_BYTES <= u16::MAX as usize);
+
+/// Rules "this event has that severity" in the configuration.
+pub const LOG_SEVERITY_RULES: usize = 32;

@@ -9,17 +9,37 @@
 //! What always holds: [`Log::emit`] neither blocks nor fails; what has a seq is delivered, declared lost, or still
 //! in the ring (see [`Stats`]); nothing here formats text before a line is shown.
 
+mod console;
+pub mod dependency;
+mod names;
+mod ring;
 mod ship;
+mod volume;
 
+pub use ring::{Boot, Reader, Salvage, Step};
 pub use ship::{Identity, Phase, Ship, Status};
 
-use outpost_wire::{Event, HttpRequest, NameId, Panic, Severity};
+use crate::limits::LOG_SEVERITY_RULES;
+use console::Console;
+use heapless::Vec;
+use names::Names;
+use outpost_wire::limits::INTERN_TEXT_MAX;
+use outpost_wire::{DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Panic, Record, Severity, Text};
+use ring::Ring;
 use smoltcp::time::Instant;
+use volume::{Limiter, Requests};
 
 /// The log of one boot, in a region of memory that survives resets.
 pub struct Log<'a> {
-    _region: &'a mut [u8],
-    next: u64,
+    ring: Ring<'a>,
+    names: Names,
+    console: Console,
+    requests: Requests,
+    limiter: Limiter,
+    severities: Vec<(u16, Severity), LOG_SEVERITY_RULES>,
+    delivered: u64,
+    suppressed: u64,
+    counted: u64,
 }
 
 /// What became of the records of this boot. At every moment `emitted == delivered + lost + buffered`.
@@ -50,16 +70,34 @@ pub struct Stats {
 impl<'a> Log<'a> {
     /// The log of the boot with this id. The region is taken as the last boot left it: records that are valid are
     /// kept to be sent under their own boot's id; whatever else it holds is never believed.
+    ///
+    /// # Panics
+    /// When the region is too small for a ring ([`LOG_SEGMENTS_MIN`](crate::limits::LOG_SEGMENTS_MIN)).
     pub fn new(region: &'a mut [u8], boot_id: u64) -> Log<'a> {
-        let _ = boot_id;
-        Log { _region: region, next: 1 }
+        let ring = Ring::new(region, boot_id);
+        Log {
+            delivered: ring.current().acked,
+            ring,
+            names: Names::new(),
+            console: Console::new(boot_id),
+            requests: Requests::default(),
+            limiter: Limiter::default(),
+            severities: Vec::new(),
+            suppressed: 0,
+            counted: 0,
+        }
     }
 
     /// Makes this a record and returns its seq. When the ring is full, older records give way and are declared lost.
     pub fn emit<'e>(&mut self, now: Instant, transaction: Option<u32>, event: impl Into<Event<'e>>) -> u64 {
-        let _ = (now, transaction, event.into());
-        self.next += 1;
-        self.next - 1
+        let event = event.into();
+        let spec = event.spec();
+        let (mono_us, severity) = (micros(now), self.severity(spec));
+        self.ring.append(spec.lane, |seq, out| {
+            let header = Record { seq, mono_us, severity, transaction, event: spec.id, fields: &[] };
+            let at = header.encode(out)?;
+            Some(at + event.encode(out.get_mut(at..)?)?)
+        })
     }
 
     /// Like `emit`, for events that others can cause without end: above its rate an event is not recorded but
@@ -70,52 +108,168 @@ impl<'a> Log<'a> {
         transaction: Option<u32>,
         event: impl Into<Event<'e>>,
     ) -> Option<u64> {
-        Some(self.emit(now, transaction, event))
+        let event = event.into();
+        self.tell_suppressed(now);
+        if self.limiter.admit(now, event.spec().id) {
+            return Some(self.emit(now, transaction, event));
+        }
+        self.suppressed += 1;
+        None
     }
 
     /// One answered request: a record when it is the first of its route and status within a second or when it is
     /// `traced` (it brought an outside transaction id); else counted in `http.requests`.
     pub fn http_request(&mut self, now: Instant, transaction: u32, request: HttpRequest, traced: bool) {
-        let _ = traced;
-        self.emit(now, Some(transaction), request);
+        self.tell_counted(now);
+        if traced || self.requests.admit(now, request.route, request.status) {
+            self.emit(now, Some(transaction), request);
+        } else {
+            self.counted += 1;
+        }
     }
 
-    /// The id of this text, to be named in records; the first time in a boot this emits `intern`. `NameId(0)`
-    /// ("none") when the table is full.
+    /// The id of this text (its first [`INTERN_TEXT_MAX`] bytes), to be named in records; the first time in a boot
+    /// this emits `intern`. `NameId(0)` ("none") when the table is full.
     pub fn name(&mut self, now: Instant, text: &str) -> NameId {
-        let _ = (now, text);
-        NameId(0)
+        let text = Text::<INTERN_TEXT_MAX>::new(text).as_str();
+        if let Some(id) = self.names.find(text) {
+            return id;
+        }
+        let Some(id) = self.names.add(text) else { return NameId(0) };
+        self.tell_name(now, id);
+        id
     }
 
     /// Does what is due: ends the seconds of volume rules and takes in the lines of dependencies. Call it once a poll.
     pub fn poll(&mut self, now: Instant) {
-        let _ = now;
+        self.tell_counted(now);
+        self.tell_suppressed(now);
+        for _ in 0..crate::limits::LOG_DEPENDENCY_LINES {
+            let Some(line) = dependency::take() else { break };
+            self.emit_limited(now, None, line.event());
+        }
+        let dropped = dependency::take_dropped();
+        if dropped > 0 {
+            self.suppressed += u64::from(dropped);
+            self.limiter.hold_back(now, DependencyLog::SPEC.id, dropped);
+        }
     }
 
     /// When `poll` or `console` has more to do, if nothing else happens before.
     pub fn poll_at(&self) -> Option<Instant> {
-        None
+        [self.requests.poll_at(), self.limiter.poll_at(), self.console.poll_at()].into_iter().flatten().min()
     }
 
-    /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now.
+    /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now. A line
+    /// that the console refuses is not repeated.
     pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
-        let _ = (now, out);
-        false
+        self.console.show(now, &self.ring, &self.names, out).unwrap_or(false)
     }
 
-    /// Records a panic: bounded, and right at any point, also in the middle of an `emit`.
+    /// Records a panic: bounded, and right at any point, also in the middle of an `emit`, whose unfinished record
+    /// it replaces.
     pub fn record_panic(&mut self, now: Instant, panic: Panic<'_>) {
         self.emit(now, None, panic);
     }
 
     /// Records of this event get this severity from now on; `false` when the table of such rules is full.
     pub fn set_severity(&mut self, event: u16, severity: Severity) -> bool {
-        let _ = (event, severity);
-        true
+        self.severities.push((event, severity)).is_ok()
     }
 
-    /// What became of the records of this boot.
+    /// What became of the records of this boot. Looks at the whole index of the ring: for answers, not for every poll.
     pub fn stats(&self) -> Stats {
-        Stats { emitted: self.next - 1, buffered: self.next - 1, ..Stats::default() }
+        let current = self.ring.current();
+        let (size_bytes, used_bytes) = self.ring.size_and_used();
+        let emitted = current.next - 1;
+        Stats {
+            emitted,
+            delivered: self.delivered,
+            lost: emitted - self.delivered - current.held,
+            buffered: current.held,
+            oldest_unacked_us: self.oldest_unacked_us(),
+            used_bytes,
+            size_bytes,
+            suppressed: self.suppressed,
+            counted: self.counted,
+            salvaged: self.ring.boots()[1..].iter().map(|boot| boot.held).sum(),
+        }
     }
+
+    /// What earlier boots left in the region, as found at boot.
+    pub fn salvage(&self) -> Salvage {
+        self.ring.salvage()
+    }
+
+    /// A reader of this boot, from this seq on.
+    pub fn reader(&self, from: u64) -> Reader {
+        Reader::new(self.ring.current().id, from)
+    }
+
+    /// What comes next for this reader; it stays there until [`Reader::pass`].
+    pub fn read<'r>(&'r self, reader: &mut Reader) -> Step<'r> {
+        reader.peek(&self.ring)
+    }
+
+    /// The text of a name of this boot.
+    pub fn name_text(&self, id: NameId) -> Option<&str> {
+        self.names.text(id)
+    }
+
+    fn severity(&self, spec: &EventSpec) -> Severity {
+        let rule = self.severities.iter().rev().find(|(event, _)| *event == spec.id);
+        rule.map_or(spec.severity, |(_, severity)| *severity)
+    }
+
+    fn oldest_unacked_us(&self) -> Option<u64> {
+        let mut reader = self.reader(self.ring.current().acked + 1);
+        if let Step::Lost(_, to, _) = reader.peek(&self.ring) {
+            reader.pass(to);
+        }
+        let Step::Record(seq, body) = reader.peek(&self.ring) else { return None };
+        Record::decode_body(seq, body).ok().map(|record| record.mono_us)
+    }
+
+    fn tell_counted(&mut self, now: Instant) {
+        while let Some(summary) = self.requests.due(now) {
+            self.emit(now, None, summary);
+        }
+    }
+
+    fn tell_suppressed(&mut self, now: Instant) {
+        while let Some(summary) = self.limiter.due(now) {
+            self.emit(now, None, summary);
+        }
+    }
+
+    fn tell_name(&mut self, now: Instant, id: NameId) {
+        let Some(text) = self.names.text(id) else { return };
+        // The borrow of the text ends before the table is written: the text is copied, once per name and boot.
+        let mut copy = heapless::String::<INTERN_TEXT_MAX>::new();
+        let _ = copy.push_str(text);
+        let seq = self.emit(now, None, Intern { id, text: Text::new(&copy) });
+        self.names.told(id, seq);
+    }
+
+    /// The collector will never have these records of this boot: names among them are told again.
+    #[expect(dead_code, reason = "the session calls it")]
+    fn renew_names(&mut self, now: Instant, from: u64, to: u64) {
+        while let Some(id) = self.names.told_within(from, to) {
+            self.tell_name(now, id);
+        }
+    }
+
+    /// Everything of this boot up to `seq` is durable at the collector; `delivered` of it are records.
+    #[expect(dead_code, reason = "the session calls it")]
+    fn acknowledge(&mut self, boot_id: u64, seq: u64, delivered: u64) {
+        let current = boot_id == self.ring.current().id;
+        if self.ring.acknowledge(boot_id, seq) && current {
+            self.delivered += delivered;
+        }
+    }
+}
+
+/// Monotonic time as records carry it.
+fn micros(now: Instant) -> u64 {
+    u64::try_from(now.total_micros()).unwrap_or(0)
 }

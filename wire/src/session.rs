@@ -33,7 +33,8 @@ pub const PREFACE_LEN: usize = 6;
 /// What a frame costs beside its body: length, kind and CRC, in bytes.
 pub const FRAME_OVERHEAD: usize = 2 + 1 + 4;
 
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32/ISO-HDLC (the CRC of Ethernet, zlib and PNG), with one table for every user.
+pub static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Whether frames travel as they are or inside an authenticated, encrypted channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
