@@ -227,7 +227,10 @@ impl<'a> Agent<'a> {
 
     /// Sends records to the collector.
     fn ship(&mut self, now: Instant) {
-        let Some(ship) = &mut self.ship else { return };
+        let Some(ship) = &mut self.ship else {
+            self.ship_at = FAR;
+            return;
+        };
         let emitted = self.log.stats().emitted;
         if now < self.ship_at && emitted == self.seen_emitted {
             return;
