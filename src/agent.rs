@@ -317,6 +317,11 @@ impl<'a> Agent<'a> {
         self.log.record_panic(now, panic);
     }
 
+    /// The log: for what the machine itself has to say, and for who looks at the records from outside.
+    pub fn log(&mut self) -> &mut Log<'a> {
+        &mut self.log
+    }
+
     /// What the image does after a panic.
     pub fn on_panic(&self) -> crate::config::OnPanic {
         self.config.config.on_panic
