@@ -24,6 +24,10 @@ pub const CONFIG_DEPTH: usize = 8;
 /// Longest string of the configuration document, in bytes: every value and key that is allowed is shorter.
 pub const CONFIG_TEXT_MAX: usize = 128;
 
+/// Longest sentence about a configuration error, in bytes: what its event `config.invalid` carries, so that serial and
+/// collector have it whole.
+pub const CONFIG_PROBLEM_MAX: usize = 130;
+
 /// Configuration errors that are kept and shown one by one; more are counted.
 pub const CONFIG_PROBLEMS: usize = 8;
 

@@ -52,8 +52,8 @@ fn read_document(document: &[u8], walker: &mut Walker<'_>, config: &mut Config) 
         return Ok(());
     }
     if document.len() > CONFIG_MAX {
-        let length = document.len();
-        walker.report(0, format_args!("the document has {length} bytes: allowed are at most {CONFIG_MAX}"));
+        // Without its length, of which the image may know less than the host.
+        walker.report(0, format_args!("the document is too long: allowed are at most {CONFIG_MAX} bytes"));
     }
     if walker.step_over(MARK) {
         walker.report(0, format_args!("a byte order mark comes first: save the document as UTF-8 without it"));

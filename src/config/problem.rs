@@ -4,7 +4,7 @@
 //! serial line and `/readyz`. The first [`CONFIG_PROBLEMS`] are kept, all are counted, and each is cut at a bound
 //! rather than lost.
 
-use crate::limits::CONFIG_PROBLEMS;
+use crate::limits::{CONFIG_PROBLEM_MAX, CONFIG_PROBLEMS};
 use core::fmt::{self, Display, Write};
 use heapless::{String, Vec};
 
@@ -18,7 +18,7 @@ pub struct Problem {
     /// The character in that line, from 1.
     pub column: u32,
     /// What is wrong, the value, and what is allowed, in a sentence.
-    pub text: String<160>,
+    pub text: String<CONFIG_PROBLEM_MAX>,
 }
 
 impl Display for Problem {

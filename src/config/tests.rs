@@ -452,7 +452,7 @@ fn bounds_are_exact() {
     document.resize(CONFIG_MAX, b' ');
     assert_eq!(problems(&document), [] as [Text; 0]);
     document.push(b' ');
-    assert_eq!(problems(&document), ["1:1: the document has 65537 bytes: allowed are at most 65536"]);
+    assert_eq!(problems(&document), ["1:1: the document is too long: allowed are at most 65536 bytes"]);
 
     let mut document = br#"{"name": "a", "#.to_vec();
     document.resize(1 << 20, b' ');
@@ -463,7 +463,7 @@ fn bounds_are_exact() {
     let mut document = vec![b' '; CONFIG_MAX - 1];
     document.splice(0..10, *br#"{"name": ""#);
     document.extend("äöü".as_bytes());
-    assert_eq!(problems(&document), ["1:1: the document has 65541 bytes: allowed are at most 65536"]);
+    assert_eq!(problems(&document), ["1:1: the document is too long: allowed are at most 65536 bytes"]);
 
     let list = |entries| List::from_iter((0..entries).map(|n| format!(r#""10.{n}.0.0/16""#))).join(",");
     let document = |entries| format!(r#"{{"http": {{"operator_allow": [{}]}}}}"#, list(entries));
