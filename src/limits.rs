@@ -82,7 +82,8 @@ pub const RETRY: Duration = Duration::from_millis(1);
 
 const _: () = assert!(CONNECTION_TX >= ANSWER_HEAD + 512, "a small answer is written in one piece");
 const _: () = assert!(CONNECTIONS <= 32_768, "connections are numbered in 16 bits");
-const _: () = assert!(HTTP_HEAD <= u16::MAX as usize && ANSWER <= u16::MAX as usize);
+const _: () = assert!(HTTP_HEAD <= u16::MAX as usize);
+const _: () = assert!(ANSWER <= u16::MAX as usize);
 const _: () = assert!(COLLECTOR_TX >= 2 * outpost_wire::limits::FRAME_MAX);
 
 /// Bytes of one segment of the log's ring: what is freed or given up at once (about 150 records).
