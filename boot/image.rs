@@ -96,7 +96,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let entropy = Entropy::collect();
     phases.end("entropy");
 
-    let mut nic = nic::find(&platform, line);
+    let mut nic = nic::find(&platform, line, entropy.boot_id());
     phases.end("nic");
 
     let document = info.module.and_then(|module| read_config(&module));
@@ -164,7 +164,8 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
             (_, true) => until.min(now + CONSOLE_SLEEP),
             (false, false) => until,
         };
-        if until > now {
+        let until = nic.longest_sleep().map_or(until, |longest| until.min(now + longest));
+        if until > now && nic.prepare_sleep() {
             timer.arm(until, now);
             interrupts::idle();
         }

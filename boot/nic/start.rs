@@ -1,0 +1,168 @@
+//! Bringing a virtio network device up (virtio 1.2, sections 3.1.1 and 5.1.5): reset, features, queues, running.
+//! The same for every transport.
+
+use super::card::{BUFFERS, CardMemory, CardQueue, HEADER, LEGACY_HEADER, RX, TX};
+use super::queue::{Direction, Memory, Queue};
+use crate::memory;
+use core::fmt;
+use outpost::nic::Link;
+use smoltcp::wire::EthernetAddress;
+use virtio_drivers::transport::{DeviceStatus, Transport};
+
+/// Feature bits (sections 5.1.3, 6 and, for `ANY_LAYOUT`, 6.3). Checksum offload (`CSUM` 0, `GUEST_CSUM` 1) belongs
+/// here, in `Card::capabilities` and in the header that `Received` and `Outgoing` skip.
+const MAC: u64 = 1 << 5;
+const STATUS: u64 = 1 << 16;
+const ANY_LAYOUT: u64 = 1 << 27;
+const EVENT_INDEX: u64 = 1 << 29;
+const VERSION_1: u64 = 1 << 32;
+
+/// Offsets in the device's configuration (section 5.1.4).
+const CONFIG_MAC: usize = 0;
+const CONFIG_STATUS: usize = 6;
+
+/// Times to look at a device that is being reset; each look is an exit of the machine, so this is milliseconds.
+const RESET_TRIES: u32 = 10_000;
+
+static RX_MEMORY: CardMemory = Memory::new();
+static TX_MEMORY: CardMemory = Memory::new();
+const _: () = assert!(2 * size_of::<CardMemory>() <= 1024 * 1024, "the card's share of 12 MiB is 1 MiB");
+
+/// A running device.
+pub struct Started {
+    /// Our hardware address.
+    pub mac: EthernetAddress,
+    /// Bytes before each frame.
+    pub header: usize,
+    /// The receive queue; no buffer is posted yet.
+    pub rx: CardQueue,
+    /// The transmit queue.
+    pub tx: CardQueue,
+    /// Whether the device's configuration has a link status.
+    pub has_status: bool,
+}
+
+/// Why a device could not be brought up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It does not come out of reset.
+    Reset,
+    /// It offers neither VERSION_1 nor, on the legacy interface, ANY_LAYOUT.
+    TooOld,
+    /// It refused the features that it offered.
+    Features,
+    /// A queue is smaller than ours.
+    QueueSize(u16, u32),
+    /// The queues belong to another card already.
+    Second,
+    /// It says itself that it failed.
+    Failed,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Reset => f.write_str("it does not answer a reset; the VMM's device is broken, restart the VM"),
+            Failure::TooOld => f.write_str("it offers neither virtio 1.0 nor ANY_LAYOUT; use a VMM made after 2014"),
+            Failure::Features => f.write_str("it refuses features that it offers; remove offload options from it"),
+            Failure::QueueSize(queue, size) => {
+                write!(f, "its queue {queue} has {size} entries and we need {BUFFERS}; set its queue size to 256")
+            }
+            Failure::Second => f.write_str("the only card we drive was taken before; remove one of them"),
+            Failure::Failed => f.write_str("it says that it failed; look into the VMM's log, restart the VM"),
+        }
+    }
+}
+
+/// Brings the device up. On failure it is told so and left alone.
+pub fn start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Failure> {
+    let result = try_start(transport, seed);
+    if result.is_err() {
+        transport.set_status(DeviceStatus::FAILED);
+    }
+    result
+}
+
+fn try_start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Failure> {
+    transport.set_status(DeviceStatus::empty());
+    if !(0..RESET_TRIES).any(|_| transport.get_status().is_empty()) {
+        return Err(Failure::Reset);
+    }
+    let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+    transport.set_status(status);
+
+    let legacy = transport.requires_legacy_layout();
+    // Without one of these the header would need a descriptor of its own (section 5.1.6.6).
+    let needed = if legacy { ANY_LAYOUT } else { VERSION_1 };
+    let features = transport.read_device_features() & (MAC | STATUS | EVENT_INDEX | needed);
+    if features & needed == 0 {
+        return Err(Failure::TooOld);
+    }
+    transport.write_driver_features(features);
+    if legacy {
+        transport.set_guest_page_size(4096);
+    } else {
+        status |= DeviceStatus::FEATURES_OK;
+        transport.set_status(status);
+        if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+            return Err(Failure::Features);
+        }
+    }
+
+    let event_index = features & EVENT_INDEX != 0;
+    let rx = queue(transport, RX, &RX_MEMORY, Direction::FromDevice, event_index)?;
+    let tx = queue(transport, TX, &TX_MEMORY, Direction::ToDevice, event_index)?;
+    let mac = if features & MAC != 0 { read_mac(transport) } else { None };
+    transport.set_status(status | DeviceStatus::DRIVER_OK);
+    if transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+        return Err(Failure::Failed);
+    }
+    Ok(Started {
+        mac: mac.unwrap_or_else(|| local_mac(seed)),
+        header: if legacy { LEGACY_HEADER } else { HEADER },
+        rx,
+        tx,
+        has_status: features & STATUS != 0,
+    })
+}
+
+fn queue<T: Transport>(
+    transport: &mut T,
+    number: u16,
+    memory: &'static CardMemory,
+    direction: Direction,
+    event_index: bool,
+) -> Result<CardQueue, Failure> {
+    let size = transport.max_queue_size(number);
+    if size < BUFFERS as u32 {
+        return Err(Failure::QueueSize(number, size));
+    }
+    let (queue, slots) = Queue::new(memory, direction, event_index, memory::virt_to_phys).ok_or(Failure::Second)?;
+    let at = queue.addresses(memory::virt_to_phys);
+    transport.queue_set(number, BUFFERS as u32, at.descriptors, at.available, at.used);
+    Ok((queue, slots))
+}
+
+/// The device's own address, unless it is none that a card can have.
+fn read_mac<T: Transport>(transport: &T) -> Option<EthernetAddress> {
+    let mut bytes = [0; 6];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = transport.read_config_space(CONFIG_MAC + at).ok()?;
+    }
+    Some(EthernetAddress(bytes)).filter(EthernetAddress::is_unicast)
+}
+
+/// A locally administered unicast address out of the seed.
+fn local_mac(seed: u64) -> EthernetAddress {
+    let [first, rest @ .., _, _] = seed.to_le_bytes();
+    let [a, b, c, d, e] = rest;
+    EthernetAddress([first & 0xfc | 0x02, a, b, c, d, e])
+}
+
+/// The link as the device has it now. Without a status field it is up (section 5.1.4.2); a device that needs a
+/// reset (section 2.1.1) is no link.
+pub fn link<T: Transport>(transport: &T, has_status: bool) -> Link {
+    let failed = transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET);
+    let down = has_status && transport.read_config_space::<u16>(CONFIG_STATUS).is_ok_and(|status| status & 1 == 0);
+    if failed || down { Link::Down } else { Link::Up }
+}
