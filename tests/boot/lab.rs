@@ -1,0 +1,286 @@
+//! A laboratory: one collector process with its store in a folder of its own, and the guests that log to it.
+//!
+//! Everything here ends with its value: the collector, the guests, the folder. A test that fails shows the
+//! console of its guest.
+
+use outpost_qemu::{Accel, Forward, Machine, Network, Nic, Running, Vm, kvm_works};
+use outpost_wire::Event;
+use rusqlite::{Connection, OpenFlags};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+use tempfile::TempDir;
+
+use crate::support::{Why, left_out};
+
+/// The `outpost` command under test.
+pub const OUTPOST: &str = env!("CARGO_BIN_EXE_outpost");
+
+/// How long anything may take that takes milliseconds on a quiet machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a client that was not answered asks again.
+const RETRY: Duration = Duration::from_millis(30);
+
+/// How long a client waits for one answer: QEMU's user network loses what comes before the guest listens.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Guests that run at the same time: a test machine has two cores.
+const GUESTS: usize = 2;
+
+/// The image under test.
+pub fn image() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/outpost.elf");
+    let path = std::env::var_os("OUTPOST_IMAGE").map_or(built, PathBuf::from);
+    assert!(path.exists(), "{} is not there. Build it: make image", path.display());
+    path
+}
+
+/// The image under test with its symbols.
+pub fn debug_image() -> PathBuf {
+    image().with_extension("debug.elf")
+}
+
+/// Whether guests run under this accelerator; tells when they do not.
+pub fn can_run(accel: Accel, name: &str) -> bool {
+    match accel {
+        Accel::Tcg => true,
+        Accel::Kvm => kvm_works().inspect_err(|why| left_out(Why::NotHere, name, why)).is_ok(),
+    }
+}
+
+/// A collector and what it stored.
+pub struct Lab {
+    folder: TempDir,
+    collector: Child,
+    port: u16,
+    _slot: Slot,
+}
+
+impl Lab {
+    /// A collector with an empty store, on a port of its own.
+    pub fn new() -> Lab {
+        let slot = Slot::take();
+        let folder = tempfile::tempdir().unwrap();
+        let mut collector = Command::new(OUTPOST)
+            .args(["collect", "--listen", "127.0.0.1:0", "--store"])
+            .arg(folder.path().join("store.db"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(collector.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let port = port_in(&line).unwrap_or_else(|| panic!("the collector did not say where it listens: {line}"));
+        // It must not block on a full pipe later.
+        thread::spawn(move || io::copy(&mut said, &mut io::sink()));
+        Lab { folder, collector, port, _slot: slot }
+    }
+
+    /// The port that the collector listens on, on the host's loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes a file into the laboratory's folder.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The image on this machine with this card, with all defaults but the collector.
+    pub fn vm(&self, machine: Machine, nic: Nic, accel: Accel) -> Vm {
+        let config = format!(r#"{{"name":"lab","collector":{{"address":"10.0.2.2:{}"}}}}"#, self.port);
+        Vm {
+            nic: Some(nic),
+            accel,
+            config: Some(self.file("config.json", &config)),
+            network: Network::User(vec![Forward::to(80)]),
+            ..Vm::new(machine, image())
+        }
+    }
+
+    /// The records of this event in the store, oldest boot first: boot, seq, fields.
+    pub fn records(&self, event: &str) -> Vec<Stored> {
+        let id = outpost_wire::CATALOGUE.iter().find(|spec| spec.name == event).expect("a known event").id;
+        self.stored().into_iter().filter(|record| record.event == id).collect()
+    }
+
+    /// Everything in the store, in order of boots and seqs.
+    pub fn stored(&self) -> Vec<Stored> {
+        let path = self.folder.path().join("store.db");
+        let store = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        store.busy_timeout(PATIENCE).unwrap();
+        let mut query = store.prepare("SELECT boot, seq, event, fields FROM records ORDER BY boot, seq").unwrap();
+        let rows = query.query_map([], |row| {
+            let fields = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default();
+            Ok(Stored { boot: row.get(0)?, seq: row.get(1)?, event: row.get(2)?, fields })
+        });
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Waits until the store holds `count` records of this event, and returns them.
+    pub fn wait_for(&self, event: &str, count: usize) -> Vec<Stored> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let records = self.records(event);
+            if records.len() >= count {
+                return records;
+            }
+            assert!(Instant::now() < deadline, "{} of {count} {event} records in the store", records.len());
+            thread::sleep(RETRY);
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let (_, _) = (self.collector.kill(), self.collector.wait());
+    }
+}
+
+/// One record as the store has it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The row of its boot.
+    pub boot: i64,
+    /// Its sequence number.
+    pub seq: i64,
+    /// The id of its event.
+    pub event: u16,
+    fields: Vec<u8>,
+}
+
+impl Stored {
+    /// The event, decoded.
+    pub fn event(&self) -> Event<'_> {
+        Event::decode(self.event, &self.fields).expect("the store holds what the catalogue can read")
+    }
+}
+
+/// A guest that was started, and the way to its HTTP port.
+pub struct Guest {
+    /// The machine.
+    pub running: Running,
+    http: SocketAddrV4,
+}
+
+impl Guest {
+    /// Boots.
+    pub fn boot(vm: &Vm) -> Guest {
+        let running = vm.start().unwrap_or_else(|error| panic!("{error}"));
+        let http = running.forwarded(80).expect("a laboratory's guest has its HTTP port forwarded");
+        Guest { running, http }
+    }
+
+    /// Asks until this path is answered with 200.
+    pub fn wait_ok(&mut self, path: &str) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = get(self.http, path);
+            match answer {
+                Ok(answer) if answer.status == 200 => return answer,
+                _ if Instant::now() < deadline => thread::sleep(RETRY),
+                _ => panic!("GET {path} was not answered with 200 within {PATIENCE:?}, at last: {answer:?}"),
+            }
+        }
+    }
+
+    /// The URL of a path, for other programs.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// Waits for a line of the console that has all these words.
+    pub fn wait_for_line(&mut self, words: &[&str]) {
+        wait_for_line(&mut self.running, words);
+    }
+
+    /// Presses the power button and waits for QEMU's end.
+    pub fn power_down(&mut self) {
+        self.running.qmp().system_powerdown().unwrap();
+        let status = self.running.wait_exit(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        assert!(status.success(), "QEMU ended with {status}");
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the guest's console\n{}\n---", self.running.serial().tail());
+        }
+    }
+}
+
+/// Waits for a line of the console that has all these words.
+pub fn wait_for_line(running: &mut Running, words: &[&str]) {
+    let deadline = Instant::now() + PATIENCE;
+    let found = |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    while !found(&running.serial().text()) {
+        let ended = running.ended();
+        let console = running.serial().tail();
+        // What it wrote between the look and its end counts.
+        assert!(ended.is_none() || found(&console), "{}", ended.map(|error| error.to_string()).unwrap_or_default());
+        assert!(Instant::now() < deadline, "no line of the console has all of {words:?}:\n{console}");
+        thread::sleep(RETRY);
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    /// Body.
+    pub body: String,
+}
+
+/// One GET over one connection of its own.
+pub fn get(address: SocketAddrV4, path: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::V4(address), ANSWER)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.take(1024 * 1024).read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+/// The port in a sentence that names an address of the loopback.
+pub fn port_in(sentence: &str) -> Option<u16> {
+    let digits = sentence.split("127.0.0.1:").nth(1)?;
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// One of the [`GUESTS`] places, free again when it is dropped.
+pub struct Slot;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Slot {
+    /// Waits for a place and takes it.
+    pub fn take() -> Slot {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = FREED.wait_while(taken, |taken| *taken >= GUESTS).unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Slot
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        FREED.notify_one();
+    }
+}

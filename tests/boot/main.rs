@@ -1,0 +1,22 @@
+//! The image on real machines: QEMU's boards and cards, translated and under KVM, a real TCP client, a real
+//! collector process with its SQLite store.
+//!
+//! What runs over QEMU's user network here says *that* something works, never how fast (DESIGN 3, "Tests").
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `serve.rs` | every machine and card serves, logs, switches off, and comes back after a reset |
+//! | `trouble.rs` | what is wrong with a machine stands on its serial console, with the remedy |
+//! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
+//! | `host.rs` | `outpost up` and the errors of the host side |
+//! | `lab.rs` | what they share: a collector, a guest, an HTTP client |
+//!
+//! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
+
+mod host;
+mod lab;
+mod memory;
+mod serve;
+#[path = "../support/mod.rs"]
+mod support;
+mod trouble;
