@@ -301,7 +301,7 @@ impl Session {
         if let Some(position) = &mut self.console {
             let (text, end) = self.running.serial().since(*position);
             *position = end;
-            eprint!("{text}");
+            eprint!("{}", text.replace(|c: char| c.is_control() && c != '\n', ""));
         }
         Ok(())
     }

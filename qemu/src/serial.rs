@@ -79,9 +79,9 @@ impl Serial {
         (String::from_utf8_lossy(new).into_owned(), state.dropped + state.bytes.len())
     }
 
-    /// The last lines, for an error.
+    /// The last lines, for an error: without control characters, for a guest must not move our cursor.
     pub fn tail(&self) -> String {
-        let text = self.text();
+        let text = self.text().replace(|c: char| c.is_control() && c != '\n', "");
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         lines.get(lines.len().saturating_sub(QUOTED_LINES)..).unwrap_or_default().join("\n")
     }
@@ -161,11 +161,11 @@ mod tests {
     fn a_guest_that_floods_its_console_costs_bounded_memory() {
         // A crash loop writes for hours; the newest lines are the ones that matter.
         let mut flood = vec![b'x'; 3 * KEPT];
-        flood.extend_from_slice(b"\nthe end\n");
+        flood.extend_from_slice(b"\nthe \x1b[2Jend\r\n");
         let serial = Serial::read(Cursor::new(flood));
         serial.wait_end(soon());
         assert_eq!(serial.text().len(), KEPT);
-        assert_eq!(serial.tail().lines().last(), Some("the end"));
-        assert_eq!(serial.since(3 * KEPT + 1).0, "the end\n");
+        assert_eq!(serial.tail().lines().last(), Some("the [2Jend"));
+        assert_eq!(serial.since(3 * KEPT + 1).0, "the \x1b[2Jend\r\n");
     }
 }

@@ -165,7 +165,8 @@ impl Vm {
     /// QEMU's arguments. `forwards` are those of a user network with their ports chosen.
     pub(crate) fn arguments(&self, forwards: &[Forward], qmp: &Path) -> Result<Vec<OsString>, Error> {
         let mut args = Arguments::default();
-        args.words("-nodefaults -no-user-config -nographic -monitor none");
+        // Not -nographic: it makes the firmware of q35 and pc draw its screen on the guest's serial console.
+        args.words("-nodefaults -no-user-config -display none -monitor none");
         args.words("-chardev stdio,id=console,signal=off -serial chardev:console");
         // Named isa-serial=on because -nodefaults drops microvm's only serial port otherwise. pit and pic are
         // left to QEMU, as on a machine that nobody tuned.
