@@ -2,6 +2,7 @@
 //!
 //! The script is named here and not in `.cargo/config.toml`, for `[target] rustflags` are dropped without a word
 //! when the environment sets RUSTFLAGS; the two code generation flags that can only stand there are checked.
+#![forbid(unsafe_code)]
 
 use std::env;
 use std::process::Command;
