@@ -304,7 +304,7 @@ impl<'a> Agent<'a> {
             write!(out, " Asked for {} s.", searching.secs())?;
         }
         if let Some(problem) = self.config.problems.first() {
-            write!(out, " config {}: {}", problem.pointer, problem.text)?;
+            write!(out, " config {problem}.")?;
         }
         if self.config.config.http.maintenance {
             write!(out, " http.maintenance is on.")?;

@@ -51,7 +51,7 @@ pub const ANSWERS: usize = 16;
 pub const ANSWER: usize = 16 * 1024;
 
 /// Longest head of an answer, in bytes.
-pub const ANSWER_HEAD: usize = 400;
+pub const ANSWER_HEAD: usize = 480;
 
 /// Frames taken from the card in one poll, so that serving them is never put off for long.
 pub const FRAMES_PER_POLL: usize = 64;

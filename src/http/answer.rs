@@ -44,11 +44,31 @@ pub fn write_head(head: &HeadOf<'_>, out: &mut [u8]) -> usize {
         _ => out.put(b"\r\nConnection: close"),
     }
     out.put(b"\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
-    out.put(&hex::<16>(head.boot_id));
-    out.put(b"-");
-    out.put(&hex::<8>(u64::from(head.transaction)));
+    let outside = head.request.map(|request| &request.outside);
+    match outside.and_then(|outside| outside.request_id()) {
+        Some(id) => out.put(id.as_bytes()),
+        None => {
+            out.put(&hex::<16>(head.boot_id));
+            out.put(b"-");
+            out.put(&hex::<8>(u64::from(head.transaction)));
+        }
+    }
+    if let Some(trace) = outside.and_then(|outside| outside.trace()) {
+        // W3C Trace Context Level 2, section 4: the caller learns the span we answered it in.
+        out.put(b"\r\ntraceresponse: 00-");
+        out.put(&hex::<16>(u64::from_be_bytes(*trace.id.first_chunk().unwrap_or(&[0; 8]))));
+        out.put(&hex::<16>(u64::from_be_bytes(*trace.id.last_chunk().unwrap_or(&[0; 8]))));
+        out.put(b"-");
+        out.put(&hex::<16>(span(head.boot_id, head.transaction)));
+        out.put(if trace.sampled { b"-01" } else { b"-00" });
+    }
     out.put(b"\r\n\r\n");
     out.len
+}
+
+/// The id of our span of a transaction: never zero, the same wherever it is asked for.
+pub fn span(boot_id: u64, transaction: u32) -> u64 {
+    boot_id.wrapping_add(u64::from(transaction)).max(1)
 }
 
 /// Bytes into a slice whose size is known to suffice.
@@ -126,8 +146,16 @@ impl Default for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::{Method, Parser, Progress};
-    use crate::http::routes::{Body, Media, Route};
+    use crate::http::request::{Parser, Progress};
+    use crate::http::routes::{Body, Media};
+    use crate::http::trace::Outside;
+
+    fn request() -> Request {
+        match Parser::new().feed(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").1 {
+            Progress::Complete(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn head(status: u16, body_len: usize, request: Option<&Request>) -> String {
         let answer = Answer { status, media: Media::Text, body: Body::Fixed(""), allow: status == 405 };
@@ -140,12 +168,8 @@ mod tests {
     #[test]
     fn golden_head() {
         // Every poller reads these bytes.
-        let Progress::Complete(request) = Parser::new().feed(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").1 else {
-            panic!("not a request")
-        };
-        assert_eq!((request.method, request.route), (Method::Get, Route::Livez));
         assert_eq!(
-            head(200, 2, Some(&request)),
+            head(200, 2, Some(&request())),
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\
              Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
              X-Request-Id: 00000000000000ab-00000007\r\n\r\n"
@@ -161,5 +185,14 @@ mod tests {
             assert!(text.contains("Content-Length: 16384\r\n"));
         }
         assert!(head(200, 0, None).contains("Content-Length: 0\r\n"));
+        let mut outside = Outside::NONE;
+        outside.see_trace(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        outside.see_request_id(&[b'x'; 64]);
+        let request = Request { say_keep_alive: true, outside, ..request() };
+        let text = head(405, limits::ANSWER, Some(&request));
+        assert!(
+            text.ends_with("xxx\r\ntraceresponse: 00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000b2-01\r\n\r\n"),
+            "{text}"
+        );
     }
 }

@@ -8,6 +8,7 @@
 //! A `Request` is parsed, not authorised.
 
 use super::routes::{Query, Route};
+use super::trace::Outside;
 use crate::limits;
 
 /// What the client asks for.
@@ -73,6 +74,8 @@ pub struct Request {
     pub keep_alive: bool,
     /// Whether an HTTP/1.0 client asked to stay and must be told that it may.
     pub say_keep_alive: bool,
+    /// The ids it brought.
+    pub outside: Outside,
 }
 
 /// How far a request has come.
@@ -118,6 +121,7 @@ impl Parser {
                 query: Query::NONE,
                 keep_alive: true,
                 say_keep_alive: false,
+                outside: Outside::NONE,
             },
             minor_version: 1,
             host_seen: false,
@@ -270,6 +274,12 @@ impl Parser {
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.transfer_encoding = true;
+            Ok(())
+        } else if name.eq_ignore_ascii_case(b"traceparent") {
+            self.request.outside.see_trace(value);
+            Ok(())
+        } else if name.eq_ignore_ascii_case(b"x-request-id") {
+            self.request.outside.see_request_id(value);
             Ok(())
         } else if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") {
             // RFC 9110, section 10.1.1.

@@ -143,6 +143,7 @@ fn write_field(line: &mut impl Write, name: &str, value: Value<'_>, names: &Name
         Value::Word(Ok(word)) => line.write_str(word),
         Value::Word(Err(number)) => write!(line, "#{number}"),
         Value::Ip4([a, b, c, d]) => write!(line, "{a}.{b}.{c}.{d}"),
+        Value::Bytes(bytes) => bytes.iter().try_for_each(|byte| write!(line, "{byte:02x}")),
         Value::Name(id) => match names.text(outpost_wire::NameId(id)) {
             Some(text) => write_text(line, text),
             None => write!(line, "#{id}"),

@@ -180,7 +180,7 @@ events! {
         status: u16,
         /// The client's address.
         client: Ip4,
-        /// From the request's first byte to the answer in the send buffer, in microseconds.
+        /// From the poll that saw the request's first byte to the poll that answered it, in microseconds; 0 when it was one.
         duration_us: u32,
     }
 
@@ -304,6 +304,18 @@ events! {
         idle: u32,
         /// How many new connections were refused since the last such record.
         refused: u32,
+    }
+
+    /// A transaction was given an id from outside: its records join the caller's.
+    19 TransactionBound<'a> = "transaction.bound", Bulk, INFO, since "0.1.0",
+    action "Nothing to do; `outpost logs --transaction ID` finds the transaction by either id."
+    {
+        /// W3C trace id (Trace Context, section 3.2.2.3), or zeros.
+        trace_id: [u8; 16],
+        /// The caller's span, or zeros.
+        parent_id: [u8; 8],
+        /// What X-Request-ID said, or empty.
+        request_id: Text<'a, 64>,
     }
 }
 

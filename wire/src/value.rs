@@ -22,6 +22,8 @@ pub enum Value<'a> {
     Ip4([u8; 4]),
     /// The id of a text that an `intern` record of the same boot gave (0: none).
     Name(u16),
+    /// Bytes, shown in hexadecimal; all zeros mean "none".
+    Bytes(&'a [u8]),
 }
 
 /// The type of a field, as published in the schema.
@@ -45,6 +47,8 @@ pub enum Kind {
     Ip4,
     /// A varint of up to 3 bytes: the id of an interned text.
     Name,
+    /// Exactly this many bytes.
+    Bytes(usize),
 }
 
 impl Kind {
@@ -57,6 +61,7 @@ impl Kind {
             Kind::U64 => 10,
             Kind::Ip4 => 4,
             Kind::Text(max) => 2 + max,
+            Kind::Bytes(len) => len,
         }
     }
 }
@@ -90,6 +95,19 @@ impl Field for bool {
         Value::Bool(*self)
     }
 }
+
+macro_rules! byte_fields {
+    ($($len:literal),*) => { $(
+        impl Field for [u8; $len] {
+            const KIND: Kind = Kind::Bytes($len);
+
+            fn value(&self) -> Value<'_> {
+                Value::Bytes(self)
+            }
+        }
+    )* };
+}
+byte_fields!(8, 16);
 
 /// The id of a text interned in this boot; 0 means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -162,6 +162,8 @@ fn json_value(value: WireValue<'_>, name_of: &mut impl FnMut(u16) -> Option<Stri
         WireValue::Word(Ok(word)) => word.into(),
         WireValue::Word(Err(number)) => format!("#{number}").into(),
         WireValue::Ip4([a, b, c, d]) => format!("{a}.{b}.{c}.{d}").into(),
+        WireValue::Bytes(bytes) if bytes.iter().all(|&byte| byte == 0) => Value::Null,
+        WireValue::Bytes(bytes) => hex(bytes).into(),
         WireValue::Name(0) => Value::Null,
         WireValue::Name(id) => name_of(id).unwrap_or_else(|| format!("#{id}")).into(),
     }
