@@ -333,3 +333,214 @@ impl Notices {
         (self.held_back > 0).then(|| self.second + Duration::from_secs(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outpost_wire::session::{Ack, BootRange, Bye, ByeReason, DataWriter, Hello, Message, Mode, Welcome, preface};
+    use outpost_wire::{Severity, limits::FRAME_MAX};
+
+    const STEP: Duration = Duration::from_millis(1);
+
+    fn at(monotonic: Duration) -> Now {
+        Now { monotonic, unix_us: 1_700_000_000_000_000 + monotonic.as_micros() as i64 }
+    }
+
+    fn collector() -> Collector {
+        Collector::new(Store::in_memory().unwrap(), Deadlines::default())
+    }
+
+    fn frame(message: &Message<'_>) -> Vec<u8> {
+        let mut frame = [0; FRAME_MAX];
+        let len = message.encode(&mut frame).unwrap();
+        frame[..len].to_vec()
+    }
+
+    fn greeting(boot_id: u64) -> Vec<u8> {
+        let current = BootRange { boot_id, oldest: 1, next: 1 };
+        let ids = ([0; 8], [0; 32], [0; 8]);
+        let hello = Hello {
+            features: 0,
+            agent: "a",
+            current,
+            previous: None,
+            catalogue: ids.0,
+            image_id: ids.1,
+            config: ids.2,
+        };
+        [&preface(Mode::Clear)[..], &frame(&Message::Hello(hello))].concat()
+    }
+
+    fn record(seq: u64) -> Vec<u8> {
+        let mut frame = [0; FRAME_MAX];
+        let mut writer = DataWriter::new(&mut frame, 0, seq).unwrap();
+        assert!(writer.push(seq, &[1, Severity::INFO.number(), 0, 4, 0]));
+        let len = writer.finish().unwrap();
+        frame[..len].to_vec()
+    }
+
+    /// Connects and waits for Welcome; the outbox is empty after.
+    fn open(collector: &mut Collector, now: Duration) -> SessionId {
+        let id = collector.connect(at(now), "peer".to_owned()).unwrap();
+        collector.receive(at(now), id, &greeting(7));
+        collector.poll(at(now + limits::GROUP_COMMIT));
+        assert!(matches!(said(collector, id, now)[..], [Said::Welcome(_)]));
+        id
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Said {
+        Welcome(Welcome),
+        Ack(Ack),
+        Bye(Bye),
+    }
+
+    /// Takes what was said on a session.
+    fn said(collector: &mut Collector, id: SessionId, now: Duration) -> Vec<Said> {
+        let bytes = collector.outbox(id).to_vec();
+        collector.sent(at(now), id, bytes.len());
+        let (mut rest, mut all) = (&bytes[..], Vec::new());
+        while let Some((message, len)) = Message::decode(rest).unwrap() {
+            all.push(match message {
+                Message::Welcome(welcome) => Said::Welcome(welcome),
+                Message::Ack(ack) => Said::Ack(ack),
+                Message::Bye(bye) => Said::Bye(bye),
+                other => panic!("{other:?}"),
+            });
+            rest = &rest[len..];
+        }
+        all
+    }
+
+    #[test]
+    fn nothing_is_said_before_the_commit() {
+        // An Ack that overtakes its commit is a lost record as soon as the power goes in between.
+        let mut collector = collector();
+        let mut now = Duration::ZERO;
+        let id = collector.connect(at(now), "peer".to_owned()).unwrap();
+        collector.receive(at(now), id, &greeting(7));
+        assert_eq!(collector.poll(at(now)), Some(limits::GROUP_COMMIT));
+        assert_eq!(said(&mut collector, id, now), []);
+        now = limits::GROUP_COMMIT;
+        collector.poll(at(now));
+        assert_eq!(said(&mut collector, id, now), [Said::Welcome(Welcome { features: 0, current: 0, previous: 0 })]);
+        collector.receive(at(now), id, &record(1));
+        collector.receive(at(now + STEP), id, &record(2));
+        collector.poll(at(now + limits::GROUP_COMMIT - STEP));
+        assert_eq!(said(&mut collector, id, now), []);
+        assert!(collector.take_output().iter().all(|output| !matches!(output, Output::Stored(_))));
+        collector.poll(at(now + limits::GROUP_COMMIT));
+        assert_eq!(said(&mut collector, id, now), [Said::Ack(Ack { boot: 0, seq: 2 })]);
+        assert_eq!(collector.take_output().len(), 2);
+    }
+
+    #[test]
+    fn a_session_whose_records_could_not_be_stored_ends_and_the_next_one_resumes() {
+        // What was rolled back must not be believed stored by any session that sent it.
+        let mut collector = collector();
+        let now = Duration::ZERO;
+        let id = open(&mut collector, now);
+        let pages: u32 = collector.store.pragma("page_count");
+        collector.store.set_pragma("max_page_count", pages);
+        let mut seq = 1;
+        while !collector.has_ended(id) {
+            collector.receive(at(now), id, &record(seq));
+            seq += 1;
+            assert!(seq < 10_000, "the store never became full");
+        }
+        assert_eq!(said(&mut collector, id, now), [Said::Bye(Bye { reason: ByeReason::Storage })]);
+        collector.poll(at(now + limits::GROUP_COMMIT));
+        assert!(collector.take_output().iter().all(|output| !matches!(output, Output::Stored(_))));
+        collector.store.set_pragma("max_page_count", 1_000_000);
+        let id = open(&mut collector, now);
+        collector.receive(at(now), id, &record(1));
+        collector.poll(at(now + limits::GROUP_COMMIT));
+        assert_eq!(said(&mut collector, id, now), [Said::Ack(Ack { boot: 0, seq: 1 })]);
+    }
+
+    #[test]
+    fn whoever_is_too_slow_is_closed_at_its_deadline_and_not_before() {
+        // A client that connects and does nothing must not hold one of a bounded number of places for ever.
+        let deadlines = Deadlines::default();
+        let start = Duration::from_secs(5);
+        let closed_after = |mut collector: Collector, id, start: Duration, limit: Duration| {
+            assert!(collector.poll(at(start)).is_some_and(|wake| wake <= start + limit));
+            collector.poll(at(start + limit - STEP));
+            assert!(!collector.has_ended(id), "too early");
+            collector.poll(at(start + limit));
+            assert!(collector.has_ended(id), "too late");
+            assert!(!collector.must_go(at(start + limit), id));
+            assert!(collector.must_go(at(start + limit + deadlines.linger), id));
+        };
+        let mut collector = self::collector();
+        let id = collector.connect(at(start), "peer".to_owned()).unwrap();
+        collector.receive(at(start + STEP), id, &greeting(7)[..20]);
+        closed_after(collector, id, start, deadlines.hello);
+
+        let mut collector = self::collector();
+        let id = open(&mut collector, start);
+        closed_after(collector, id, start, deadlines.silence);
+
+        // Bytes that do not complete a frame do not count as life.
+        let mut collector = self::collector();
+        let id = open(&mut collector, start);
+        let frame = record(1);
+        collector.receive(at(start), id, &frame[..2]);
+        collector.receive(at(start + deadlines.frame - STEP), id, &frame[2..4]);
+        closed_after(collector, id, start, deadlines.frame);
+
+        let mut collector = self::collector();
+        let id = open(&mut collector, start);
+        collector.receive(at(start), id, &record(1));
+        let acked = start + limits::GROUP_COMMIT;
+        collector.poll(at(acked));
+        assert!(!collector.outbox(id).is_empty());
+        closed_after(collector, id, acked, deadlines.send);
+    }
+
+    #[test]
+    fn a_client_that_never_reads_costs_a_bounded_outbox() {
+        // Acks are cumulative: those held back for want of room are made up by the next.
+        let mut collector = collector();
+        let now = Duration::ZERO;
+        let id = open(&mut collector, now);
+        for seq in 1..=1000 {
+            collector.receive(at(now), id, &record(seq));
+            collector.poll(at(now + limits::GROUP_COMMIT));
+            assert!(collector.outbox(id).len() <= limits::OUTBOX);
+        }
+        let first = said(&mut collector, id, now);
+        assert!(first.len() < 1000);
+        assert_eq!(said(&mut collector, id, now), [Said::Ack(Ack { boot: 0, seq: 1000 })]);
+    }
+
+    #[test]
+    fn sessions_and_the_lines_about_them_are_bounded() {
+        // A flood of connections must cost neither memory without bound nor a terminal full of lines.
+        let mut collector = collector();
+        let now = Duration::ZERO;
+        let ids: Vec<_> =
+            (0..limits::SESSIONS + 100).map_while(|_| collector.connect(at(now), "peer".to_owned())).collect();
+        assert_eq!(ids.len(), limits::SESSIONS);
+        for id in &ids {
+            collector.receive(at(now), *id, b"GET / HTTP/1.1\r\n");
+        }
+        assert_eq!(collector.ended().get("not_ours"), Some(&(limits::SESSIONS as u64)));
+        assert_eq!(collector.take_output().len(), limits::NOTICES_PER_SECOND as usize);
+        assert_eq!(collector.connect(at(now), "peer".to_owned()), None, "those that linger still hold their place");
+        ids.iter().for_each(|id| collector.disconnect(at(now), *id));
+        collector.poll(at(Duration::from_secs(1)));
+        assert!(matches!(&collector.take_output()[..], [Output::Notice(line)] if line.contains("held back")));
+        assert!(collector.connect(at(now), "peer".to_owned()).is_some());
+    }
+
+    #[test]
+    fn one_commit_does_not_grow_without_bound() {
+        // An agent that catches up fast would otherwise make one transaction of its whole ring.
+        let mut collector = collector();
+        let now = Duration::ZERO;
+        let id = open(&mut collector, now);
+        (1..=limits::GROUP_COMMIT_ROWS as u64).for_each(|seq| collector.receive(at(now), id, &record(seq)));
+        assert!(!collector.store().is_dirty(), "as many as one commit may have are waiting");
+    }
+}

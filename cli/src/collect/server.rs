@@ -179,13 +179,19 @@ impl Turn {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(limits::SESSIONS);
         let mut accepting = true;
-        while !self.stop.load(Ordering::Acquire) {
+        loop {
+            // Seen before the last read: what came before the stop is stored.
+            let stopping = self.stop.load(Ordering::Acquire);
             let accept_failed = accepting && self.accept().is_err();
             accepting = accept_failed;
             self.read();
             let wake = self.collector.poll(self.now());
             self.write();
             self.show();
+            if stopping {
+                self.end();
+                return Ok(());
+            }
             let wait = self.wait(wake, accept_failed);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
@@ -204,8 +210,6 @@ impl Turn {
                 }
             }
         }
-        self.end();
-        Ok(())
     }
 
     fn now(&self) -> Now {

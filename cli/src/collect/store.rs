@@ -329,6 +329,18 @@ impl Store {
         }
     }
 
+    /// Sets a pragma, for tests that bring about what a full disk does.
+    #[cfg(test)]
+    pub(super) fn set_pragma(&self, name: &str, value: u32) {
+        self.connection.query_row(&format!("PRAGMA {name} = {value}"), [], |_| Ok(())).unwrap();
+    }
+
+    /// Reads a pragma.
+    #[cfg(test)]
+    pub(super) fn pragma(&self, name: &str) -> u32 {
+        self.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+    }
+
     fn begin(&mut self) -> rusqlite::Result<()> {
         if !self.in_transaction {
             self.connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -446,5 +458,40 @@ fn explain_open(path: &Path, error: &rusqlite::Error) -> String {
             format!("{shown}: the disk is full ({error}). Make room and start again.")
         }
         _ => format!("{shown} cannot be used as a store: {error}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_on_disk_syncs_every_commit_and_keeps_its_mark() {
+        // In WAL mode only synchronous=FULL (2) makes a commit survive a power cut; SQLite ignores a wrong pragma.
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        for _ in 0..2 {
+            let store = Store::open(&path).unwrap();
+            assert_eq!(store.synchronous(), Ok(2));
+            let journal: String = store.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+            assert_eq!(journal, "wal");
+            assert_eq!(store.pragma("user_version"), SCHEMA);
+            assert_eq!(i64::from(store.pragma("application_id")), APPLICATION_ID);
+        }
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_nothing_behind() {
+        // Half a schema could neither be used nor be migrated again.
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let connection = Connection::open(&path).unwrap();
+        // A store of ours (by its mark) in which the first step must fail at its last table.
+        connection
+            .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; CREATE TABLE oddities (x);"))
+            .unwrap();
+        assert!(Store::open(&path).is_err());
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 1);
     }
 }

@@ -1,0 +1,490 @@
+//! The collector as a real process, spoken to over real sockets.
+
+mod support;
+
+use outpost_wire::session::{Alive, BootRange, Bye, ByeReason, Hello, LossReason, Lost, Message, Mode, preface};
+use outpost_wire::{Event, Intern, NameId, Text};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Agent, PATIENCE, Process, Said, body, data, directory, encode, execute, hello, query, raw_body};
+use support::{record_body, stored, verify};
+
+const BYE_PROTOCOL: Said = Said::Bye(Bye { reason: ByeReason::Protocol });
+const BYE_STORAGE: Said = Said::Bye(Bye { reason: ByeReason::Storage });
+const BYE_VERSION: Said = Said::Bye(Bye { reason: ByeReason::Version });
+
+fn lost(from: u64, to: u64, reason: LossReason) -> Message<'static> {
+    Message::Lost(Lost { boot: 0, from, to, reason })
+}
+
+#[test]
+fn a_session_from_hello_to_an_orderly_end() {
+    // The main path: what is sent is stored under its seq, acknowledged, shown, and accounted for.
+    let (_directory, store) = directory();
+    let mut collector = Process::start(&store);
+    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    assert_eq!((welcome.current, welcome.previous), (0, 0));
+    let intern = Event::from(Intern { id: NameId(1), text: Text::new("/livez") });
+    let mut bodies = vec![record_body(1, &intern)];
+    bodies.extend((2..=200).map(|seq| body(7, seq)));
+    bodies.push(raw_body(201, 60_000, &[1, 2, 0xff]));
+    agent.stream.write_all(&data(0, 1, &bodies)).unwrap();
+    agent.expect_ack(201);
+    assert_eq!(stored(&store, 7), (1..).zip(bodies).collect::<Vec<_>>());
+    let json: serde_json::Value = serde_json::from_str(&collector.out.wait_for(r#""seq":200"#)).unwrap();
+    assert_eq!(json["agent"], "fra1");
+    assert_eq!(json["event"], "http.request");
+    assert_eq!(json["fields"]["route"], "/livez");
+    let unknown = collector.out.wait_for(r#""seq":201"#);
+    assert!(unknown.contains(r##""event":"#60000","transaction":null,"fields":{"raw":"0102ff"}"##), "{unknown}");
+
+    collector.signal("-TERM");
+    assert_eq!(agent.next(), Said::Bye(Bye { reason: ByeReason::Shutdown }));
+    assert_eq!(agent.next(), Said::Closed(true));
+    drop(agent);
+    assert_eq!(collector.wait().code(), Some(0));
+    assert_eq!(verify(&store).0, 0);
+    assert_eq!(query::<String>(&store, "SELECT ended FROM sessions"), "shutdown");
+}
+
+#[test]
+fn killed_at_any_moment_nothing_acknowledged_is_missing_and_nothing_is_there_twice() {
+    // What every log pipeline that was tried got wrong: an acknowledgement is a promise that survives SIGKILL.
+    let (_directory, store) = directory();
+    let (boot_id, mut emitted, mut acked, mut random) = (9, 0, 0, 0x2545_f491_4f6c_dd1d_u64);
+    for _ in 0..10 {
+        let mut collector = Process::start(&store);
+        let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", boot_id, 1, emitted + 1));
+        assert!(welcome.current >= acked, "{acked} was acknowledged, and then only {} was there", welcome.current);
+        // xorshift64: the moments differ between rounds and not between runs.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let delay = Duration::from_micros(random % 150_000);
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(delay);
+            collector.kill();
+        });
+        let (mut sender, from) = (agent.sender(), welcome.current + 1);
+        emitted = emitted.max(welcome.current + 20_000);
+        let sender = std::thread::spawn(move || (0..2000).for_each(|i| sender.send(from + i * 10, from + i * 10 + 9)));
+        acked = welcome.current;
+        loop {
+            match agent.next() {
+                Said::Ack { boot: 0, seq } => acked = seq,
+                Said::Closed(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        killer.join().unwrap();
+        sender.join().unwrap();
+        let found = stored(&store, boot_id).len() as u64;
+        assert!(found >= acked, "{acked} were acknowledged, {found} are there");
+    }
+    assert!(acked > 100, "the collector was always killed before it did anything: {acked}");
+    assert_eq!(verify(&store).0, 3, "what was emitted and not sent is an unknown tail");
+
+    let collector = Process::start(&store);
+    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", boot_id, 1, emitted + 1));
+    let mut sender = agent.sender();
+    std::thread::spawn(move || sender.send(welcome.current + 1, emitted));
+    agent.expect_ack(emitted);
+    let found = stored(&store, boot_id);
+    assert!(found.iter().cloned().eq((1..=emitted).map(|seq| (seq, body(boot_id, seq)))), "not the records sent");
+    let (code, text) = verify(&store);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_gap_is_refused_and_never_acknowledged() {
+    // An agent that skips a seq has lost a record without saying so: to store on would hide it.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 5);
+    agent.expect_ack(5);
+    agent.send(7, 8);
+    assert_eq!(agent.next(), BYE_PROTOCOL);
+    assert_eq!(agent.next(), Said::Closed(true));
+    assert_eq!(stored(&store, 7).len(), 5);
+    collector.err.wait_for("seq 7 came where 6 had to");
+    // The same for a range of losses that does not join on.
+    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", 7, 1, 9));
+    assert_eq!(welcome.current, 5);
+    agent.say(lost(7, 8, LossReason::Overflow));
+    assert_eq!(agent.next(), BYE_PROTOCOL);
+    // Declared, it goes on.
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 9));
+    agent.say(lost(6, 7, LossReason::Overflow));
+    agent.send(8, 8);
+    agent.expect_ack(8);
+    let (code, text) = verify(&store);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("6 records up to seq 8, 2 declared lost"), "{text}");
+}
+
+#[test]
+fn what_breaks_the_protocol_is_closed_with_one_clear_line() {
+    // Whatever connects: it must not hang us, crash us, or be taken for an agent.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let greeting = [&preface(Mode::Clear)[..], &encode(Message::Hello(hello("fra1", 7, 1, 1)))].concat();
+    let mut damaged = greeting.clone();
+    damaged[12] ^= 0x10;
+    let twice = Hello { previous: Some(BootRange { boot_id: 7, oldest: 1, next: 1 }), ..hello("fra1", 7, 1, 1) };
+    let refused: [(&[u8], &[Said], &str); 9] = [
+        (b"GET / HTTP/1.1\r\n\r\n", &[], "not Outpost's log protocol"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", &[], "not Outpost's log protocol"),
+        (b"OUTP\x02\x00", &[BYE_VERSION], "speaks version 2"),
+        (b"OUTP\x01\x01", &[BYE_VERSION], "keyed session"),
+        (&damaged, &[BYE_PROTOCOL], "damaged on its way (CRC)"),
+        (b"OUTP\x01\x00\xff\xff\x01", &[BYE_PROTOCOL], "length is zero or above"),
+        (&[&b"OUTP\x01\x00"[..], &encode(Message::Alive(Alive { next: 1 }))].concat(), &[BYE_PROTOCOL], "not Hello"),
+        (&[&b"OUTP\x01\x00"[..], &encode(Message::Hello(twice))].concat(), &[BYE_PROTOCOL], "one boot twice"),
+        (&[&greeting[..], &data(0, 1, &[body(7, 1)])].concat(), &[BYE_PROTOCOL], "spoke before Welcome"),
+    ];
+    for (bytes, said, line) in refused {
+        let mut client = Agent::raw(collector.address, bytes);
+        for expected in said {
+            assert_eq!(client.next(), *expected, "{line}");
+        }
+        assert_eq!(client.next(), Said::Closed(true), "{line}");
+        collector.err.wait_for(line);
+    }
+    let refused_in_session: [(Vec<u8>, &str); 4] = [
+        (data(1, 1, &[body(7, 1)]), "a boot that Hello did not name"),
+        (data(0, 1, &[vec![1, 0, 0, 4]]), "the record with seq 1 cannot be read"),
+        (encode(lost(1, u64::MAX, LossReason::Overflow)), "larger than the store can order"),
+        (encode(Message::Hello(hello("fra1", 7, 1, 1))), "no place in an open session"),
+    ];
+    for (bytes, line) in refused_in_session {
+        let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+        agent.stream.write_all(&bytes).unwrap();
+        assert_eq!(agent.next(), BYE_PROTOCOL, "{line}");
+        collector.err.wait_for(line);
+    }
+    assert_eq!(stored(&store, 7), []);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 1);
+    agent.expect_ack(1);
+}
+
+#[test]
+fn one_byte_at_a_time_is_a_session_like_any_other() {
+    // TCP may cut anywhere; a decoder that wants whole frames per read works until it does not.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let mut agent = Agent::raw(collector.address, b"");
+    let greeting = [&preface(Mode::Clear)[..], &encode(Message::Hello(hello("fra1", 7, 1, 4)))].concat();
+    let trickle = |agent: &mut Agent, bytes: &[u8]| {
+        for byte in bytes {
+            agent.stream.write_all(&[*byte]).unwrap();
+        }
+    };
+    trickle(&mut agent, &greeting);
+    assert!(matches!(agent.next(), Said::Welcome(_)));
+    trickle(&mut agent, &data(0, 1, &[body(7, 1), body(7, 2)]));
+    trickle(&mut agent, &encode(lost(3, 3, LossReason::Torn)));
+    agent.expect_ack(3);
+}
+
+#[test]
+fn agents_at_the_same_time_do_not_mix() {
+    // One transaction serves all sessions; each must be told of its own records only.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let names: Vec<String> = (0..40).map(|number| format!("agent-{number}")).collect();
+    let mut agents: Vec<_> = names
+        .iter()
+        .zip(1..)
+        .map(|(name, boot_id)| Agent::open(collector.address, hello(name, boot_id, 1, 1)).0)
+        .collect();
+    for round in 0..10 {
+        for (agent, extra) in agents.iter_mut().zip(0..) {
+            let first = round * (10 + extra) + 1;
+            agent.send(first, first + 9 + extra);
+        }
+    }
+    for (agent, extra) in agents.iter_mut().zip(0..) {
+        agent.expect_ack(10 * (10 + extra));
+        let boot_id = agent.boot_id;
+        let expected = (1..=10 * (10 + extra)).map(|seq| (seq, body(boot_id, seq)));
+        assert!(stored(&store, boot_id).into_iter().eq(expected), "boot {boot_id}");
+    }
+    assert_eq!(verify(&store).0, 0);
+}
+
+#[test]
+fn a_name_given_twice_is_warned_of_and_both_are_stored() {
+    // Two machines from one configuration: each thinks it is the only one, and an operator would mix them up.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut first, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    let (mut second, _) = Agent::open(collector.address, hello("fra1", 8, 1, 1));
+    std::thread::sleep(Duration::from_millis(1100));
+    second.send(1, 2);
+    second.expect_ack(2);
+    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM oddities"), 0, "only the newer one speaks: a restart");
+    for round in 0..3 {
+        first.send(round + 1, round + 1);
+        first.expect_ack(round + 1);
+    }
+    let line = collector.out.wait_for("agent.duplicate_name");
+    assert!(line.contains(r#""boot":"0000000000000007""#) && line.contains("0000000000000008"), "{line}");
+    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM oddities"), 1, "told once per newer session");
+    assert_eq!((stored(&store, 7).len(), stored(&store, 8).len()), (3, 2));
+}
+
+#[test]
+fn records_that_come_again_are_ignored_and_others_with_their_seq_are_kept() {
+    // A copy of a running machine goes on under the same boot id: neither of the two may overwrite the other.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut first, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    let (mut copy, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    first.send(1, 3);
+    first.expect_ack(3);
+    let other = raw_body(2, 4, &[1]);
+    for _ in 0..2 {
+        copy.stream.write_all(&data(0, 1, &[body(7, 1), other.clone(), body(7, 3), body(7, 4)])).unwrap();
+        copy.expect_ack(4);
+        copy = Agent::open(collector.address, hello("fra1", 7, 1, 1)).0;
+    }
+    let expected: Vec<_> = (1..=4).map(|seq| (seq, body(7, seq))).collect();
+    assert_eq!(stored(&store, 7), expected);
+    assert_eq!(query::<Vec<u8>>(&store, "SELECT body FROM conflicts WHERE seq = 2"), other);
+    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM conflicts"), 1);
+    assert!(collector.out.wait_for("record.conflict").contains(r#""seq":2"#));
+    let (code, text) = verify(&store);
+    assert!(code == 0 && text.contains("1 conflicts kept"), "{text}");
+}
+
+#[test]
+fn a_machine_set_back_to_a_snapshot_is_not_told_more_than_it_has_emitted() {
+    // Were it told 10, it would free records 6 to 10 of its new life, which nobody has.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 10);
+    agent.expect_ack(10);
+    let (mut restored, welcome) = Agent::open(collector.address, hello("fra1", 7, 1, 6));
+    assert_eq!(welcome.current, 5);
+    restored.stream.write_all(&data(0, 6, &[raw_body(6, 4, &[1])])).unwrap();
+    restored.expect_ack(6);
+    collector.out.wait_for("agent.rewound");
+    collector.out.wait_for("record.conflict");
+}
+
+#[test]
+fn the_boot_before_is_resumed_beside_the_current_one() {
+    // What was salvaged after a reset belongs to its own boot, with its own cursor.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 3);
+    agent.expect_ack(3);
+    let previous = Some(BootRange { boot_id: 7, oldest: 2, next: 6 });
+    let (mut agent, welcome) = Agent::open(collector.address, Hello { previous, ..hello("fra1", 8, 1, 2) });
+    assert_eq!((welcome.current, welcome.previous), (0, 3));
+    agent.stream.write_all(&data(1, 4, &[body(7, 4), body(7, 5)])).unwrap();
+    assert_eq!(agent.next(), Said::Ack { boot: 1, seq: 5 });
+    assert_eq!(verify(&store).0, 3, "the current boot has emitted a record that has not come");
+    agent.send(1, 1);
+    agent.expect_ack(1);
+    assert_eq!((stored(&store, 7).len(), stored(&store, 8).len()), (5, 1));
+    assert_eq!(verify(&store).0, 0);
+}
+
+#[test]
+fn a_store_that_was_lost_is_told_as_a_loss() {
+    // The agent has freed what was acknowledged: nobody has it, and that must be in the new store.
+    let (_directory, store) = directory();
+    let mut collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 10);
+    agent.expect_ack(10);
+    collector.kill();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", store.display()));
+    }
+    let collector = Process::start(&store);
+    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", 7, 11, 12));
+    assert_eq!(welcome.current, 0);
+    agent.say(lost(1, 10, LossReason::CollectorRolledBack));
+    agent.send(11, 11);
+    agent.expect_ack(11);
+    collector.out.wait_for(r#""reason":"collector_rolled_back""#);
+    collector.out.wait_for("collector.rolled_back");
+    let (code, text) = verify(&store);
+    assert!(code == 0 && text.contains("1 records up to seq 11, 10 declared lost"), "{text}");
+}
+
+#[test]
+fn a_full_disk_stops_acknowledgements_and_mending_it_resumes_them() {
+    // The agent must keep what we cannot: an Ack for a record that is not on the disk would erase it.
+    let (_directory, store) = directory();
+    // The file size limit makes real writes fail, as a full disk does; no root and no mount is needed.
+    let collector = Process::start_after("trap '' XFSZ; ulimit -S -f 400", &store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    let mut sender = agent.sender();
+    let sender = std::thread::spawn(move || (0..300).for_each(|i| sender.send(i * 100 + 1, i * 100 + 100)));
+    let mut acked = 0;
+    let end = loop {
+        match agent.next() {
+            Said::Ack { seq, .. } => acked = seq,
+            other => break other,
+        }
+    };
+    sender.join().unwrap();
+    assert_eq!(end, BYE_STORAGE);
+    assert!(acked < 30_000, "the disk was never full");
+    collector.err.wait_for("the store failed");
+    let limit = |bytes: &str| {
+        let pid = collector.child.id().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &pid, bytes]).status().unwrap().success());
+    };
+    // Now not even Hello fits.
+    limit("--fsize=4096:unlimited");
+    let mut again = Agent::greet(collector.address, hello("fra1", 7, 1, 30_001));
+    assert_eq!(again.next(), BYE_STORAGE, "it serves, and says why it cannot store");
+    assert_eq!(stored(&store, 7).len() as u64, acked, "what is stored is what was acknowledged");
+
+    limit("--fsize=unlimited");
+    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", 7, 1, 30_001));
+    assert_eq!(welcome.current, acked);
+    let mut sender = agent.sender();
+    std::thread::spawn(move || sender.send(acked + 1, 30_000));
+    agent.expect_ack(30_000);
+    collector.err.wait_for("the store works again");
+    assert_eq!(verify(&store).0, 0);
+}
+
+#[test]
+fn a_sync_that_fails_is_never_acknowledged() {
+    // Durability is proven at the system call: what fsync refused may be gone with the power.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 1);
+    agent.expect_ack(1);
+    let pid = collector.child.id().to_string();
+    let strace = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "inject=fsync,fdatasync:error=EIO", "-p", &pid])
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut strace) = strace else {
+        assert!(std::env::var_os("OUTPOST_REQUIRE_ALL").is_none(), "strace is required and not installed");
+        println!("SKIPPED a_sync_that_fails_is_never_acknowledged: strace is not installed");
+        return;
+    };
+    let traced = format!("/proc/{pid}/status");
+    let deadline = Instant::now() + PATIENCE;
+    while std::fs::read_to_string(&traced).unwrap().contains("TracerPid:\t0\n") {
+        assert!(Instant::now() < deadline && strace.try_wait().unwrap().is_none(), "strace did not attach");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The threads are attached one after the other.
+    std::thread::sleep(Duration::from_millis(200));
+    agent.send(2, 2);
+    assert_eq!(agent.next(), BYE_STORAGE);
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", 7, 1, 3));
+    assert_eq!(welcome.current, 1);
+    agent.send(2, 2);
+    agent.expect_ack(2);
+    assert_eq!(stored(&store, 7).len(), 2);
+}
+
+#[test]
+fn a_store_that_is_not_ours_is_left_as_it_is() {
+    // A wrong --store must cost a sentence, not somebody's data.
+    let refuse = |store: &std::path::Path, sentence: &str| {
+        let before = std::fs::read(store).ok();
+        let output = Command::new(env!("CARGO_BIN_EXE_outpost"))
+            .args(["collect", "--listen", "127.0.0.1:0", "--store"])
+            .arg(store)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && text.contains(sentence), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert_eq!(before, std::fs::read(store).ok(), "{sentence}");
+    };
+    let (directory, store) = directory();
+    drop(Process::start(&store));
+    execute(&store, "PRAGMA user_version = 99");
+    refuse(&store, "was written by a newer Outpost (schema 99;");
+    let other = directory.path().join("other.db");
+    execute(&other, "CREATE TABLE customers (name TEXT)");
+    refuse(&other, "is the database of another program");
+    let text = directory.path().join("notes.txt");
+    std::fs::write(&text, "not a database at all, but long enough to have a header\n".repeat(100)).unwrap();
+    refuse(&text, "is not a store, or is damaged");
+    refuse(&directory.path().join("nowhere/store.db"), "Check that it and its directory exist");
+    for (store, sentence) in [(&store, "newer Outpost"), (&other, "another program"), (&text, "not a store")] {
+        let (code, text) = verify(store);
+        assert!(code == 2 && text.contains(sentence), "{text}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_used_costs_a_sentence_with_the_remedy() {
+    // The two mistakes of a first start: a port that is taken, and an open port that anyone can acknowledge on.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let refuse = |listen: &str, sentence: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_outpost"))
+            .args(["collect", "--listen", listen, "--store"])
+            .arg(&store)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && text.contains(sentence), "{text}");
+    };
+    refuse(&collector.address.to_string(), "is taken by another program");
+    refuse("0.0.0.0:0", "add --insecure");
+    refuse("192.0.2.1:7600", "add --insecure");
+}
+
+#[test]
+fn verify_finds_what_is_missing() {
+    // A verifier that cannot fail proves nothing: rows are taken out behind its back.
+    let (_directory, store) = directory();
+    let mut collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.say(lost(1, 2, LossReason::Overflow));
+    agent.send(3, 10);
+    agent.expect_ack(10);
+    assert_eq!(verify(&store).0, 0);
+    agent.say(Message::Alive(Alive { next: 14 }));
+    let deadline = Instant::now() + PATIENCE;
+    while verify(&store).0 != 3 {
+        assert!(Instant::now() < deadline, "Alive did not reach the store");
+    }
+    assert!(verify(&store).1.contains("unknown tail: seqs 11 to 13"), "{}", verify(&store).1);
+    collector.kill();
+    execute(&store, "DELETE FROM records WHERE seq IN (5, 6, 9)");
+    let (code, text) = verify(&store);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("UNACCOUNTED: seqs 5 to 6") && text.contains("UNACCOUNTED: seqs 9 to 9"), "{text}");
+    execute(&store, "DELETE FROM lost");
+    assert!(verify(&store).1.contains("UNACCOUNTED: seqs 1 to 2"), "{}", verify(&store).1);
+}
+
+#[test]
+fn a_record_costs_at_most_150_bytes_in_the_store() {
+    // A year of one agent at 20 records/s must stay below 100 GB; with its index, as the file is on the disk.
+    let (_directory, store) = directory();
+    let mut collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", u64::MAX, 1, 1));
+    let mut sender = agent.sender();
+    std::thread::spawn(move || sender.send(1, 10_000));
+    agent.expect_ack(10_000);
+    collector.signal("-INT");
+    assert_eq!(collector.wait().code(), Some(0));
+    let per_record = std::fs::metadata(&store).unwrap().len() as f64 / 10_000.0;
+    println!("{per_record:.1} bytes per record in the store");
+    assert!(per_record <= 150.0, "{per_record}");
+}
