@@ -126,3 +126,36 @@ const _: () = assert!(LOG_NAMES_BYTES <= u16::MAX as usize);
 
 /// Rules "this event has that severity" in the configuration.
 pub const LOG_SEVERITY_RULES: usize = 32;
+
+/// Frames of the log session on their way to the collector: two commits' worth at 1,000 records/s, with room for
+/// frames of a single record.
+pub const LOG_IN_FLIGHT: usize = 64;
+
+/// Frames of the log session taken or sent in one poll.
+pub const LOG_FRAMES_PER_POLL: usize = 16;
+
+/// So many records are worth a frame at once.
+pub const LOG_BATCH_RECORDS: u64 = 48;
+
+/// Fewer wait this long for company.
+pub const LOG_BATCH_HOLD: Duration = Duration::from_millis(20);
+
+/// From the first segment to the connection, and from Hello to Welcome: three SYNs of TCP (1, 2 and 4 s).
+pub const LOG_CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// The agent says something at least this often.
+pub const LOG_ALIVE: Duration = Duration::from_secs(15);
+
+/// A collector that owes an answer and says nothing for this long is given up, as is a dead connection.
+pub const LOG_SILENCE: Duration = Duration::from_secs(45);
+
+/// Shortest wait before the next attempt to reach the collector.
+pub const LOG_BACKOFF_MIN: Duration = Duration::from_millis(200);
+
+/// Longest wait before the next attempt to reach the collector.
+pub const LOG_BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// A long time without a collector is told again this often.
+pub const LOG_OUTAGE_REMINDER: Duration = Duration::from_secs(600);
+
+const _: () = assert!(LOG_ALIVE.total_micros() * 2 < LOG_SILENCE.total_micros());

@@ -196,6 +196,11 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// How many records, or losses to be told, of this boot and earlier ones the collector has not confirmed.
+    pub fn pending(&self) -> u64 {
+        self.ring.boots().iter().map(|boot| boot.next - 1 - boot.acked).sum()
+    }
+
     /// What earlier boots left in the region, as found at boot.
     pub fn salvage(&self) -> Salvage {
         self.ring.salvage()
@@ -252,7 +257,6 @@ impl<'a> Log<'a> {
     }
 
     /// The collector will never have these records of this boot: names among them are told again.
-    #[expect(dead_code, reason = "the session calls it")]
     fn renew_names(&mut self, now: Instant, from: u64, to: u64) {
         while let Some(id) = self.names.told_within(from, to) {
             self.tell_name(now, id);
@@ -260,7 +264,6 @@ impl<'a> Log<'a> {
     }
 
     /// Everything of this boot up to `seq` is durable at the collector; `delivered` of it are records.
-    #[expect(dead_code, reason = "the session calls it")]
     fn acknowledge(&mut self, boot_id: u64, seq: u64, delivered: u64) {
         let current = boot_id == self.ring.current().id;
         if self.ring.acknowledge(boot_id, seq) && current {

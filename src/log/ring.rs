@@ -295,24 +295,22 @@ impl<'a> Ring<'a> {
         {
             self.release(full.into());
         }
-        let Some(segment) = self.take_segment(lane) else { return };
+        let Some(segment) = self.take_segment() else { return };
         self.bytes_mut(segment).fill(0);
         let meta = Meta { boot: self.boots[0].id, first: seq, last: seq, used: 0, kind: kind(lane), damaged: false };
         self.set_meta(segment, meta);
         self.open[slot(lane)] = Some(segment as u16);
     }
 
-    /// A free segment, made free by eviction where there is none. The vital lane has at most an eighth of all, so
-    /// that a storm of vital records cannot take the bulk lane's room.
-    fn take_segment(&mut self, lane: Lane) -> Option<usize> {
-        let is = |segment: usize, wanted: u8| self.meta(segment).kind == wanted;
-        let vital_most = (self.segments() / 8).max(2);
-        let vital_full = lane == Lane::Vital
-            && (0..self.segments()).filter(|&segment| is(segment, kind(lane))).count() >= vital_most;
-        if !vital_full && let Some(free) = (0..self.segments()).find(|&segment| is(segment, FREE)) {
+    /// A free segment, made free by eviction where there is none: bulk gives way first, but a vital lane that has
+    /// more than an eighth of all goes before it, so that a storm of vital records cannot take everything.
+    fn take_segment(&mut self) -> Option<usize> {
+        if let Some(free) = (0..self.segments()).find(|&segment| self.meta(segment).kind == FREE) {
             return Some(free);
         }
-        let choices = if vital_full { [Lane::Vital, Lane::Bulk] } else { [Lane::Bulk, Lane::Vital] };
+        let vital = (0..self.segments()).filter(|&segment| self.meta(segment).kind == kind(Lane::Vital)).count();
+        let vital_first = vital > (self.segments() / 8).max(2);
+        let choices = if vital_first { [Lane::Vital, Lane::Bulk] } else { [Lane::Bulk, Lane::Vital] };
         let victim = choices.into_iter().find_map(|choice| self.victim(choice))?;
         self.evict(victim);
         Some(victim)

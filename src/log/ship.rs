@@ -1,13 +1,34 @@
-//! Shipping: the agent's side of the log session.
+//! Shipping: the agent's side of the log session (`outpost_wire::session`).
+//!
+//! ```text
+//! Waiting ─until─▶ Connecting ─established─▶ Greeting ─Welcome─▶ Open ─┐
+//!    ▲                  │ deadline, refused      │ deadline           │ closed, silent, Bye, protocol
+//!    └── back-off ◀─────┴────────────────────────┴────────────────────┘
+//! ```
+//!
+//! No IO of its own: its TCP socket is an argument. A session resumes where the collector says it is and never
+//! believes that it holds more than was ever sent. What always holds: of each boot every seq is told in order and
+//! once per session, in a record or as lost; nothing is freed before the collector acknowledged it; each wait has
+//! a deadline, and what is on its way is bounded ([`LOG_IN_FLIGHT`] frames: counted in what was really sent, for a
+//! distance between seqs may be all gap and would stop the session for good).
+//!
+//! Earlier boots come first, the oldest of them as Hello's `previous`; when it is done and there is another one,
+//! a new session tells that.
 
 use super::Log;
+use super::ring::{Reader, Step};
+use crate::limits::{
+    LOG_ALIVE, LOG_BACKOFF_MAX, LOG_BACKOFF_MIN, LOG_BATCH_HOLD, LOG_BATCH_RECORDS, LOG_CONNECT_TIME,
+    LOG_FRAMES_PER_POLL, LOG_IN_FLIGHT, LOG_OUTAGE_REMINDER, LOG_SILENCE,
+};
 use core::net::SocketAddrV4;
-use heapless::String;
-use outpost_wire::SessionEnd;
-use outpost_wire::limits::AGENT_NAME_MAX;
+use heapless::{String, Vec};
+use outpost_wire::limits::{AGENT_NAME_MAX, FRAME_MAX};
+use outpost_wire::session::{Ack, Alive, BootRange, DataWriter, Hello, Lost, Message, Mode, Welcome, preface};
+use outpost_wire::{CollectorConnected, CollectorLost, Ip4, SessionEnd};
 use smoltcp::iface::Context;
 use smoltcp::socket::tcp;
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 
 /// Who we say we are.
 #[derive(Clone, Debug)]
@@ -44,7 +65,7 @@ pub struct Status {
     pub since: Instant,
     /// When the collector last acknowledged anything.
     pub last_ack: Option<Instant>,
-    /// Attempts that failed since it was last connected.
+    /// Attempts that failed since the collector last acknowledged anything.
     pub attempts: u32,
     /// How the last session or attempt ended.
     pub last_end: Option<SessionEnd>,
@@ -53,18 +74,81 @@ pub struct Status {
 /// The session to the collector.
 pub struct Ship {
     status: Status,
+    identity: Identity,
+    random: u64,
+    state: State,
+    /// What was sent and is not acknowledged; kept after a session ended, until Welcome says what of it arrived.
+    in_flight: Vec<Sent, LOG_IN_FLIGHT>,
+    /// The highest seq of the current boot that was ever sent.
+    sent: u64,
+    inbox: [u8; FRAME_MAX],
+    inbox_len: usize,
+    outage: Option<Outage>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Waiting { until: Instant },
+    Connecting { deadline: Instant },
+    Greeting { deadline: Instant, previous: Option<u64> },
+    Open(Session),
+}
+
+/// A session in which records travel.
+#[derive(Clone, Copy)]
+struct Session {
+    /// The boots of Hello: the current one and the previous one.
+    readers: [Option<Reader>; 2],
+    /// When a frame last came, or when the first one was sent that owes us an answer.
+    heard: Instant,
+    /// When a frame was last sent.
+    said: Instant,
+    /// Since when something waits for a batch to fill.
+    held_since: Option<Instant>,
+}
+
+/// One frame on its way.
+#[derive(Clone, Copy)]
+struct Sent {
+    boot_id: u64,
+    from: u64,
+    to: u64,
+    lost: bool,
+}
+
+/// A time without the collector, told by one record when it begins and by reminders when it lasts.
+struct Outage {
+    told: Instant,
+    attempts: u32,
+}
+
+/// What a collector may say.
+enum Heard {
+    Welcome(Welcome),
+    Ack(Ack),
+    Bye,
+    Unknown,
 }
 
 impl Ship {
     /// A session to this collector, to be opened by the first `poll`. `seed` makes ports and back-off unguessable.
     pub fn new(address: SocketAddrV4, identity: Identity, seed: u64, now: Instant) -> Ship {
-        let _ = (identity, seed);
         let status = Status { address, phase: Phase::Waiting, since: now, last_ack: None, attempts: 0, last_end: None };
-        Ship { status }
+        Ship {
+            status,
+            identity,
+            random: seed,
+            state: State::Waiting { until: now },
+            in_flight: Vec::new(),
+            sent: 0,
+            inbox: [0; FRAME_MAX],
+            inbox_len: 0,
+            outage: None,
+        }
     }
 
-    /// Drives the session on its own TCP socket (send buffer of 4 KiB or more, receive buffer of 512 bytes or
-    /// more), in bounded time; returns when there is more to do if no segment arrives before.
+    /// Drives the session on its own TCP socket (send buffer of 4 KiB or more), in bounded time; returns when there
+    /// is more to do if no segment arrives before.
     pub fn poll(
         &mut self,
         now: Instant,
@@ -73,12 +157,375 @@ impl Ship {
         log: &mut Log<'_>,
         network_up: bool,
     ) -> Option<Instant> {
-        let _ = (now, socket, cx, log, network_up);
-        None
+        let step = match self.state {
+            State::Waiting { .. } if !network_up => return None,
+            _ if !network_up => Err(SessionEnd::NetworkDown),
+            State::Waiting { until } if now < until => Ok(until),
+            State::Waiting { .. } => self.connect(now, socket, cx),
+            State::Connecting { deadline } => self.connecting(now, socket, log, deadline),
+            State::Greeting { deadline, previous } => self.greeting(now, socket, log, deadline, previous),
+            State::Open(session) => self.converse(now, socket, log, session),
+        };
+        match step {
+            Ok(deadline) => Some(deadline),
+            Err(reason) => {
+                let until = self.end(now, socket, log, reason);
+                network_up.then_some(until)
+            }
+        }
     }
 
     /// How the session is.
     pub fn status(&self) -> Status {
         self.status
     }
+
+    fn connect(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, cx: &mut Context) -> Result<Instant, SessionEnd> {
+        // Dynamic ports (RFC 6335, section 6), unpredictable (RFC 6056, section 3.3.1).
+        let port = 49_152 | (self.random() & 0x3fff) as u16;
+        socket.abort();
+        let address = self.status.address;
+        socket.connect(cx, (*address.ip(), address.port()), port).map_err(|_| SessionEnd::NetworkDown)?;
+        socket.set_nagle_enabled(false);
+        socket.set_timeout(Some(LOG_SILENCE));
+        self.inbox_len = 0;
+        let deadline = now + LOG_CONNECT_TIME;
+        (self.state, self.status.phase) = (State::Connecting { deadline }, Phase::Connecting);
+        Ok(deadline)
+    }
+
+    fn connecting(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        log: &Log<'_>,
+        deadline: Instant,
+    ) -> Result<Instant, SessionEnd> {
+        match socket.state() {
+            tcp::State::SynSent | tcp::State::SynReceived if now < deadline => return Ok(deadline),
+            tcp::State::SynSent | tcp::State::SynReceived => return Err(SessionEnd::ConnectTimeout),
+            tcp::State::Established | tcp::State::CloseWait => {}
+            _ => return Err(SessionEnd::ConnectRefused),
+        }
+        let range = |boot: super::Boot| BootRange { boot_id: boot.id, oldest: log.ring.oldest(boot), next: boot.next };
+        let previous = log.ring.boots()[1..].last().copied();
+        let hello = Hello {
+            features: 0,
+            agent: &self.identity.agent,
+            current: range(log.ring.current()),
+            previous: previous.map(range),
+            catalogue: [0; 8],
+            image_id: self.identity.image_id,
+            config: self.identity.config,
+        };
+        send(socket, &preface(Mode::Clear))?;
+        send_message(socket, &Message::Hello(hello))?;
+        let deadline = now + LOG_CONNECT_TIME;
+        self.state = State::Greeting { deadline, previous: previous.map(|boot| boot.id) };
+        self.status.phase = Phase::Greeting;
+        Ok(deadline)
+    }
+
+    fn greeting(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        log: &mut Log<'_>,
+        deadline: Instant,
+        previous: Option<u64>,
+    ) -> Result<Instant, SessionEnd> {
+        match self.next_message(socket)? {
+            None if now < deadline => Ok(deadline),
+            None => Err(SessionEnd::Silent),
+            Some(Heard::Unknown) => Ok(now),
+            Some(Heard::Ack(_)) => Err(SessionEnd::Protocol),
+            Some(Heard::Bye) => Err(SessionEnd::Refused),
+            Some(Heard::Welcome(welcome)) => self.welcome(now, log, welcome, previous),
+        }
+    }
+
+    /// Resumes where the collector is. What it claims beyond what was sent (its store may know more of this boot
+    /// than a machine that was restored from a snapshot) is sent all the same: it must not free what was not.
+    fn welcome(
+        &mut self,
+        now: Instant,
+        log: &mut Log<'_>,
+        welcome: Welcome,
+        previous: Option<u64>,
+    ) -> Result<Instant, SessionEnd> {
+        let current = log.ring.current();
+        if welcome.current >= current.next {
+            return Err(SessionEnd::Protocol);
+        }
+        let durable = welcome.current.min(self.sent);
+        self.acknowledged(log, current.id, durable);
+        self.in_flight.clear();
+        let previous = previous.and_then(|id| {
+            let boot = *log.ring.boots().iter().find(|boot| boot.id == id)?;
+            let durable = welcome.previous.min(boot.next - 1);
+            log.acknowledge(id, durable, 0);
+            Some(Reader::new(id, durable + 1))
+        });
+        let readers = [Some(Reader::new(current.id, durable + 1)), previous];
+        self.state = State::Open(Session { readers, heard: now, said: now, held_since: None });
+        (self.status.phase, self.status.since) = (Phase::Connected, now);
+        self.outage = None;
+        let (address, port) = self.address();
+        log.emit(now, None, CollectorConnected { address, port, resume_seq: durable + 1, keyed: false });
+        Ok(now)
+    }
+
+    fn converse(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        log: &mut Log<'_>,
+        mut session: Session,
+    ) -> Result<Instant, SessionEnd> {
+        let mut more = true;
+        for _ in 0..LOG_FRAMES_PER_POLL {
+            let Some(heard) = self.next_message(socket)? else {
+                more = false;
+                break;
+            };
+            session.heard = now;
+            match heard {
+                Heard::Ack(ack) => self.ack(now, log, &session, ack)?,
+                Heard::Bye => return Err(SessionEnd::Refused),
+                Heard::Welcome(_) => return Err(SessionEnd::Protocol),
+                Heard::Unknown => {}
+            }
+        }
+        more |= self.tell(now, socket, log, &mut session)?;
+        if now >= session.said + LOG_ALIVE && room(socket) >= FRAME_MAX {
+            send_message(socket, &Message::Alive(Alive { next: log.ring.current().next }))?;
+            session.said = now;
+        }
+        let owed = !self.in_flight.is_empty();
+        if owed && now >= session.heard + LOG_SILENCE {
+            return Err(SessionEnd::Silent);
+        }
+        self.state = State::Open(session);
+        self.turn_to_next_boot(now, socket, log, &session);
+        let hold = session.held_since.map(|since| since + LOG_BATCH_HOLD);
+        let silence = owed.then_some(session.heard + LOG_SILENCE);
+        let deadlines = [Some(session.said + LOG_ALIVE), hold, silence, more.then_some(now)];
+        Ok(deadlines.into_iter().flatten().min().unwrap_or(now))
+    }
+
+    /// An acknowledgement is believed only for what this session has told.
+    fn ack(&mut self, now: Instant, log: &mut Log<'_>, session: &Session, ack: Ack) -> Result<(), SessionEnd> {
+        let reader = session.readers.get(usize::from(ack.boot)).copied().flatten().ok_or(SessionEnd::Protocol)?;
+        if ack.seq >= reader.next_seq() {
+            return Err(SessionEnd::Protocol);
+        }
+        self.acknowledged(log, reader.boot_id(), ack.seq);
+        (self.status.last_ack, self.status.attempts) = (Some(now), 0);
+        Ok(())
+    }
+
+    /// Frees what is durable. Of what was on its way up to there, records count as delivered and losses do not.
+    fn acknowledged(&mut self, log: &mut Log<'_>, boot_id: u64, seq: u64) {
+        let acked = log.ring.boots().iter().find(|boot| boot.id == boot_id).map_or(seq, |boot| boot.acked);
+        let mut delivered = 0;
+        self.in_flight.retain(|sent| {
+            if sent.boot_id == boot_id && !sent.lost {
+                delivered += (sent.to.min(seq) + 1).saturating_sub(sent.from.max(acked + 1));
+            }
+            sent.boot_id != boot_id || sent.to > seq
+        });
+        log.acknowledge(boot_id, seq, delivered);
+    }
+
+    /// Sends what there is to tell, as far as the window and the socket have room; `true` when more could be sent at
+    /// once.
+    fn tell(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        log: &mut Log<'_>,
+        session: &mut Session,
+    ) -> Result<bool, SessionEnd> {
+        for _ in 0..LOG_FRAMES_PER_POLL {
+            if self.in_flight.is_full() || room(socket) < FRAME_MAX {
+                // Both are made room for by a segment that arrives.
+                session.held_since = None;
+                return Ok(false);
+            }
+            let Some((place, reader, step)) = next_step(log, &mut session.readers) else {
+                session.held_since = None;
+                return Ok(false);
+            };
+            let from = reader.next_seq();
+            if place == 0 && hold_back(now, log, from, &mut session.held_since) {
+                return Ok(false);
+            }
+            let lost = match step {
+                Told::Lost(to, reason) => {
+                    send_message(socket, &Message::Lost(Lost { boot: place, from, to, reason }))?;
+                    reader.pass(to);
+                    true
+                }
+                Told::Records => {
+                    send_records(socket, log, place, reader)?;
+                    false
+                }
+            };
+            let sent = Sent { boot_id: reader.boot_id(), from, to: reader.next_seq() - 1, lost };
+            if self.in_flight.is_empty() {
+                session.heard = now;
+            }
+            session.said = now;
+            let _ = self.in_flight.push(sent);
+            if place == 0 {
+                self.sent = self.sent.max(sent.to);
+                if lost {
+                    log.renew_names(now, sent.from, sent.to);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// When the boot that this session told of first is done, and others wait, a new session begins with the next.
+    fn turn_to_next_boot(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, log: &Log<'_>, session: &Session) {
+        let earlier = &log.ring.boots()[1..];
+        let told = session.readers[1].map(|reader| reader.boot_id());
+        if told.is_some_and(|id| !earlier.is_empty() && earlier.iter().all(|boot| boot.id != id)) {
+            socket.abort();
+            self.state = State::Waiting { until: now + LOG_BACKOFF_MIN };
+            (self.status.phase, self.status.since) = (Phase::Waiting, now);
+        }
+    }
+
+    /// Ends the session or attempt, says so once per outage, and returns when the next attempt is due.
+    fn end(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, log: &mut Log<'_>, reason: SessionEnd) -> Instant {
+        socket.abort();
+        let attempt = !matches!(self.state, State::Open(_));
+        if !attempt {
+            self.status.since = now;
+        }
+        (self.status.phase, self.status.last_end) = (Phase::Waiting, Some(reason));
+        self.status.attempts = self.status.attempts.saturating_add(1);
+        let outage = self.outage.get_or_insert(Outage { told: now - LOG_OUTAGE_REMINDER, attempts: 0 });
+        outage.attempts = outage.attempts.saturating_add(attempt.into());
+        if now >= outage.told + LOG_OUTAGE_REMINDER {
+            let attempts = core::mem::take(&mut outage.attempts);
+            outage.told = now;
+            let (address, port) = self.address();
+            log.emit(now, None, CollectorLost { address, port, reason, attempts });
+        }
+        let until = now + self.backoff();
+        self.state = State::Waiting { until };
+        until
+    }
+
+    /// Doubling from [`LOG_BACKOFF_MIN`] to [`LOG_BACKOFF_MAX`], a random half of it, so that a fleet does not come
+    /// back all at once.
+    fn backoff(&mut self) -> Duration {
+        let most = LOG_BACKOFF_MIN * (2 << self.status.attempts.saturating_sub(1).min(10));
+        let half = most.min(LOG_BACKOFF_MAX).total_micros() / 2;
+        Duration::from_micros(half + ((half * (self.random() >> 32)) >> 32))
+    }
+
+    fn address(&self) -> (Ip4, u16) {
+        (Ip4(self.status.address.ip().octets()), self.status.address.port())
+    }
+
+    /// SplitMix64: not for secrets, only for what must not coincide.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The next whole message, put together from whatever pieces came.
+    fn next_message(&mut self, socket: &mut tcp::Socket<'_>) -> Result<Option<Heard>, SessionEnd> {
+        // Either what is there is a message, or one read makes it one, or it is not all there.
+        for _ in 0..2 {
+            match Message::decode(&self.inbox[..self.inbox_len]).map_err(|_| SessionEnd::Protocol)? {
+                Some((message, len)) => {
+                    let heard = match message {
+                        Message::Welcome(welcome) => Heard::Welcome(welcome),
+                        Message::Ack(ack) => Heard::Ack(ack),
+                        Message::Bye(_) => Heard::Bye,
+                        Message::Unknown(_) => Heard::Unknown,
+                        Message::Hello(_) | Message::Data(_) | Message::Lost(_) | Message::Alive(_) => {
+                            return Err(SessionEnd::Protocol);
+                        }
+                    };
+                    self.inbox.copy_within(len..self.inbox_len, 0);
+                    self.inbox_len -= len;
+                    return Ok(Some(heard));
+                }
+                None => {
+                    // `recv_slice` also takes what stands across the end of the socket's ring.
+                    let free = &mut self.inbox[self.inbox_len..];
+                    self.inbox_len += socket.recv_slice(free).map_err(|_| SessionEnd::Closed)?;
+                }
+            }
+        }
+        Ok(None)
+    }
 }
+
+/// What the next frame tells.
+enum Told {
+    Records,
+    Lost(u64, outpost_wire::session::LossReason),
+}
+
+/// The boot to tell of next, by its place in Hello, and what: the previous one first.
+fn next_step<'s>(log: &Log<'_>, readers: &'s mut [Option<Reader>; 2]) -> Option<(u8, &'s mut Reader, Told)> {
+    let [current, previous] = readers;
+    for (place, reader) in [(1, previous), (0, current)] {
+        let Some(reader) = reader else { continue };
+        match reader.peek(&log.ring) {
+            Step::End => {}
+            Step::Record(..) => return Some((place, reader, Told::Records)),
+            Step::Lost(_, to, reason) => return Some((place, reader, Told::Lost(to, reason))),
+        }
+    }
+    None
+}
+
+/// Whether little enough waits, and for a short enough time, that a fuller batch is worth the wait.
+fn hold_back(now: Instant, log: &Log<'_>, next: u64, held_since: &mut Option<Instant>) -> bool {
+    let since = *held_since.get_or_insert(now);
+    log.ring.current().next - next < LOG_BATCH_RECORDS && now < since + LOG_BATCH_HOLD
+}
+
+fn send_records(socket: &mut tcp::Socket<'_>, log: &Log<'_>, place: u8, reader: &mut Reader) -> Result<(), SessionEnd> {
+    let mut frame = [0; FRAME_MAX];
+    let mut writer = DataWriter::new(&mut frame, place, reader.next_seq()).ok_or(SessionEnd::Protocol)?;
+    while let Step::Record(seq, body) = reader.peek(&log.ring)
+        && writer.push(seq, body)
+    {
+        reader.pass(seq);
+    }
+    let len = writer.finish().ok_or(SessionEnd::Protocol)?;
+    send(socket, &frame[..len])
+}
+
+fn send_message(socket: &mut tcp::Socket<'_>, message: &Message<'_>) -> Result<(), SessionEnd> {
+    let mut frame = [0; FRAME_MAX];
+    let len = message.encode(&mut frame).ok_or(SessionEnd::Protocol)?;
+    send(socket, &frame[..len])
+}
+
+/// Sends all of it or ends the session: half a frame would be the end of its framing.
+fn send(socket: &mut tcp::Socket<'_>, bytes: &[u8]) -> Result<(), SessionEnd> {
+    match socket.send_slice(bytes) {
+        Ok(len) if len == bytes.len() => Ok(()),
+        _ => Err(SessionEnd::Closed),
+    }
+}
+
+fn room(socket: &tcp::Socket<'_>) -> usize {
+    socket.send_capacity() - socket.send_queue()
+}
+
+#[cfg(test)]
+mod tests;
