@@ -29,6 +29,14 @@ impl Entropy {
         Entropy { words: jitter(), source: EntropySource::Weak }
     }
 
+    /// A random device gave these bytes: they are mixed in, and the source is now that device.
+    pub fn strengthen(&mut self, bytes: &[u8; WORDS * 8]) {
+        for (word, bytes) in self.words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *word ^= u64::from_le_bytes(*bytes);
+        }
+        self.source = EntropySource::Virtio;
+    }
+
     /// Where the bytes came from.
     pub fn source(&self) -> EntropySource {
         self.source

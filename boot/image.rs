@@ -23,7 +23,7 @@ use outpost::agent::{Storage, Wake};
 use outpost::config::{self, OnPanic};
 use outpost::facts::{Facts, Phase, WallTime};
 use outpost::limits::CONFIG_MAX;
-use outpost_wire::{ConfigSource, ShutdownCause};
+use outpost_wire::{ConfigSource, EntropySource, ShutdownCause};
 use smoltcp::time::{Duration, Instant};
 
 /// The longest sleep: should a device's interrupt be lost, the agent still looks once in this time.
@@ -93,7 +93,12 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let mut power = Power::start(&platform);
     phases.end("interrupts");
 
-    let entropy = Entropy::collect();
+    let mut entropy = Entropy::collect();
+    if entropy.source() == EntropySource::Weak
+        && let Some(bytes) = nic::rng::read(&platform, line, &clock)
+    {
+        entropy.strengthen(&bytes);
+    }
     phases.end("entropy");
 
     let mut nic = nic::find(&platform, line, entropy.boot_id());

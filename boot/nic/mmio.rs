@@ -54,13 +54,12 @@ pub fn places(platform: &Platform, command_line: &str) -> Vec<Place, PLACES> {
     listed.chain(fixed).take(PLACES).collect()
 }
 
-/// Takes the first network card among `places` into service: `None` when there is no card at any of them.
-pub fn find(places: &[Place], seed: u64) -> Option<(Place, Result<Card<AnyPort>, Failure>)> {
+/// The first device of a kind among `places`.
+pub fn find(places: &[Place], kind: DeviceType) -> Option<(Place, ManuallyDrop<MmioTransport<'static>>)> {
     let mut mapped = None;
     places.iter().find_map(|place| {
         let transport = ManuallyDrop::new(device(*place, &mut mapped)?);
-        let network = transport.device_type() == DeviceType::Network;
-        network.then(|| (*place, bring_up(transport, place.gsi, seed)))
+        (transport.device_type() == kind).then_some((*place, transport))
     })
 }
 
@@ -82,7 +81,8 @@ fn device(place: Place, mapped: &mut Option<(u64, NonNull<u8>)>) -> Option<MmioT
     unsafe { MmioTransport::new(header.cast(), LEN_MIN) }.ok()
 }
 
-fn bring_up(
+/// Takes a network card into service.
+pub fn bring_up(
     mut transport: ManuallyDrop<MmioTransport<'static>>,
     gsi: u32,
     seed: u64,

@@ -17,6 +17,7 @@ mod pci;
 mod places;
 mod queue;
 mod region;
+pub mod rng;
 mod start;
 
 use crate::acpi::Platform;
@@ -29,6 +30,7 @@ use pci::PciPort;
 use smoltcp::phy::{Device, DeviceCapabilities};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
+use virtio_drivers::transport::DeviceType;
 
 /// How long to sleep at most beside a card that cannot interrupt.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
@@ -53,11 +55,14 @@ pub enum AnyPort {
 /// Finds the machine's card and takes it into service; says on serial what came of it. `seed` is random; it makes
 /// up a hardware address where the card has none.
 pub fn find(platform: &Platform, command_line: &str, seed: u64) -> AnyNic {
-    if let Some((place, result)) = mmio::find(&mmio::places(platform, command_line), seed) {
-        return in_service(format_args!("virtio-mmio at {:#x}", place.address), result);
+    if let Some((place, transport)) = mmio::find(&mmio::places(platform, command_line), DeviceType::Network) {
+        let name = format_args!("virtio-mmio at {:#x}", place.address);
+        return in_service(name, mmio::bring_up(transport, place.gsi, seed));
     }
-    if let Some((device, result)) = pci::find(seed) {
-        return in_service(format_args!("virtio-pci at {device}"), result);
+    if let Some(mut root) = pci::root()
+        && let Some(device) = pci::find(&root, pci::NETWORK)
+    {
+        return in_service(format_args!("virtio-pci at {device}"), pci::bring_up(&mut root, device, seed));
     }
     say(format_args!("there is none, so nobody can reach this machine; give the VM a virtio-net device"));
     AnyNic::Absent

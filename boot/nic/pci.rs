@@ -18,7 +18,7 @@ use core::fmt;
 use heapless::Vec;
 use outpost::nic::Link;
 use virtio_drivers::transport::pci::bus::{
-    CapabilityInfo, Command, ConfigurationAccess, DeviceFunction, DeviceFunctionInfo, HeaderType, PciRoot,
+    CapabilityInfo, Command, ConfigurationAccess, DeviceFunction, HeaderType, PciRoot,
 };
 use virtio_drivers::transport::pci::{
     VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_CAP_DEVICE_CFG, VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_VENDOR_ID,
@@ -28,9 +28,10 @@ use virtio_drivers::{Error, PhysAddr};
 use x86_64::instructions::port::Port;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Network cards: transitional and modern (section 5.1.1, 4.1.2.1).
-const TRANSITIONAL: u16 = 0x1000;
-const MODERN: u16 = 0x1041;
+/// Ids of network cards and of entropy sources, transitional and modern (section 4.1.2).
+pub const NETWORK: [u16; 2] = [0x1000, 0x1041];
+/// See [`NETWORK`].
+pub const ENTROPY: [u16; 2] = [0x1005, 0x1044];
 
 /// Buses that are searched: bus 0 and what is behind its bridges.
 const BUSES: usize = 16;
@@ -107,25 +108,20 @@ impl fmt::Display for PciFailure {
     }
 }
 
-/// Takes the first network card on the bus into service: `None` when there is none.
-pub fn find(seed: u64) -> Option<(DeviceFunction, Result<Card<AnyPort>, PciFailure>)> {
-    if !ConfigurationPorts::present() {
-        return None;
-    }
-    let mut root = PciRoot::new(ConfigurationPorts);
-    let device = search(&root)?;
-    Some((device, bring_up(&mut root, device, seed)))
+/// The configuration space of all buses; `None` where there is no PCI.
+pub fn root() -> Option<PciRoot<ConfigurationPorts>> {
+    ConfigurationPorts::present().then(|| PciRoot::new(ConfigurationPorts))
 }
 
-/// Looks at bus 0 and at the buses that the firmware put behind bridges.
-fn search(root: &PciRoot<ConfigurationPorts>) -> Option<DeviceFunction> {
+/// The first virtio device with one of these ids, on bus 0 or on a bus that the firmware put behind a bridge.
+pub fn find(root: &PciRoot<ConfigurationPorts>, ids: [u16; 2]) -> Option<DeviceFunction> {
     let mut buses: Vec<u8, BUSES> = Vec::new();
     let _ = buses.push(0);
     let mut next = 0;
     while let Some(bus) = buses.get(next).copied() {
         next += 1;
         for (device, info) in root.enumerate_bus(bus) {
-            if is_network_card(&info) {
+            if info.vendor_id == VIRTIO_VENDOR_ID && ids.contains(&info.device_id) {
                 return Some(device);
             }
             if info.header_type == HeaderType::PciPciBridge {
@@ -140,20 +136,14 @@ fn search(root: &PciRoot<ConfigurationPorts>) -> Option<DeviceFunction> {
     None
 }
 
-fn is_network_card(info: &DeviceFunctionInfo) -> bool {
-    info.vendor_id == VIRTIO_VENDOR_ID && [TRANSITIONAL, MODERN].contains(&info.device_id)
-}
-
-fn bring_up(
+/// Takes a network card into service.
+pub fn bring_up(
     root: &mut PciRoot<ConfigurationPorts>,
     device: DeviceFunction,
     seed: u64,
 ) -> Result<Card<AnyPort>, PciFailure> {
-    let capabilities: Vec<CapabilityInfo, CAPABILITIES> = root.capabilities(device).take(CAPABILITIES).collect();
-    let mut registers = Registers::find(device, &capabilities)?;
-    let (_, command) = root.get_status_command(device);
-    // No INTx: its routing is known to AML only.
-    root.set_command(device, command | Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE);
+    let capabilities = capabilities(root, device);
+    let mut registers = Registers::open(root, device, &capabilities)?;
     // Reset before anything else, lest the device interrupts with what its last driver told it.
     registers.set_status(DeviceStatus::empty());
     registers.vectors = capabilities
@@ -164,6 +154,11 @@ fn bring_up(
     let started = start::start(&mut registers, seed).map_err(PciFailure::Start)?;
     let port = PciPort { registers, has_status: started.has_status };
     Ok(Card::new(AnyPort::Pci(port), started.mac, started.header, started.rx, started.tx))
+}
+
+/// The capabilities of a function, as many as there can be: a list that is a ring ends, too.
+pub fn capabilities(root: &PciRoot<ConfigurationPorts>, device: DeviceFunction) -> Vec<CapabilityInfo, CAPABILITIES> {
+    root.capabilities(device).take(CAPABILITIES).collect()
 }
 
 /// The card and its interrupts.
@@ -214,7 +209,7 @@ mod common {
 const QUEUES: usize = 2;
 
 /// The registers of a modern device.
-struct Registers {
+pub struct Registers {
     common: Region,
     notify: Region,
     notify_multiplier: usize,
@@ -225,7 +220,12 @@ struct Registers {
 }
 
 impl Registers {
-    fn find(device: DeviceFunction, capabilities: &[CapabilityInfo]) -> Result<Registers, PciFailure> {
+    /// Finds and maps the registers, and lets the device decode addresses and reach memory.
+    pub fn open(
+        root: &mut PciRoot<ConfigurationPorts>,
+        device: DeviceFunction,
+        capabilities: &[CapabilityInfo],
+    ) -> Result<Registers, PciFailure> {
         // The first of each kind counts (section 4.1.4.1).
         let block = |kind| {
             let of_kind =
@@ -243,6 +243,9 @@ impl Registers {
         if common.len() < common::LEN {
             return Err(PciFailure::Registers("common"));
         }
+        let (_, command) = root.get_status_command(device);
+        // No INTx: its routing is known to AML only.
+        root.set_command(device, command | Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE);
         Ok(Registers {
             common,
             notify,

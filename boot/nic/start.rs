@@ -1,10 +1,12 @@
 //! Bringing a virtio network device up (virtio 1.2, sections 3.1.1 and 5.1.5): reset, features, queues, running.
-//! The same for every transport.
+//! The same for every transport; the first
+//! and the last step are the same for every kind of device.
 
-use super::card::{BUFFERS, CardMemory, CardQueue, HEADER, LEGACY_HEADER, RX, TX};
-use super::queue::{Direction, Memory, Queue};
+use super::card::{CardMemory, CardQueue, HEADER, LEGACY_HEADER, RX, TX};
+use super::queue::{Direction, Memory, Queue, Slot};
 use crate::memory;
 use core::fmt;
+use heapless::Vec;
 use outpost::nic::Link;
 use smoltcp::wire::EthernetAddress;
 use virtio_drivers::transport::{DeviceStatus, Transport};
@@ -52,7 +54,14 @@ pub enum Failure {
     /// It refused the features that it offered.
     Features,
     /// A queue is smaller than ours.
-    QueueSize(u16, u32),
+    QueueSize {
+        /// Its number.
+        number: u16,
+        /// Entries it has at most.
+        offered: u32,
+        /// Entries we use.
+        needed: usize,
+    },
     /// The queues belong to another card already.
     Second,
     /// It says itself that it failed.
@@ -65,8 +74,8 @@ impl fmt::Display for Failure {
             Failure::Reset => f.write_str("it does not answer a reset; the VMM's device is broken, restart the VM"),
             Failure::TooOld => f.write_str("it offers neither virtio 1.0 nor ANY_LAYOUT; use a VMM made after 2014"),
             Failure::Features => f.write_str("it refuses features that it offers; remove offload options from it"),
-            Failure::QueueSize(queue, size) => {
-                write!(f, "its queue {queue} has {size} entries and we need {BUFFERS}; set its queue size to 256")
+            Failure::QueueSize { number, offered, needed } => {
+                write!(f, "its queue {number} has {offered} entries and we need {needed}; set its queue size to 256")
             }
             Failure::Second => f.write_str("the only card we drive was taken before; remove one of them"),
             Failure::Failed => f.write_str("it says that it failed; look into the VMM's log, restart the VM"),
@@ -74,7 +83,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Brings the device up. On failure it is told so and left alone.
+/// Brings a network device up. On failure it is told so and left alone.
 pub fn start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Failure> {
     let result = try_start(transport, seed);
     if result.is_err() {
@@ -84,63 +93,72 @@ pub fn start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Fail
 }
 
 fn try_start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Failure> {
-    transport.set_status(DeviceStatus::empty());
-    if !(0..RESET_TRIES).any(|_| transport.get_status().is_empty()) {
-        return Err(Failure::Reset);
-    }
-    let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
-    transport.set_status(status);
-
-    let legacy = transport.requires_legacy_layout();
-    // Without one of these the header would need a descriptor of its own (section 5.1.6.6).
-    let needed = if legacy { ANY_LAYOUT } else { VERSION_1 };
-    let features = transport.read_device_features() & (MAC | STATUS | EVENT_INDEX | needed);
-    if features & needed == 0 {
-        return Err(Failure::TooOld);
-    }
-    transport.write_driver_features(features);
-    if legacy {
-        transport.set_guest_page_size(4096);
-    } else {
-        status |= DeviceStatus::FEATURES_OK;
-        transport.set_status(status);
-        if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
-            return Err(Failure::Features);
-        }
-    }
-
+    // Without ANY_LAYOUT a legacy device wants the header in a descriptor of its own (section 5.1.6.6).
+    let features = negotiate(transport, MAC | STATUS | EVENT_INDEX, ANY_LAYOUT)?;
     let event_index = features & EVENT_INDEX != 0;
     let rx = queue(transport, RX, &RX_MEMORY, Direction::FromDevice, event_index)?;
     let tx = queue(transport, TX, &TX_MEMORY, Direction::ToDevice, event_index)?;
     let mac = if features & MAC != 0 { read_mac(transport) } else { None };
-    transport.set_status(status | DeviceStatus::DRIVER_OK);
-    if transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
-        return Err(Failure::Failed);
-    }
+    run(transport)?;
     Ok(Started {
         mac: mac.unwrap_or_else(|| local_mac(seed)),
-        header: if legacy { LEGACY_HEADER } else { HEADER },
+        header: if transport.requires_legacy_layout() { LEGACY_HEADER } else { HEADER },
         rx,
         tx,
         has_status: features & STATUS != 0,
     })
 }
 
-fn queue<T: Transport>(
+/// Resets a device of any kind and takes those of the `wanted` features that it has. It must have VERSION_1 or, on
+/// the legacy interface, `legacy_needed`.
+pub fn negotiate<T: Transport>(transport: &mut T, wanted: u64, legacy_needed: u64) -> Result<u64, Failure> {
+    transport.set_status(DeviceStatus::empty());
+    if !(0..RESET_TRIES).any(|_| transport.get_status().is_empty()) {
+        return Err(Failure::Reset);
+    }
+    let status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+    transport.set_status(status);
+    let legacy = transport.requires_legacy_layout();
+    let needed = if legacy { legacy_needed } else { VERSION_1 };
+    let features = transport.read_device_features() & (wanted | needed);
+    if features & needed != needed {
+        return Err(Failure::TooOld);
+    }
+    transport.write_driver_features(features);
+    if legacy {
+        transport.set_guest_page_size(4096);
+        return Ok(features);
+    }
+    transport.set_status(status | DeviceStatus::FEATURES_OK);
+    if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+        return Err(Failure::Features);
+    }
+    Ok(features)
+}
+
+/// Sets one queue up.
+pub fn queue<T: Transport, const N: usize>(
     transport: &mut T,
     number: u16,
-    memory: &'static CardMemory,
+    memory: &'static Memory<N>,
     direction: Direction,
     event_index: bool,
-) -> Result<CardQueue, Failure> {
-    let size = transport.max_queue_size(number);
-    if size < BUFFERS as u32 {
-        return Err(Failure::QueueSize(number, size));
+) -> Result<(Queue<N>, Vec<Slot, N>), Failure> {
+    let offered = transport.max_queue_size(number);
+    if offered < N as u32 {
+        return Err(Failure::QueueSize { number, offered, needed: N });
     }
     let (queue, slots) = Queue::new(memory, direction, event_index, memory::virt_to_phys).ok_or(Failure::Second)?;
     let at = queue.addresses(memory::virt_to_phys);
-    transport.queue_set(number, BUFFERS as u32, at.descriptors, at.available, at.used);
+    transport.queue_set(number, N as u32, at.descriptors, at.available, at.used);
     Ok((queue, slots))
+}
+
+/// Lets the device run.
+pub fn run<T: Transport>(transport: &mut T) -> Result<(), Failure> {
+    transport.set_status(transport.get_status() | DeviceStatus::DRIVER_OK);
+    let failed = transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET);
+    if failed { Err(Failure::Failed) } else { Ok(()) }
 }
 
 /// The device's own address, unless it is none that a card can have.
