@@ -30,6 +30,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last records may take from the guest's end to the store.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
+/// How long the URLs wait for the guest to have an address.
+const NETWORK_UP: Duration = Duration::from_secs(3);
+
 /// After this long without a record the guest's console is shown: something is wrong.
 const FIRST_RECORD: Duration = Duration::from_secs(10);
 
@@ -142,7 +145,10 @@ fn up(args: &Args) -> Result<ExitCode, String> {
         shielded: true,
         ..Vm::new(machine, image)
     };
-    let running = vm.start().map_err(|error| error.to_string())?;
+    let mut running = vm.start().map_err(|error| error.to_string())?;
+    // QEMU's user network loses what is asked of a guest without an address, so the URLs are told when they work.
+    // One that does not come up is shown by its silence below.
+    let _ = running.wait_for("network.up", NETWORK_UP);
     eprintln!("Outpost on {machine}, {accel}, {} MiB. Ctrl-C shuts it down.", args.memory);
     for path in ["/livez", "/readyz", "/status", "/about"] {
         eprintln!("  http://{host}{path}");

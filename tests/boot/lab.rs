@@ -182,6 +182,9 @@ impl Guest {
 
     /// Asks until this path is answered with 200.
     pub fn wait_ok(&mut self, path: &str) -> Answer {
+        // What QEMU's user network gets for a guest without an address is lost, and it asks again seconds later.
+        // A guest that does not say so has until the deadline below.
+        let _ = self.running.wait_for("network.up", PATIENCE);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = get(self.http, path);
