@@ -276,3 +276,6 @@ impl<'a> Log<'a> {
 fn micros(now: Instant) -> u64 {
     u64::try_from(now.total_micros()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

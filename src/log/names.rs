@@ -34,8 +34,9 @@ impl Names {
     /// The text with this id.
     pub fn text(&self, id: NameId) -> Option<&str> {
         let place = usize::from(id.0).checked_sub(1)?;
-        let start = place.checked_sub(1).map_or(0, |before| usize::from(self.names[before].end));
-        self.texts.get(start..self.names.get(place)?.end.into())
+        let end = self.names.get(place)?.end;
+        let start = place.checked_sub(1).and_then(|before| self.names.get(before)).map_or(0, |name| name.end);
+        self.texts.get(start.into()..end.into())
     }
 
     /// Gives this text an id; `None` when there is no room.
@@ -72,6 +73,7 @@ mod tests {
         let mut names = Names::new();
         assert_eq!(names.add("/livez"), Some(NameId(1)));
         assert_eq!(names.add("é"), Some(NameId(2)));
+        assert_eq!((names.text(NameId(3)), names.text(NameId(100))), (None, None), "ids that were never given");
         for i in 2..LOG_NAMES {
             assert!(names.add(&i.to_string()).is_some());
         }

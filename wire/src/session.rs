@@ -13,7 +13,7 @@
 //!                             ◀─────────  Ack{boot, seq}      only after the commit is durable
 //! ```
 //!
-//! A boot is named by its place in Hello: 0 the current one, 1 the one before it, whose records come first.
+//! A boot is named by its place in Hello: 0 the current one, 1 an earlier one, whose records come first.
 //! Everything of a boot is told in the order of seq: each seq is either in a Data frame or inside a Lost range.
 //! `durable` and `Ack` are cumulative: everything up to and including that seq is stored, or stored as lost.
 //! Bodies only grow at the end: a decoder passes over what follows the fields it knows, and over unknown kinds.
@@ -71,7 +71,7 @@ pub struct Hello<'a> {
     pub agent: &'a str,
     /// The boot that speaks.
     pub current: BootRange,
-    /// The boot before it, where some of its records were salvaged.
+    /// An earlier boot: the oldest one of which records, or losses to be told, are still held.
     pub previous: Option<BootRange>,
     /// The first 8 bytes of the SHA-256 of the catalogue's schema, or zeros.
     pub catalogue: [u8; 8],

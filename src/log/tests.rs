@@ -1,0 +1,242 @@
+//! The log as its users see it: console lines, volume, names, severities, panics.
+
+use super::*;
+use crate::limits::{LOG_CONSOLE_PER_SECOND, LOG_LIMITED_PER_SECOND, LOG_NAMES};
+use outpost_wire::{ConfigInvalid, DownReason, HttpRejected, HttpRequests, Ip4, Method, NetworkDown, Suppressed};
+use smoltcp::time::Duration;
+use std::vec::Vec;
+
+fn region() -> Vec<u8> {
+    vec![0; 512 + 32 * 4136]
+}
+
+fn ms(ms: i64) -> Instant {
+    Instant::from_millis(ms)
+}
+
+fn request(route: NameId, status: u16) -> HttpRequest {
+    HttpRequest { method: Method::Get, route, status, client: Ip4([10, 0, 2, 2]), duration_us: 85 }
+}
+
+/// A serial line that keeps what is written.
+struct Serial(Vec<u8>);
+
+impl embedded_io::ErrorType for Serial {
+    type Error = core::convert::Infallible;
+}
+
+impl embedded_io::Write for Serial {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// Everything that the console says at this moment.
+fn shown(log: &mut Log<'_>, now: Instant) -> String {
+    let mut out = Serial(Vec::new());
+    // A console that always has more would hold up the network.
+    for _ in 0..100_000 {
+        if !log.console(now, &mut out) {
+            return String::from_utf8(out.0).unwrap();
+        }
+    }
+    panic!("the console never ends");
+}
+
+/// All events of this boot, in order, with their severities.
+fn events(log: &Log<'_>, mut visit: impl FnMut(Record<'_>, Event<'_>)) {
+    let mut reader = log.reader(1);
+    while let Step::Record(seq, body) = log.read(&mut reader) {
+        let record = Record::decode_body(seq, body).unwrap();
+        visit(record, record.decode_event().unwrap());
+        reader.pass(seq);
+    }
+}
+
+#[test]
+fn a_line_says_what_happened_and_cannot_be_forged() {
+    // What comes from outside must neither end a line, nor move the terminal's cursor, nor look like another field.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    let route = log.name(ms(1), "/livez");
+    log.emit(Instant::from_micros(12_345_678), Some(7), request(route, 200));
+    log.emit(ms(20_000), None, request(NameId(99), 503));
+    let problem = ConfigInvalid { pointer: Text::new("/na me"), problem: Text::new("\x1b[2J\r\n\"é"), errors: 1 };
+    log.emit(ms(100_000_001), None, problem);
+    assert_eq!(
+        shown(&mut log, ms(100_000_001)),
+        "    0.001000 DEBUG  intern id=/livez text=/livez\n   \
+            12.345678 INFO   http.request method=GET route=/livez status=200 client=10.0.2.2 duration_us=85 txn=7\n   \
+            20.000000 INFO   http.request method=GET route=#99 status=503 client=10.0.2.2 duration_us=85\n\
+         100000.001000 ERROR  config.invalid pointer=\"/na me\" problem=\"\\u{1b}[2J\\r\\n\\\"\\u{e9}\" errors=1\n"
+    );
+}
+
+#[test]
+fn the_console_skips_what_is_too_much_and_says_how_many() {
+    // A flood must not hold up the agent behind a serial line, nor hide a change of state, nor vanish silently.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    let (mut lines, mut skipped) = (0, 0);
+    let mut count = |text: &str| {
+        for line in text.lines() {
+            match line.trim().strip_prefix('(') {
+                Some(rest) => skipped += rest.split(' ').next().unwrap().parse::<u64>().unwrap(),
+                None => lines += 1,
+            }
+        }
+    };
+    for i in 0..10_000 {
+        log.emit(ms(i / 1000), None, request(NameId(0), 200));
+        if i % 10 == 0 {
+            count(&shown(&mut log, ms(i / 1000)));
+        }
+    }
+    log.emit(ms(10), None, NetworkDown { reason: DownReason::NoLink });
+    let text = shown(&mut log, ms(10));
+    assert!(text.contains("ERROR  network.down reason=no_link\n"), "{text}");
+    count(&text);
+    log.emit(ms(11), None, request(NameId(0), 200));
+    count(&shown(&mut log, ms(11)));
+    assert_eq!(log.poll_at(), Some(ms(1000)), "the last skipped record is told without a new one");
+    count(&shown(&mut log, ms(1000)));
+    assert_eq!((lines, lines + skipped), (u64::from(LOG_CONSOLE_PER_SECOND) + 1, 10_002));
+    assert_eq!(log.poll_at(), None);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_cut() {
+    // 130 bytes of escapes are 780 on the console: the line must end, and the next one begin.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    let problem = "\u{1}".repeat(130);
+    log.emit(ms(0), None, ConfigInvalid { pointer: Text::new(""), problem: Text::new(&problem), errors: 1 });
+    log.emit(ms(0), None, NetworkDown { reason: DownReason::NoNic });
+    let text = shown(&mut log, ms(0));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].len() < 400 && lines[0].ends_with("..."), "{}", lines[0]);
+}
+
+#[test]
+fn requests_are_recorded_once_a_second_and_all_are_accounted_for() {
+    // A load test must not fill the ring, and every request must be in a record or in a count.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    for i in 0..2500 {
+        log.http_request(ms(i), i as u32 + 1, request(NameId(1), 200), i == 700);
+        log.poll(ms(i));
+    }
+    assert_eq!(log.poll_at(), Some(ms(3000)));
+    log.poll(ms(3000));
+    let (mut records, mut counts) = (vec![], vec![]);
+    events(&log, |record, event| match event {
+        Event::HttpRequest(_) => records.push(record.mono_us / 1000),
+        Event::HttpRequests(HttpRequests { route: NameId(1), status: 200, count }) => counts.push(count),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(records, [0, 700, 1000, 2000], "the traced one is always recorded");
+    assert_eq!(counts, [998, 999, 499]);
+    assert_eq!((log.stats().counted, log.poll_at()), (2496, None));
+}
+
+#[test]
+fn limited_events_are_told_by_number() {
+    // A scanner must not be able to fill the ring, nor to go unnoticed.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    let rejected = HttpRejected { status: 400, client: Ip4([10, 0, 2, 2]) };
+    let emitted = (0..100).filter_map(|i| log.emit_limited(ms(i), None, rejected)).count();
+    assert_eq!(emitted, usize::from(LOG_LIMITED_PER_SECOND));
+    assert_eq!(log.stats().suppressed, 100 - emitted as u64);
+    log.poll(log.poll_at().unwrap());
+    let mut told = 0;
+    events(&log, |_, event| {
+        if let Event::Suppressed(Suppressed { event: 17, count, .. }) = event {
+            told += count;
+        }
+    });
+    assert_eq!(told as usize, 100 - emitted);
+}
+
+#[test]
+fn a_name_is_told_once_and_a_full_table_says_none() {
+    // An id without a text, or two texts of one id, would make records unreadable.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    assert_eq!((log.name(ms(0), "a"), log.name(ms(0), "b"), log.name(ms(0), "a")), (NameId(1), NameId(2), NameId(1)));
+    let long = "é".repeat(INTERN_TEXT_MAX);
+    assert_eq!(log.name(ms(0), &long), log.name(ms(0), &long), "a text that is cut is the same name every time");
+    assert_eq!(log.stats().emitted, 3);
+    for i in 0..LOG_NAMES {
+        log.name(ms(0), &i.to_string());
+    }
+    assert_eq!(log.name(ms(0), "one too many"), NameId(0));
+    assert_eq!(log.stats().emitted, LOG_NAMES as u64);
+}
+
+#[test]
+fn severity_is_data_and_never_decides() {
+    // A rule that silenced an event would be loss nobody declared.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    assert!(log.set_severity(NetworkDown::SPEC.id, Severity::DEBUG));
+    assert!(log.set_severity(NetworkDown::SPEC.id, Severity::NOTICE));
+    log.emit(ms(0), None, NetworkDown { reason: DownReason::NoLink });
+    log.emit(ms(0), None, request(NameId(0), 200));
+    let mut severities = vec![];
+    events(&log, |record, _| severities.push(record.severity));
+    assert_eq!(severities, [Severity::NOTICE, Severity::INFO]);
+    while log.set_severity(1, Severity::INFO) {}
+}
+
+#[test]
+fn a_panic_in_the_middle_of_an_emit_is_recorded() {
+    // The record that matters most comes when the ring is in the middle of a write: it replaces the unfinished one.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    log.emit(ms(1), None, NetworkDown { reason: DownReason::NoLink });
+    let unfinished = std::panic::AssertUnwindSafe(|| {
+        log.ring.append(outpost_wire::Lane::Vital, |_, out| {
+            out[..20].fill(0xff);
+            panic!("in the middle of an emit")
+        })
+    });
+    assert!(std::panic::catch_unwind(unfinished).is_err());
+    log.record_panic(ms(2), Panic { message: Text::new("why"), location: Text::new("src/x.rs:1"), rip: 1 });
+    assert_eq!(log.stats().emitted, 2);
+    drop(log);
+    let log = Log::new(&mut region, 2);
+    assert_eq!(log.salvage(), Salvage { records: 2, torn: 0, boots_dropped: 0 });
+    let mut reader = Reader::new(1, 2);
+    let Step::Record(2, body) = log.read(&mut reader) else { panic!("the panic is not there") };
+    assert!(matches!(Record::decode_body(2, body).unwrap().decode_event(), Some(Event::Panic(_))));
+}
+
+#[test]
+fn records_are_as_small_as_promised() {
+    // PROMISES: 22 bytes encoded and 28 in the ring, on the mean. A day of health checks with its changes of state.
+    let mut region = vec![0; crate::limits::LOG_REGION];
+    let mut log = Log::new(&mut region, u64::MAX);
+    let route = log.name(ms(0), "/livez");
+    let mut now = Instant::from_secs(43_200);
+    let count = 30_000;
+    for i in 0..count {
+        now += Duration::from_micros(333_333);
+        match i % 3 {
+            0 => log.emit(now, Some(i), request(route, 200)),
+            1 => log.emit(now, None, HttpRequests { route, status: 200, count: 12 }),
+            _ => log.emit(now, None, NetworkDown { reason: DownReason::NoLink }),
+        };
+    }
+    let mut encoded = 0;
+    events(&log, |record, _| encoded += record.encode(&mut [0; 240]).unwrap());
+    let (mean, in_ring) = (encoded as f64 / count as f64, log.stats().used_bytes as f64 / count as f64);
+    println!("{mean:.1} bytes encoded, {in_ring:.1} in the ring");
+    assert!(mean <= 22.0 && in_ring <= 28.0, "{mean:.1} bytes encoded, {in_ring:.1} in the ring");
+}
