@@ -201,7 +201,7 @@ impl View<'_> {
                 lost: stats.lost,
                 buffered: stats.buffered,
                 suppressed: stats.suppressed + stats.counted,
-                oldest_unacked_ms: stats.oldest_unacked_us.map(|us| now_us.saturating_sub(us) / 1000),
+                oldest_unacked_ms: log.oldest_unacked_us().map(|us| now_us.saturating_sub(us) / 1000),
             },
             collector: self.collector.map(|session| CollectorDocument {
                 address: text(format_args!("{}", session.address)),

@@ -53,12 +53,6 @@ pub struct Stats {
     pub lost: u64,
     /// Records in the ring that the collector has not acknowledged.
     pub buffered: u64,
-    /// When the oldest of those was emitted, in microseconds of monotonic time.
-    pub oldest_unacked_us: Option<u64>,
-    /// Bytes of the ring in use, and all of them.
-    pub used_bytes: u32,
-    /// Size of the ring, in bytes.
-    pub size_bytes: u32,
     /// Records held back by a volume rule and told by `suppressed`.
     pub suppressed: u64,
     /// Requests counted in `http.requests` and not recorded one by one.
@@ -177,19 +171,31 @@ impl<'a> Log<'a> {
         self.severities.push((event, severity)).is_ok()
     }
 
-    /// What became of the records of this boot. Looks at the whole index of the ring: for answers, not for every poll.
+    /// Bytes of all segments of the ring, and of those in use. Looks at the whole index: for answers, not for every poll.
+    pub fn size_and_used(&self) -> (u32, u32) {
+        self.ring.size_and_used()
+    }
+
+    /// When the oldest record that the collector has not acknowledged was emitted, in microseconds of monotonic time.
+    /// Looks at the whole index: for answers, not for every poll.
+    pub fn oldest_unacked_us(&self) -> Option<u64> {
+        let mut reader = self.reader(self.ring.current().acked + 1);
+        if let Step::Lost(_, to, _) = reader.peek(&self.ring) {
+            reader.pass(to);
+        }
+        let Step::Record(seq, body) = reader.peek(&self.ring) else { return None };
+        Record::decode_body(seq, body).ok().map(|record| record.mono_us)
+    }
+
+    /// What became of the records of this boot.
     pub fn stats(&self) -> Stats {
         let current = self.ring.current();
-        let (size_bytes, used_bytes) = self.ring.size_and_used();
         let emitted = current.next - 1;
         Stats {
             emitted,
             delivered: self.delivered,
             lost: emitted - self.delivered - current.held,
             buffered: current.held,
-            oldest_unacked_us: self.oldest_unacked_us(),
-            used_bytes,
-            size_bytes,
             suppressed: self.suppressed,
             counted: self.counted,
             salvaged: self.ring.boots()[1..].iter().map(|boot| boot.held).sum(),
@@ -224,15 +230,6 @@ impl<'a> Log<'a> {
     fn severity(&self, spec: &EventSpec) -> Severity {
         let rule = self.severities.iter().rev().find(|(event, _)| *event == spec.id);
         rule.map_or(spec.severity, |(_, severity)| *severity)
-    }
-
-    fn oldest_unacked_us(&self) -> Option<u64> {
-        let mut reader = self.reader(self.ring.current().acked + 1);
-        if let Step::Lost(_, to, _) = reader.peek(&self.ring) {
-            reader.pass(to);
-        }
-        let Step::Record(seq, body) = reader.peek(&self.ring) else { return None };
-        Record::decode_body(seq, body).ok().map(|record| record.mono_us)
     }
 
     fn tell_counted(&mut self, now: Instant) {
