@@ -101,6 +101,9 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     }
     phases.end("entropy");
 
+    let machine = machine_name(&platform, line);
+    greet(&machine, info, &clock, &entropy);
+
     let mut nic = nic::find(&platform, line, entropy.boot_id());
     phases.end("nic");
 
@@ -110,11 +113,6 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         panic::stop_instead_of_reset();
     }
     phases.end("config");
-
-    static SERIAL: Once<Serial> = Once::new(Serial::new());
-    let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
-    let machine = machine_name(&platform, line);
-    greet(serial, &machine, info, &clock, &entropy);
 
     let facts = Facts {
         boot_id: entropy.boot_id(),
@@ -137,6 +135,8 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let agent: *mut Agent<'static> = &raw mut agent;
     panic::arm(agent, clock);
 
+    static SERIAL: Once<Serial> = Once::new(Serial::new());
+    let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
     #[cfg(feature = "fault-drill")]
     crate::drill::start(line);
     x86_64::instructions::interrupts::enable();
@@ -178,9 +178,9 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
 }
 
 /// The first line of the console: what was found.
-fn greet(serial: &mut Serial, machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
+fn greet(machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
     let _ = writeln!(
-        serial,
+        Port,
         "\noutpost {} ({}) on {machine}: {} MiB, clock {} at {} MHz, entropy {}",
         env!("CARGO_PKG_VERSION"),
         env!("OUTPOST_REVISION"),
@@ -189,7 +189,6 @@ fn greet(serial: &mut Serial, machine: &str, info: &StartInfo, clock: &Clock, en
         clock.tsc_hz() / 1_000_000,
         entropy.source().word().unwrap_or("unknown"),
     );
-    serial.drain();
 }
 
 /// The first module, the configuration document, copied out. One that is too long is cut one byte beyond the
