@@ -5,13 +5,20 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=linker.ld");
-    println!("cargo:rerun-if-changed=.git/HEAD");
-    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    // The sources are named because the revision says whether they were changed since the commit.
+    for path in ["build.rs", "linker.ld", "Cargo.lock", "boot", "src", "wire"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    // Where git keeps them differs in a worktree; a path that does not exist would build everything every time.
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
     println!("cargo:rustc-env=OUTPOST_REVISION={}", revision());
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
         check_flags();
@@ -35,11 +42,13 @@ fn check_flags() {
     }
 }
 
-/// The git revision, short, `unknown` outside a checkout.
+/// The git revision, short, with `+` when something was changed since; `unknown` outside a checkout.
 fn revision() -> String {
-    let git = Command::new("git").args(["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]).output();
-    match git {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        _ => "unknown".to_owned(),
-    }
+    git(&["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// What git answers.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
