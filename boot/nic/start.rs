@@ -1,6 +1,5 @@
-//! Bringing a virtio network device up (virtio 1.2, sections 3.1.1 and 5.1.5): reset, features, queues, running.
-//! The same for every transport; the first
-//! and the last step are the same for every kind of device.
+//! Bringing a virtio device up (virtio 1.2, sections 3.1.1 and 5.1.5): reset, features, queues, running. The same on
+//! every transport. The steps are for any kind of device, [`start`] puts them together for a network card.
 
 use super::card::{CardMemory, CardQueue, HEADER, LEGACY_HEADER, RX, TX};
 use super::queue::{Direction, Memory, Queue, Slot};
