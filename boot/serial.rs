@@ -4,6 +4,7 @@
 //! a bound, for the few lines that must be out before the image goes on or ends.
 
 use core::fmt;
+use outpost::limits::{LOG_CONSOLE_LINE, LOG_CONSOLE_PER_CALL};
 use x86_64::instructions::port::Port as IoPort;
 
 const BASE: u16 = 0x3f8;
@@ -18,8 +19,10 @@ const READY_TRIES: u32 = 20_000;
 /// Bytes that wait for the chip: what the agent says in one turn, several times over.
 const QUEUE: usize = 4096;
 
-/// The longest line that is asked of the agent while the chip is behind.
-const LINE: usize = 512;
+/// What the agent says in one turn at most, with CR LF behind each line: it is asked only when that fits.
+const TURN: usize = LOG_CONSOLE_PER_CALL * (LOG_CONSOLE_LINE + 2);
+
+const _: () = assert!(TURN <= QUEUE / 2);
 
 fn write_register(register: u16, value: u8) {
     // SAFETY: the ports 0x3f8 to 0x3ff belong to the serial console, and only this module writes them.
@@ -76,9 +79,9 @@ impl Serial {
         Serial { queue: heapless::Deque::new(), dropped: 0 }
     }
 
-    /// Whether a whole line fits: when not, the agent keeps what it has to say.
+    /// Whether a turn of the agent's fits: when not, it keeps what it has to say.
     pub fn has_room(&self) -> bool {
-        QUEUE - self.queue.len() >= LINE
+        QUEUE - self.queue.len() >= TURN
     }
 
     /// Gives the chip what it takes now; `true` when more waits.
