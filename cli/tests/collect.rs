@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Agent, PATIENCE, Process, Said, body, data, directory, encode, execute, hello, query, raw_body};
-use support::{record_body, stored, verify};
+use support::{record_body, refused, stored, verify};
 
 const BYE_PROTOCOL: Said = Said::Bye(Bye { reason: ByeReason::Protocol });
 const BYE_STORAGE: Said = Said::Bye(Bye { reason: ByeReason::Storage });
@@ -402,13 +402,8 @@ fn a_store_that_is_not_ours_is_left_as_it_is() {
     // A wrong --store must cost a sentence, not somebody's data.
     let refuse = |store: &std::path::Path, sentence: &str| {
         let before = std::fs::read(store).ok();
-        let output = Command::new(env!("CARGO_BIN_EXE_outpost"))
-            .args(["collect", "--listen", "127.0.0.1:0", "--store"])
-            .arg(store)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && text.contains(sentence), "{text}");
+        let (code, text) = refused("127.0.0.1:0", store);
+        assert!(code == Some(1) && text.contains(sentence), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
         assert_eq!(before, std::fs::read(store).ok(), "{sentence}");
     };
@@ -435,13 +430,8 @@ fn an_address_that_cannot_be_used_costs_a_sentence_with_the_remedy() {
     let (_directory, store) = directory();
     let collector = Process::start(&store);
     let refuse = |listen: &str, sentence: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_outpost"))
-            .args(["collect", "--listen", listen, "--store"])
-            .arg(&store)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && text.contains(sentence), "{text}");
+        let (code, text) = refused(listen, &store);
+        assert!(code == Some(1) && text.contains(sentence), "{text}");
     };
     refuse(&collector.address.to_string(), "is taken by another program");
     refuse("0.0.0.0:0", "add --insecure");

@@ -104,6 +104,21 @@ impl Process {
     }
 }
 
+/// What `outpost collect` with these arguments says as it refuses to start: exit code and standard error.
+pub fn refused(listen: &str, store: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
+    command.args(["collect", "--listen", listen, "--store"]).arg(store);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // One that started after all is ended, and its code is that of the signal.
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
