@@ -435,6 +435,23 @@ mod tests {
     }
 
     #[test]
+    fn the_network_may_cut_anywhere() {
+        // TCP keeps no boundaries; a decoder that wants whole frames per read works until it does not.
+        let now = Duration::ZERO;
+        for piece in [1, 2, 3, 7, 20, 1000] {
+            let mut collector = collector();
+            let id = collector.connect(at(now), "peer".to_owned()).unwrap();
+            greeting(7).chunks(piece).for_each(|bytes| collector.receive(at(now), id, bytes));
+            collector.poll(at(now + limits::GROUP_COMMIT));
+            assert!(matches!(said(&mut collector, id, now)[..], [Said::Welcome(_)]), "pieces of {piece}");
+            let records: Vec<u8> = (1..=50).flat_map(record).collect();
+            records.chunks(piece).for_each(|bytes| collector.receive(at(now), id, bytes));
+            collector.poll(at(now + limits::GROUP_COMMIT));
+            assert_eq!(said(&mut collector, id, now), [Said::Ack(Ack { boot: 0, seq: 50 })], "pieces of {piece}");
+        }
+    }
+
+    #[test]
     fn a_session_whose_records_could_not_be_stored_ends_and_the_next_one_resumes() {
         // What was rolled back must not be believed stored by any session that sent it.
         let mut collector = collector();
