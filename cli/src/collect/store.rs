@@ -379,7 +379,7 @@ impl Store {
         statement.query_row(params![boot.row, id], |row| row.get(0)).ok()
     }
 
-    /// The seq is taken, by a record or by none (declared lost, and now here after all, is an insert): compares.
+    /// The seq is taken: the same record again is nothing new, another one is kept beside it and told of.
     fn compare(&mut self, boot: &Boot, record: &Record<'_>, now_us: i64) -> rusqlite::Result<Kept> {
         let mut body = [0; RECORD_MAX];
         let body = record.encode_body(&mut body).and_then(|len| body.get(..len)).unwrap_or(record.fields);
