@@ -57,7 +57,7 @@ impl Running {
         let folder = tempfile::Builder::new().prefix("outpost-").tempdir().map_err(Error::Start)?;
         let socket = folder.path().join("qmp");
         let mut command = Command::new(PROGRAM);
-        command.args(vm.arguments(&forwards, &socket)?);
+        command.args(vm.arguments(&forwards, Some(&socket))?);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if vm.shielded {
             command.process_group(0);

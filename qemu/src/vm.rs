@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +163,20 @@ impl Vm {
         Running::start(self)
     }
 
-    /// QEMU's arguments. `forwards` are those of a user network with their ports chosen.
-    pub(crate) fn arguments(&self, forwards: &[Forward], qmp: &Path) -> Result<Vec<OsString>, Error> {
+    /// The command that runs it with nothing of ours beside it: no monitor, and nobody who waits for one. For
+    /// benchmarks, which time QEMU itself. The ports of a user network must be chosen.
+    pub fn command(&self) -> Result<Command, Error> {
+        let forwards = match &self.network {
+            Network::User(forwards) => forwards.as_slice(),
+            Network::Silent | Network::Tap(_) => &[],
+        };
+        let mut command = Command::new(crate::PROGRAM);
+        command.args(self.arguments(forwards, None)?);
+        Ok(command)
+    }
+
+    /// QEMU's arguments. `forwards` are those of a user network with their ports chosen; the monitor is at `qmp`.
+    pub(crate) fn arguments(&self, forwards: &[Forward], qmp: Option<&Path>) -> Result<Vec<OsString>, Error> {
         let mut args = Arguments::default();
         // Not -nographic: it makes the firmware of q35 and pc draw its screen on the guest's serial console.
         args.words("-nodefaults -no-user-config -display none -monitor none");
@@ -205,10 +218,12 @@ impl Vm {
                 Nic::PciTransitional => "-device virtio-net-pci,netdev=net0,romfile=",
             });
         }
-        let mut socket = OsString::from("unix:");
-        socket.push(qmp);
-        socket.push(",server=on,wait=off");
-        args.pair("-qmp", socket);
+        if let Some(qmp) = qmp {
+            let mut socket = OsString::from("unix:");
+            socket.push(qmp);
+            socket.push(",server=on,wait=off");
+            args.pair("-qmp", socket);
+        }
         args.0.extend(self.extra.iter().map(OsString::from));
         Ok(args.0)
     }
@@ -252,7 +267,7 @@ mod tests {
 
     fn line(vm: &Vm) -> String {
         let Network::User(forwards) = &vm.network else { panic!("the default is the user network") };
-        let args = vm.arguments(forwards, Path::new("/run/qmp")).unwrap();
+        let args = vm.arguments(forwards, Some(Path::new("/run/qmp"))).unwrap();
         args.iter().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
@@ -270,7 +285,7 @@ mod tests {
             assert!(line.contains(&format!("-machine {machine}")), "{line}");
         }
         let wrong = Vm { nic: Some(Nic::PciModern), ..Vm::new(Machine::Microvm, "image") };
-        assert!(matches!(wrong.arguments(&[], Path::new("q")), Err(Error::Unsupported(_))));
+        assert!(matches!(wrong.arguments(&[], None), Err(Error::Unsupported(_))));
     }
 
     #[test]
