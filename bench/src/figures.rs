@@ -1,0 +1,434 @@
+//! The rows of the table: what is measured, in which order, how often.
+//!
+//! Each function adds its rows for all guests and takes turns between them wherever time is measured, so that other
+//! load on the machine meets all of them alike. What fails for one guest is said in its cell; the run goes on.
+
+use crate::client::{After, Connection};
+use crate::counter::{Count, Counter, Plugin};
+use crate::floor;
+use crate::guest::{Guest, Process};
+use crate::image::Image;
+use crate::load::{ab, wrk};
+use crate::report::{Cell, Report, duration, grouped};
+use crate::stats::{median, range, spread_percent};
+use outpost_qemu::{Machine, Vm};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the floor guest may take.
+const FLOOR_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a guest is left alone after its first answer, until its start has passed.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Over how long idle CPU is measured.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Connections that wrk keeps open.
+const WRK_CONNECTIONS: [u32; 4] = [1, 8, 64, 256];
+
+/// What ab does: a connection for each request, this many at a time.
+const AB_CONNECTIONS: u32 = 16;
+const AB_REQUESTS: u32 = 5000;
+
+/// Most memory that a guest is tried with, in MiB.
+const MEMORY_MAX: u32 = 512;
+
+/// How long a guest that gets too little memory may take to its first answer.
+const MEMORY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Requests that a guest must answer to count as serving.
+const SERVING: usize = 20;
+
+/// Requests of one exact count, how often it is repeated, and how many come before, so that the guest's caches and
+/// TCP's start are past.
+const COUNTED: usize = 2000;
+const REPEATS: usize = 3;
+const WARM_UP: usize = 200;
+
+/// Connections that are held and say nothing.
+const HELD: usize = 1000;
+
+/// Functions that are listed of a profile.
+const LISTED: usize = 25;
+
+/// Deployed bytes, and where they are in the image.
+pub fn size(report: &mut Report, guests: &[Guest], image: &Image) {
+    let cells = guests.iter().map(|guest| {
+        let bytes = guest.deployed_bytes()?;
+        Ok(Cell::new(format!("{} ({:.0} KiB)", grouped(bytes as f64), bytes as f64 / 1024.0), json!(bytes)))
+    });
+    report.row("bytes deployed", "size of the files that are booted", cells.collect());
+    let mut text = String::from("| section | bytes in the file | bytes in memory |\n|---|---:|---:|\n");
+    for section in &image.sections {
+        let (file, memory) = (grouped(section.file as f64), grouped(section.memory as f64));
+        let _ = writeln!(text, "| `{}` | {file} | {memory} |", section.name); // writing into a String cannot fail
+    }
+    report.note("The image by section", text);
+}
+
+/// Start of QEMU → first 200, beside the floor guest.
+pub fn boot(report: &mut Report, guests: &[Guest], rounds: usize, folder: &Path) -> Result<(), String> {
+    let kernel = folder.join("floor.elf");
+    std::fs::write(&kernel, floor::elf()).map_err(|error| format!("{}: {error}", kernel.display()))?;
+    let extra = floor::DEVICE.map(String::from).into();
+    let floor_vm = Vm { nic: None, extra, ..Vm::new(Machine::Microvm, kernel) };
+    let mut floors = Vec::new();
+    let mut boots: Vec<Result<Vec<f64>, String>> = vec![Ok(Vec::new()); guests.len()];
+    for _ in 0..rounds {
+        floors.push(floor_time(&floor_vm, folder)?);
+        for (guest, series) in guests.iter().zip(&mut boots) {
+            if let Ok(times) = series {
+                match guest.boot() {
+                    Ok((_, took)) => times.push(milliseconds(took)),
+                    Err(problem) => *series = Err(problem),
+                }
+            }
+        }
+    }
+    let floor = median(&floors).ok_or("no boots were asked for")?;
+    let how = format!("median of {rounds}, interleaved with the guests below; a PVH ELF that writes to isa-debug-exit");
+    let cell = Cell::new(series_text(&floors), json!(floors));
+    let floor_cells = guests.iter().map(|_| Ok(cell.clone())).collect();
+    report.row("QEMU start → end of a guest that exits at once (floor)", how, floor_cells);
+    let cells = boots.iter().map(|series| series.as_ref().map(|times| Cell::new(series_text(times), json!(times))));
+    let how = format!("median of {rounds} (fastest to slowest), microvm, static address, tap, looked at every 0.25 ms");
+    report.row("QEMU start → first 200", how, cells.map(|cell| cell.map_err(String::clone)).collect());
+    let differences = boots.into_iter().map(|series| {
+        let difference = median(&series?).ok_or("no boot")? - floor;
+        Ok(Cell::new(format!("{difference:.1} ms"), json!(difference)))
+    });
+    report.row("… beyond the floor", "difference of the two medians", differences.collect());
+    Ok(())
+}
+
+fn floor_time(vm: &Vm, folder: &Path) -> Result<f64, String> {
+    let begin = Instant::now();
+    let code = Process::start(vm, &folder.join("floor.console"))?.wait(FLOOR_LIMIT)?;
+    let took = milliseconds(begin.elapsed());
+    match code {
+        Some(floor::EXIT_CODE) => Ok(took),
+        code => Err(format!("the floor guest's QEMU ended with {code:?} instead of {}", floor::EXIT_CODE)),
+    }
+}
+
+fn series_text(times: &[f64]) -> String {
+    let (Some(middle), Some((low, high))) = (median(times), range(times)) else { return String::from("–") };
+    format!("{middle:.1} ms ({low:.1}–{high:.1})")
+}
+
+/// What guests use that nobody asks anything, and how they serve when many ask.
+pub fn traffic(report: &mut Report, guests: &[Guest], seconds: u32) {
+    let mut running: Vec<Result<Process, String>> = guests.iter().map(|guest| Ok(guest.boot()?.0)).collect();
+    thread::sleep(QUIET);
+    let before: Vec<_> = running.iter().map(cpu_time).collect();
+    let begin = Instant::now();
+    thread::sleep(IDLE);
+    let cells = running.iter().zip(before).map(|(process, before)| {
+        let (used, over) = (cpu_time(process)? - before?, begin.elapsed());
+        let percent = used.as_secs_f64() / over.as_secs_f64() * 100.0;
+        Ok(Cell::new(format!("{percent:.2} %"), json!(percent)))
+    });
+    let how = format!("CPU time of the QEMU process over {} s, in percent of one core", IDLE.as_secs());
+    report.row("idle CPU", how, cells.collect());
+    let cells = running.iter().map(|process| {
+        let kib = process.as_ref().map_err(String::clone)?.resident_kib()?;
+        Ok(Cell::new(format!("{:.1} MiB", kib as f64 / 1024.0), json!(kib)))
+    });
+    report.row("QEMU's resident memory, idle", "VmRSS of the process", cells.collect());
+
+    for connections in WRK_CONNECTIONS {
+        let cells = each(guests, &mut running, |guest, process| {
+            let before = process.cpu_time()?;
+            let result = wrk(&guest.url(), connections, seconds)?;
+            let cpu_us = microseconds(process.cpu_time()? - before) / result.requests.max(1) as f64;
+            let (rate, p50, p99) = (grouped(result.per_second), duration(result.p50_us), duration(result.p99_us));
+            let text = format!("{rate}/s, {cpu_us:.1} µs, p50 {p50}, p99 {p99}{}", errors_text(result.errors));
+            let raw = json!({
+                "requests": result.requests, "per_second": result.per_second, "qemu_cpu_us_per_request": cpu_us,
+                "requests_per_qemu_cpu_second": 1e6 / cpu_us, "p50_us": result.p50_us, "p99_us": result.p99_us,
+                "errors": result.errors,
+            });
+            Ok(Cell::new(text, raw))
+        });
+        let figure = format!("keep-alive requests, QEMU CPU each, at {}", of(connections as usize, "connection"));
+        report.row(figure, format!("`wrk -t1 -c{connections} -d{seconds}s --latency`"), cells);
+    }
+    let cells = each(guests, &mut running, |guest, process| {
+        let before = process.cpu_time()?;
+        let result = ab(&guest.url(), AB_CONNECTIONS, AB_REQUESTS)?;
+        let cpu_us = microseconds(process.cpu_time()? - before) / result.requests.max(1) as f64;
+        let rate = grouped(result.per_second);
+        let text = format!("{rate}/s, {cpu_us:.1} µs, p99 {:.0} ms{}", result.p99_ms, errors_text(result.errors));
+        let raw = json!({
+            "requests": result.requests, "per_second": result.per_second, "qemu_cpu_us_per_request": cpu_us,
+            "requests_per_qemu_cpu_second": 1e6 / cpu_us, "p99_ms": result.p99_ms, "errors": result.errors,
+        });
+        Ok(Cell::new(text, raw))
+    });
+    report.row(
+        "a connection per request, QEMU CPU each",
+        format!("`ab -n {AB_REQUESTS} -c {AB_CONNECTIONS}`, without -k"),
+        cells,
+    );
+}
+
+/// Calls `measure` for each guest that runs.
+fn each(
+    guests: &[Guest],
+    running: &mut [Result<Process, String>],
+    mut measure: impl FnMut(&Guest, &mut Process) -> Result<Cell, String>,
+) -> Vec<Result<Cell, String>> {
+    let pairs = guests.iter().zip(running);
+    pairs.map(|(guest, process)| measure(guest, process.as_mut().map_err(|problem| problem.clone())?)).collect()
+}
+
+fn cpu_time(process: &Result<Process, String>) -> Result<Duration, String> {
+    process.as_ref().map_err(String::clone)?.cpu_time()
+}
+
+fn errors_text(errors: u64) -> String {
+    if errors == 0 { String::new() } else { format!(", **{} errors**", grouped(errors as f64)) }
+}
+
+/// The smallest `-m` that serves.
+pub fn memory(report: &mut Report, guests: &[Guest], machine: Machine) {
+    let cells = guests.iter().map(|guest| {
+        let smallest = smallest_memory(|mib| serves_with(guest, machine, mib))?;
+        Ok(Cell::new(format!("{smallest} MiB"), json!(smallest)))
+    });
+    let how = format!("bisection; two boots that each answer {SERVING} requests with 200, everything at its default");
+    report.row(format!("smallest `-m`, {machine}"), how, cells.collect());
+}
+
+/// The smallest value that passes, when all above it do.
+fn smallest_memory(mut passes: impl FnMut(u32) -> Result<(), String>) -> Result<u32, String> {
+    let (mut fails, mut serves) = (0, 1);
+    loop {
+        match passes(serves) {
+            Ok(()) => break,
+            Err(problem) if serves >= MEMORY_MAX => return Err(problem),
+            Err(_) => (fails, serves) = (serves, serves * 2),
+        }
+    }
+    while serves - fails > 1 {
+        let middle = fails.midpoint(serves);
+        match passes(middle) {
+            Ok(()) => serves = middle,
+            Err(_) => fails = middle,
+        }
+    }
+    Ok(serves)
+}
+
+fn serves_with(guest: &Guest, machine: Machine, memory_mib: u32) -> Result<(), String> {
+    let boot_limit = guest.boot_limit.max(MEMORY_LIMIT);
+    let guest = Guest { boot_limit, ..guest.clone() };
+    for _ in 0..2 {
+        let change = |vm: &mut Vm| {
+            let nic = if machine == vm.machine { vm.nic } else { machine.nics().first().copied() };
+            *vm = Vm { machine, memory_mib, nic, reboot: false, ..vm.clone() };
+        };
+        let (_process, _) = guest.boot_with(change)?;
+        let mut connection = Connection::open(guest.address())?;
+        for _ in 0..SERVING {
+            expect_200(connection.get(guest.path, After::Keep)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// One way to ask.
+#[derive(Clone, Copy, Debug)]
+enum Pattern {
+    /// One request on each of so many kept connections, then a pause until the guest has halted.
+    Bursts(usize),
+    /// Connect, GET, close, then a pause until the guest has halted.
+    Connects,
+}
+
+impl Pattern {
+    fn name(self) -> String {
+        match self {
+            Pattern::Bursts(1) => String::from("keep-alive request, paced, 1 connection"),
+            Pattern::Bursts(connections) => format!("keep-alive request, bursts of {connections} connections"),
+            Pattern::Connects => String::from("connection with one request"),
+        }
+    }
+}
+
+/// Exact counts per request.
+pub fn counts(report: &mut Report, guests: &[Guest], plugin: &Plugin) {
+    let patterns = [
+        (Pattern::Bursts(1), 0),
+        (Pattern::Bursts(8), 0),
+        (Pattern::Bursts(64), 0),
+        (Pattern::Connects, 0),
+        (Pattern::Bursts(1), HELD),
+        (Pattern::Bursts(8), HELD),
+    ];
+    let mut idle = Vec::new();
+    let mut columns: Vec<Vec<Result<Cell, String>>> = Vec::new();
+    for guest in guests {
+        match count_guest(guest, plugin, &patterns) {
+            Ok((per_second, cells)) => {
+                idle.push(Ok(per_second));
+                columns.push(cells);
+            }
+            Err(problem) => {
+                idle.push(Err(problem.clone()));
+                columns.push(patterns.iter().map(|_| Err(problem.clone())).collect());
+            }
+        }
+    }
+    let how =
+        format!("counting plugin over {} s after {} s of rest, `-icount shift=0`", IDLE.as_secs(), QUIET.as_secs());
+    report.row("guest instructions per idle second", how, idle);
+    let requests = grouped(COUNTED as f64);
+    for (index, (pattern, held)) in patterns.into_iter().enumerate() {
+        let held = if held == 0 { String::new() } else { format!(", {held} idle connections held") };
+        let cells =
+            columns.iter_mut().map(|column| column.get(index).cloned().unwrap_or_else(|| Err(String::from("–"))));
+        let how = format!("counting plugin, {requests} requests, median of {REPEATS} (spread), device accesses");
+        report.row(format!("guest instructions per {}{held}", pattern.name()), how, cells.collect());
+    }
+}
+
+type Cells = Vec<Result<Cell, String>>;
+
+fn count_guest(guest: &Guest, plugin: &Plugin, patterns: &[(Pattern, usize)]) -> Result<(Cell, Cells), String> {
+    let (_process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(None)))?;
+    let counter = plugin.open()?;
+    thread::sleep(QUIET);
+    let (before, begin) = (counter.read()?, Instant::now());
+    thread::sleep(IDLE);
+    let per_second = (counter.read()? - before).instructions as f64 / begin.elapsed().as_secs_f64();
+    let mut cells = Vec::new();
+    for (pattern, held) in patterns {
+        cells.push(count_pattern(guest, &counter, *pattern, *held));
+    }
+    Ok((Cell::new(grouped(per_second), json!(per_second)), cells))
+}
+
+fn count_pattern(guest: &Guest, counter: &Counter, pattern: Pattern, held: usize) -> Result<Cell, String> {
+    let _held = hold(guest, held)?;
+    thread::sleep(QUIET);
+    ask(guest, counter, pattern, WARM_UP)?;
+    let (mut instructions, mut accesses, mut wall_us) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..REPEATS {
+        let begin = Instant::now();
+        let (count, requests) = ask(guest, counter, pattern, COUNTED)?;
+        let requests = requests as f64;
+        wall_us.push(microseconds(begin.elapsed()) / requests);
+        instructions.push(count.instructions as f64 / requests);
+        accesses.push(count.device_accesses as f64 / requests);
+    }
+    let (Some(middle), Some(spread), Some(devices)) =
+        (median(&instructions), spread_percent(&instructions), median(&accesses))
+    else {
+        return Err(String::from("nothing was counted"));
+    };
+    let raw = json!({ "instructions": instructions, "device_accesses": accesses, "wall_us": wall_us });
+    Ok(Cell::new(format!("{} ({spread:.2} %), {devices:.2} device accesses", grouped(middle)), raw))
+}
+
+/// Connections that were used once and then say nothing.
+fn hold(guest: &Guest, number: usize) -> Result<Vec<Connection>, String> {
+    let open = |_| {
+        let mut connection = Connection::open(guest.address())?;
+        expect_200(connection.get(guest.path, After::Keep)?)?;
+        Ok(connection)
+    };
+    (0..number).map(open).collect()
+}
+
+/// Asks about `requests` times in this pattern; what was executed meanwhile, and the exact number of requests.
+fn ask(guest: &Guest, counter: &Counter, pattern: Pattern, requests: usize) -> Result<(Count, usize), String> {
+    let mut asked = 0;
+    match pattern {
+        Pattern::Bursts(connections) => {
+            let mut open = hold(guest, connections)?;
+            thread::sleep(QUIET / 10);
+            let begin = counter.read()?;
+            let mut before = begin;
+            while asked < requests {
+                for connection in &mut open {
+                    connection.ask(guest.path, After::Keep)?;
+                }
+                for connection in &mut open {
+                    expect_200(connection.answer(After::Keep)?)?;
+                }
+                asked += open.len();
+                before = counter.settle(before)?;
+            }
+            Ok((before - begin, asked))
+        }
+        Pattern::Connects => {
+            let begin = counter.read()?;
+            let mut before = begin;
+            while asked < requests {
+                expect_200(Connection::open(guest.address())?.get(guest.path, After::Close)?)?;
+                asked += 1;
+                before = counter.settle(before)?;
+            }
+            Ok((before - begin, asked))
+        }
+    }
+}
+
+/// Where the instructions of a request go, by function.
+pub fn profile(report: &mut Report, guest: &Guest, plugin: &Plugin, image: &Image) -> Result<(), String> {
+    let (_process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(Some(image.code))))?;
+    let counter = plugin.open()?;
+    thread::sleep(QUIET);
+    for pattern in [Pattern::Bursts(1), Pattern::Bursts(8), Pattern::Connects] {
+        ask(guest, &counter, pattern, WARM_UP)?;
+        let before = counter.by_address(image.code)?;
+        let (_, requests) = ask(guest, &counter, pattern, COUNTED)?;
+        let after = counter.by_address(image.code)?;
+        let counts: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+        let total = counts.iter().sum::<u64>() as f64 / requests as f64;
+        let mut text = String::from("| instructions | share | function |\n|---:|---:|---|\n");
+        for (name, count) in image.by_function(&counts).into_iter().take(LISTED) {
+            let each = count as f64 / requests as f64;
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "| {} | {:.1} % | `{name}` |", grouped(each), each / total * 100.0);
+        }
+        report.note(&format!("{}: {} instructions each, by function", pattern.name(), grouped(total)), text);
+    }
+    Ok(())
+}
+
+fn expect_200(status: u16) -> Result<(), String> {
+    if status == 200 { Ok(()) } else { Err(format!("answered with {status} instead of 200")) }
+}
+
+fn of(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_memory_is_exact() {
+        // Off by one MiB would promise a size at which the image does not serve.
+        for smallest in 1..=MEMORY_MAX {
+            let passes = |mib| if mib >= smallest { Ok(()) } else { Err(String::from("too little")) };
+            assert_eq!(smallest_memory(passes), Ok(smallest));
+        }
+        assert_eq!(smallest_memory(|_| Err(String::from("never"))), Err(String::from("never")));
+    }
+}

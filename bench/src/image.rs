@@ -1,0 +1,110 @@
+//! What the image consists of: sections, code and functions, read from dist/outpost.debug.elf.
+//!
+//! The stripped image has no section table and no symbols; the one with debug information is otherwise the same.
+
+use crate::counter::Code;
+use object::elf::SHF_ALLOC;
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, SymbolKind};
+use std::path::Path;
+
+/// One section that is in memory when the image runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Bytes in the file: none of what is zero at first.
+    pub file: u64,
+}
+
+/// A function and the addresses it covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name, without the compiler's hash.
+    pub name: String,
+    /// Its first address.
+    pub begin: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// The image, taken apart.
+pub struct Image {
+    /// In the order of their addresses.
+    pub sections: Vec<Section>,
+    /// Where its instructions are.
+    pub code: Code,
+    /// In the order of their addresses.
+    pub functions: Vec<Function>,
+}
+
+impl Image {
+    /// Reads an ELF file with its section table and symbols.
+    pub fn read(path: &Path) -> Result<Image, String> {
+        let problem = |error: &dyn std::fmt::Display| format!("{}: {error}. Run: make image", path.display());
+        let bytes = std::fs::read(path).map_err(|error| problem(&error))?;
+        let elf = object::File::parse(bytes.as_slice()).map_err(|error| problem(&error))?;
+        let in_memory = elf.sections().filter(
+            |section| matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(SHF_ALLOC)),
+        );
+        let sections = in_memory.map(|section| Section {
+            name: section.name().unwrap_or("?").to_owned(),
+            memory: section.size(),
+            file: section.file_range().map_or(0, |(_, length)| length),
+        });
+        let text = elf.sections().find(|section| section.kind() == SectionKind::Text);
+        let text = text.ok_or_else(|| problem(&"it has no code"))?;
+        let code = Code { begin: text.address(), bytes: text.size() };
+        let symbols = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
+        let mut functions: Vec<Function> = symbols
+            .map(|symbol| Function {
+                name: format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or("?"))),
+                begin: symbol.address(),
+                bytes: symbol.size(),
+            })
+            .collect();
+        functions.sort_by_key(|function| function.begin);
+        Ok(Image { sections: sections.collect(), code, functions })
+    }
+
+    /// Sums the counters of `counts`, one for each address of the code, by function; the largest first. What
+    /// belongs to no function is under "(no symbol)".
+    pub fn by_function(&self, counts: &[u64]) -> Vec<(String, u64)> {
+        let sum = |from: u64, length: u64| -> u64 {
+            let begin = usize::try_from(from.saturating_sub(self.code.begin)).unwrap_or(usize::MAX);
+            let end = begin.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(counts.len());
+            counts.get(begin..end).unwrap_or_default().iter().sum()
+        };
+        let mut sums: Vec<(String, u64)> = Vec::new();
+        let mut free_from = 0;
+        // Identical functions share one place: it is counted under the first of their names.
+        for function in self.functions.iter().filter(|function| function.begin >= self.code.begin) {
+            if function.begin >= free_from {
+                sums.push((function.name.clone(), sum(function.begin, function.bytes)));
+                free_from = function.begin + function.bytes;
+            }
+        }
+        let named: u64 = sums.iter().map(|(_, count)| count).sum();
+        sums.push((String::from("(no symbol)"), counts.iter().sum::<u64>().saturating_sub(named)));
+        sums.retain(|(_, count)| *count > 0);
+        sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_is_counted_once() {
+        // Functions that the linker folded into one have several names at one address.
+        let function = |name: &str, begin, bytes| Function { name: name.to_owned(), begin, bytes };
+        let functions = vec![function("a", 100, 2), function("also_a", 100, 2), function("b", 103, 9)];
+        let image = Image { sections: Vec::new(), code: Code { begin: 100, bytes: 6 }, functions };
+        let sums = image.by_function(&[1, 2, 4, 8, 16, 32]);
+        let expected = [("b", 56), ("(no symbol)", 4), ("a", 3)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(sums, expected);
+    }
+}

@@ -1,0 +1,219 @@
+//! `make bench`: measures the image, beside its peers and on the same machine, and writes a table.
+//!
+//! ```text
+//! namespace   a network of our own: taps, nothing of the host's
+//!   guest     what is booted, and what its QEMU uses
+//!     client, load     who asks it: ours for exact moments, wrk and ab for load
+//!     counter          what it executed for that, exactly (plugin/count.c)
+//!   figures   what is measured, in which order ──▶ report ──▶ bench/results/latest.{md,json}
+//! ```
+//!
+//! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
+//! by itself, and nothing it started outlives it. A further guest to compare with is one more element of [`guests`].
+#![forbid(unsafe_code)]
+
+mod client;
+mod command;
+mod counter;
+mod figures;
+mod floor;
+mod guest;
+mod image;
+mod load;
+mod namespace;
+mod report;
+mod stats;
+
+use clap::{Parser, ValueEnum};
+use counter::Plugin;
+use guest::{Guest, Process};
+use image::Image;
+use namespace::Link;
+use outpost_qemu::{Machine, PROGRAM, Vm};
+use report::Report;
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{fs, thread};
+
+/// How long a whole run may take.
+const RUN_LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// How long Outpost may take to its first answer.
+const BOOT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The collector's port on our side of Outpost's link.
+const COLLECTOR_PORT: u16 = 7600;
+
+/// The checkout, as it was when this was built.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Measures the image of dist/ and writes bench/results/latest.md and .json.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  make bench                           build everything, measure everything (root; about 5 minutes)
+  outpost-bench --only boot,count      only these, with what is already built")]
+struct Args {
+    /// What to measure
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Part::value_variants().to_vec())]
+    only: Vec<Part>,
+    /// Boots of each guest
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    boots: u16,
+    /// Seconds of each load
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: u32,
+    /// Folder for the result
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
+    out: PathBuf,
+    /// Set by ourselves, for the second start in namespaces of our own
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+/// A part of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Bytes deployed
+    Size,
+    /// QEMU start → first 200
+    Boot,
+    /// Idle CPU, requests and connections per second
+    Traffic,
+    /// Smallest -m
+    Memory,
+    /// Guest instructions and device accesses per request
+    Count,
+    /// Guest instructions by function
+    Profile,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if !args.inside {
+        eprintln!("bench: {}", namespace::enter());
+        return ExitCode::FAILURE;
+    }
+    match bench(&args) {
+        Ok(report) => {
+            println!("{}", report.markdown());
+            if report.failures().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(problem) => {
+            eprintln!("bench: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &Args) -> Result<Report, String> {
+    end_in_time()?;
+    namespace::prepare()?;
+    let folder = tempfile::Builder::new().prefix("outpost-bench-").tempdir();
+    let folder = folder.map_err(|error| format!("no folder for temporary files: {error}"))?;
+    let image = Image::read(&Path::new(ROOT).join("dist/outpost.debug.elf"))?;
+    let (guests, _beside) = guests(folder.path())?;
+    let plugin = Plugin::compile(&Path::new(ROOT).join("bench/plugin/count.c"), folder.path())?;
+    let mut report = Report::new(guests.iter().map(|guest| guest.name.clone()).collect());
+    conditions(&mut report);
+    for part in &args.only {
+        match part {
+            Part::Size => figures::size(&mut report, &guests, &image),
+            Part::Boot => figures::boot(&mut report, &guests, args.boots.into(), folder.path())?,
+            Part::Traffic => figures::traffic(&mut report, &guests, args.seconds),
+            Part::Memory => {
+                for machine in [Machine::Microvm, Machine::Q35] {
+                    figures::memory(&mut report, &guests, machine);
+                }
+            }
+            Part::Count => figures::counts(&mut report, &guests, &plugin),
+            Part::Profile => {
+                let outpost = guests.first().ok_or("no guest")?;
+                figures::profile(&mut report, outpost, &plugin, &image)?;
+            }
+        }
+    }
+    report.condition("load average at the end", load_average());
+    write(&report, &args.out)?;
+    Ok(report)
+}
+
+/// Ends this process on a signal and after [`RUN_LIMIT`]; as the first process of its namespace it takes all others
+/// with it.
+fn end_in_time() -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("signals: {error}"))?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            eprintln!("bench: ended by a signal; nothing was written");
+            std::process::exit(130);
+        }
+    });
+    thread::spawn(|| {
+        thread::sleep(RUN_LIMIT);
+        eprintln!("bench: not finished after {} minutes; nothing was written", RUN_LIMIT.as_secs() / 60);
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// What is compared, Outpost first, and what must run beside it: a further guest goes here.
+fn guests(folder: &Path) -> Result<(Vec<Guest>, Vec<Process>), String> {
+    let (outpost, collector) = outpost(folder, Link::make(1)?)?;
+    Ok((vec![outpost], vec![collector]))
+}
+
+/// Outpost as in production: static address, and a collector that stores its records.
+fn outpost(folder: &Path, link: Link) -> Result<(Guest, Process), String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("outpost");
+    let listen = format!("{}:{COLLECTOR_PORT}", link.host);
+    let mut collect = Command::new(program);
+    collect.args(["collect", "--insecure", "--json", "--listen", &listen, "--store"]).arg(folder.join("store.db"));
+    let collector = Process::spawn(&mut collect, &folder.join("collector.out"))?;
+
+    let config = folder.join("outpost.json");
+    let network = json!({ "static": { "address": format!("{}/{}", link.guest, Link::PREFIX), "gateway": link.host } });
+    let document = json!({ "name": "outpost-bench", "network": network, "collector": { "address": listen } });
+    fs::write(&config, document.to_string()).map_err(|error| format!("{}: {error}", config.display()))?;
+
+    let kernel = Path::new(ROOT).join("dist/outpost.elf");
+    let guest = Guest {
+        name: String::from("Outpost"),
+        deployed: vec![kernel.clone()],
+        vm: Vm { config: Some(config), ..Vm::new(Machine::Microvm, kernel) },
+        link,
+        path: "/livez",
+        boot_limit: BOOT_LIMIT,
+        console: folder.join("outpost.console"),
+    };
+    Ok((guest, collector))
+}
+
+/// Under what conditions this run takes place.
+fn conditions(report: &mut Report) {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let models: Vec<&str> = cpu.lines().filter(|line| line.starts_with("model name")).collect();
+    let model = models.first().and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model.trim());
+    report.condition("date", guest::ask("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]));
+    report.condition("machine", format!("{model}, {} CPUs, Linux {}", models.len(), guest::ask("uname", &["-r"])));
+    let revision = guest::ask("git", &["-C", ROOT, "describe", "--always", "--dirty"]);
+    report.condition("Outpost", format!("revision {revision}, microvm with 12 MiB, records to a collector"));
+    report.condition("QEMU", format!("{}, tcg", guest::version(PROGRAM, "--version")));
+    report.condition("load generators", [guest::version("wrk", "-v"), guest::version("ab", "-V")].join("; "));
+    report.condition("load average at the start", load_average());
+}
+
+/// Over 1, 5 and 15 minutes.
+fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+fn write(report: &Report, folder: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{} cannot be written: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    fs::write(folder.join("latest.md"), report.markdown()).map_err(failed)?;
+    fs::write(folder.join("latest.json"), report.json()).map_err(failed)
+}
