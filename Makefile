@@ -1,9 +1,12 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak image
+.PHONY: help run test soak bench image
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
+
+# Arguments for the benchmark.
+BENCH ?=
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +22,12 @@ test:  ## every check and every test, at most 10 minutes after the build
 soak:  ## the simulation with many more seeds (SEEDS=20000)
 	@scripts/setup test
 	@OUTPOST_SEEDS=$${SEEDS:-20000} cargo test --release --test simulation -- --nocapture
+
+bench:  ## measure size, boot, load and instructions per request (root; BENCH="--only boot,count")
+	@scripts/setup bench
+	@cargo build --quiet --release -p outpost-cli -p outpost-bench
+	@target/release/outpost image
+	@target/release/outpost-bench $(BENCH)
 
 image:  ## build dist/outpost.elf and its image id
 	@scripts/setup run
