@@ -14,6 +14,7 @@ use crate::net::frame::{self, Sort};
 use crate::net::link::Hop;
 use crate::net::{self, Network};
 use crate::nic::Nic;
+use crate::time::Time;
 use crate::view::{Connections, View};
 use outpost_wire::{BootStarted, ConfigInvalid, DownReason, EntropySource, Panic, Shutdown, ShutdownCause, Text};
 use smoltcp::phy::RxToken;
@@ -50,6 +51,9 @@ const DIAGNOSE_EVERY: Duration = Duration::from_secs(10);
 /// At an orderly end the log gets this long to reach the collector.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
 
+/// A clock that may be off by more than this is worth a warning, in microseconds: logs of two machines no longer join.
+const CLOCK_ERROR_US: u64 = 500_000;
+
 /// The agent.
 pub struct Agent<'a> {
     facts: Facts,
@@ -62,6 +66,9 @@ pub struct Agent<'a> {
     ship_at: Instant,
     /// How many records it has been told of.
     seen_emitted: u64,
+    time: Time,
+    /// When the clock has something to do, if no frame comes before.
+    time_at: Instant,
     health: Health,
     started: Instant,
     diagnose_at: Instant,
@@ -80,7 +87,7 @@ impl<'a> Agent<'a> {
         nic: &mut N,
         now: Instant,
     ) -> Agent<'a> {
-        let [connection_seed, network_seed, ship_seed] = seeds(&facts.seed);
+        let [connection_seed, network_seed, ship_seed, time_seed] = seeds(&facts.seed);
         let mut log = Log::new(log_region, facts.boot_id);
         log.emit(
             now,
@@ -104,6 +111,7 @@ impl<'a> Agent<'a> {
             let identity = Identity { agent: settings.name.clone(), image_id: facts.image_id, config: settings.hash() };
             Ship::new(collector.address, identity, ship_seed, now)
         });
+        let time = Time::new(&settings.time.servers, time_seed, now);
         let Storage { network, server } = storage;
         let network = Network::new(&settings.network, network, nic, network_seed, now);
         let server = Server::new(settings.http.port, limits::CONNECTIONS, server, connection_seed, &mut log, now);
@@ -114,6 +122,8 @@ impl<'a> Agent<'a> {
             ship,
             ship_at: now,
             seen_emitted: 0,
+            time,
+            time_at: now,
             health: Health::new(now),
             started: now,
             diagnose_at: now + DIAGNOSE_EVERY,
@@ -128,7 +138,9 @@ impl<'a> Agent<'a> {
         self.ingress(now, nic);
         if self.network.poll(now, nic, &mut self.log) {
             self.server.abandon_all();
+            self.follow_time_servers(now);
         }
+        self.keep_time(now);
         self.judge(now);
         self.serve(now, nic);
         self.log.poll(now);
@@ -170,6 +182,28 @@ impl<'a> Agent<'a> {
         }
     }
 
+    /// The time servers that DHCP names are used where the config names none.
+    fn follow_time_servers(&mut self, now: Instant) {
+        if self.config.config.time.servers.is_empty()
+            && let Some(address) = self.network.address()
+        {
+            self.time.set_servers(&address.ntp, now);
+            self.time_at = now;
+        }
+    }
+
+    /// Asks the time servers that are due, and takes in what they say.
+    fn keep_time(&mut self, now: Instant) {
+        if now < self.time_at && !self.network.has_ntp() {
+            return;
+        }
+        let up = self.network.state() == net::State::Up;
+        self.time_at = self.time.poll(now, self.network.ntp(), up, &mut self.log).unwrap_or(FAR);
+        if !up {
+            self.time_at = self.time_at.max(now + limits::OFFLINE);
+        }
+    }
+
     /// Brings the agent's own health up to date.
     fn judge(&mut self, now: Instant) {
         let network = match self.network.state() {
@@ -184,7 +218,12 @@ impl<'a> Agent<'a> {
             (0, false) => Reason::ConfigAbsent,
             _ => Reason::ConfigInvalid,
         };
-        let clock = if self.facts.wall.is_some() { Reason::Unsynchronised } else { Reason::ClockUnknown };
+        let clock = match (self.time.error_us(now), &self.facts.wall) {
+            (Some(error_us), _) if error_us > CLOCK_ERROR_US => Reason::ClockError,
+            (Some(_), _) => Reason::Ok,
+            (None, Some(_)) => Reason::Unsynchronised,
+            (None, None) => Reason::ClockUnknown,
+        };
         let collector = match &self.ship {
             None => Reason::NoCollector,
             Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
@@ -218,6 +257,7 @@ impl<'a> Agent<'a> {
             health: &self.health,
             network,
             address,
+            time: self.time.now(now),
             collector: self.ship.as_ref().map(Ship::status),
             connections: connections(&self.server),
         };
@@ -252,6 +292,7 @@ impl<'a> Agent<'a> {
             self.server.poll_at(now),
             self.log.poll_at(),
             Some(self.ship_at),
+            Some(self.time_at),
             self.ending,
             (!self.health.is_ready()).then_some(self.diagnose_at),
         ];
@@ -344,8 +385,8 @@ fn connections(server: &Server<'_>) -> Connections {
     }
 }
 
-/// Three independent numbers from the seed; the rest of it is kept for keys.
-fn seeds(seed: &[u8; 32]) -> [u64; 3] {
+/// Four independent numbers from the seed.
+fn seeds(seed: &[u8; 32]) -> [u64; 4] {
     core::array::from_fn(|at| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&seed[at * 8..at * 8 + 8]);

@@ -84,6 +84,8 @@ pub enum Reason {
     Unsynchronised,
     /// Wall time is not known.
     ClockUnknown,
+    /// Wall time may be far off: no server has confirmed it for long, or none is near.
+    ClockError,
     /// No collector is configured.
     NoCollector,
     /// There is no session to the collector.
@@ -112,6 +114,7 @@ impl Reason {
             Reason::ConfigAbsent
             | Reason::Unsynchronised
             | Reason::ClockUnknown
+            | Reason::ClockError
             | Reason::NoCollector
             | Reason::Disconnected
             | Reason::NotAuthenticated
@@ -132,6 +135,7 @@ impl Reason {
             Reason::ConfigInvalid => "invalid, see config_errors in /status",
             Reason::Unsynchronised => "unsynchronised",
             Reason::ClockUnknown => "unknown",
+            Reason::ClockError => "large error",
             Reason::NoCollector => "not configured",
             Reason::Disconnected => "disconnected",
             Reason::NotAuthenticated => "not authenticated",

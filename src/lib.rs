@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log;
 pub mod net;
 pub mod nic;
+pub mod time;
 pub mod view;
 
 pub use agent::Agent;

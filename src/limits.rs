@@ -77,6 +77,9 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(10);
 /// A half-open connection this old gives way to a new one: handshakes take a round trip, not a second.
 pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(1);
 
+/// While there is no network, what needs one looks again this often.
+pub const OFFLINE: Duration = Duration::from_secs(1);
+
 /// When what could not be sent (transmit queue full) is tried again.
 pub const RETRY: Duration = Duration::from_millis(1);
 

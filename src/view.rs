@@ -7,6 +7,7 @@ use crate::http::answer::hex;
 use crate::limits;
 use crate::log::{self, Log, Phase};
 use crate::net::{self, Address};
+use crate::time::Estimate;
 use core::fmt::Write;
 use heapless::{String, Vec};
 use outpost_wire::EntropySource;
@@ -31,6 +32,8 @@ pub struct View<'v> {
     pub network: net::State,
     /// Our address.
     pub address: Option<&'v Address>,
+    /// What UTC is, as far as a server was believed.
+    pub time: Option<Estimate>,
     /// The session to the collector, where one is configured.
     pub collector: Option<log::Status>,
     /// Connections by what they are doing: open and limit.
@@ -66,6 +69,7 @@ pub struct StatusDocument<'v> {
     boot_id: String<16>,
     uptime_s: u64,
     checks: Vec<CheckDocument, { CHECKS.len() }>,
+    time: Option<TimeDocument>,
     network: NetworkDocument,
     log: LogDocument,
     collector: Option<CollectorDocument>,
@@ -87,6 +91,14 @@ struct NetworkDocument {
     address: Option<String<18>>,
     gateway: Option<String<15>>,
     dhcp_server: Option<String<15>>,
+}
+
+#[derive(Serialize)]
+struct TimeDocument {
+    unix_us: u64,
+    error_us: u64,
+    stratum: u8,
+    server: String<15>,
 }
 
 #[derive(Serialize)]
@@ -189,6 +201,12 @@ impl View<'_> {
                     }
                 })
                 .collect(),
+            time: self.time.map(|time| TimeDocument {
+                unix_us: time.unix_us,
+                error_us: time.error_us,
+                stratum: time.stratum,
+                server: display(time.server),
+            }),
             network: NetworkDocument {
                 state: self.network.name(),
                 address: self.address.map(|address| text(format_args!("{}", address.cidr))),

@@ -6,7 +6,7 @@
 //! collector with any mistake is not used, because a mistyped `key` must not mean clear text.
 
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Collector, Config, Http, Network, OnPanic, Secret, StaticNetwork};
+use super::{Collector, Config, Http, Network, OnPanic, Secret, StaticNetwork, Time};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
@@ -17,6 +17,13 @@ use smoltcp::wire::Ipv4Cidr;
 pub(super) const DOCUMENT: &[Key<Config>] = &[
     Key { name: "name", required: false, read: |walker, config| walker.set(&mut config.name, name) },
     Key { name: "network", required: false, read: |walker, config| read_network(walker, &mut config.network) },
+    Key {
+        name: "time",
+        required: false,
+        read: |walker, config| {
+            walker.object(TIME, &mut config.time, "is not an object: allowed is one like {\"servers\": [\"10.0.2.2\"]}")
+        },
+    },
     Key { name: "collector", required: false, read: |walker, config| read_collector(walker, &mut config.collector) },
     Key {
         name: "http",
@@ -49,6 +56,15 @@ const STATIC: &[Key<StaticDraft>] = &[
         },
     },
 ];
+
+const TIME: &[Key<Time>] = &[Key {
+    name: "servers",
+    required: true,
+    read: |walker, time| {
+        let otherwise = "is not a list of servers: allowed is one like [\"10.0.2.2\"]";
+        read_list(walker, &mut time.servers, otherwise, "is one too many: allowed are at most 4", machine_address)
+    },
+}];
 
 const COLLECTOR: &[Key<CollectorDraft>] = &[
     Key {

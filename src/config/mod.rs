@@ -89,6 +89,9 @@ pub struct Config {
     pub name: String<AGENT_NAME_MAX>,
     /// How the agent gets its address.
     pub network: Network,
+    /// Where wall time is asked.
+    #[serde(skip_serializing_if = "Time::is_default")]
+    pub time: Time,
     /// Where log records go; `None`: they stay in the ring and on serial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collector: Option<Collector>,
@@ -120,6 +123,20 @@ pub struct StaticNetwork {
     /// DNS servers, in order.
     #[serde(serialize_with = "texts")]
     pub dns: Vec<Ipv4Addr, 4>,
+}
+
+/// Where wall time is asked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Time {
+    /// NTP servers; empty: those that DHCP names (option 42).
+    #[serde(serialize_with = "texts")]
+    pub servers: Vec<Ipv4Addr, 4>,
+}
+
+impl Time {
+    fn is_default(&self) -> bool {
+        self.servers.is_empty()
+    }
 }
 
 /// The collector.
@@ -190,6 +207,7 @@ impl Default for Config {
         Config {
             name: String::try_from("outpost").unwrap_or_default(),
             network: Network::Dhcp,
+            time: Time::default(),
             collector: None,
             http: Http {
                 port: 80,

@@ -28,6 +28,7 @@ fn reads_every_key() {
             gateway: Some(Ipv4Addr::new(10, 0, 2, 2)),
             dns: [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(192, 0, 2, 53)].into_iter().collect(),
         }),
+        time: Time { servers: [Ipv4Addr::new(10, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 123)].into_iter().collect() },
         collector: Some(Collector {
             address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 7600),
             key: Some(Secret(core::array::from_fn(|index| index as u8))),
@@ -105,19 +106,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "collector", "http", "on_panic""#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -529,6 +530,7 @@ fn the_longest_effective_document_fits() {
         gateway: Some(address),
         dns: [address; 4].into_iter().collect(),
     });
+    config.time.servers = [address; 4].into_iter().collect();
     config.collector = Some(Collector { address: SocketAddrV4::new(address, 65535), key: Some(Secret([0; 32])) });
     config.http.operator_allow = [longest; 16].into_iter().collect();
     config.http.port = 65535;

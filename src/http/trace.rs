@@ -69,17 +69,12 @@ pub struct Outside {
 }
 
 /// A header that counts only when it comes once: two are no id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Once<T> {
+    #[default]
     Never,
     Seen(Option<T>),
     Twice,
-}
-
-impl<T> Default for Once<T> {
-    fn default() -> Self {
-        Once::Never
-    }
 }
 
 impl<T: Copy> Once<T> {

@@ -23,9 +23,9 @@ use link::{Hop, OneFrame, Shape, as_ip};
 use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkDown, NetworkUp};
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{DeviceCapabilities, TxToken};
-use smoltcp::socket::{dhcpv4, tcp};
+use smoltcp::socket::{dhcpv4, tcp, udp};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{DhcpPacket, EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 
 /// After this long without an answer the search for a DHCP server is reported; then each time it has doubled.
 const DHCP_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,8 +33,23 @@ const DHCP_PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that the Ethernet interface may send in one poll: few are ever waiting (ARP, DHCP, log batches).
 const EGRESS_PER_POLL: usize = 16;
 
-/// Sockets of the Ethernet interface: DHCP and the collector session.
-const SOCKETS: usize = 2;
+/// Sockets of the Ethernet interface: DHCP, the collector session, NTP.
+const SOCKETS: usize = 3;
+
+/// What we ask of a DHCP server (RFC 2132): subnet mask, router, DNS servers, NTP servers.
+const DHCP_OPTIONS: &[u8] = &[1, 3, 6, DHCP_NTP];
+
+const DHCP_NTP: u8 = 42;
+
+/// The longest DHCP packet that is looked into for options, in bytes: what a server may send unasked (RFC 2131,
+/// section 2), with room for a few more options.
+const DHCP_PACKET: usize = 1024;
+
+/// Room for one NTP packet in bytes, with some for extensions that are cut off.
+const NTP_ROOM: usize = 96;
+
+/// NTP packets that can wait, each way: one per server.
+const NTP_PACKETS: usize = crate::time::SERVERS;
 
 /// Whether the network is usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +71,21 @@ pub struct Address {
     pub gateway: Option<Ipv4Addr>,
     /// DNS servers, in order.
     pub dns: Vec<Ipv4Addr, 4>,
+    /// NTP servers that DHCP named.
+    pub ntp: Vec<Ipv4Addr, { crate::time::SERVERS }>,
     /// The DHCP server it came from; `None` when it is configured.
     pub server: Option<Ipv4Addr>,
 }
 
 impl From<&StaticNetwork> for Address {
     fn from(network: &StaticNetwork) -> Self {
-        Address { cidr: network.address, gateway: network.gateway, dns: network.dns.clone(), server: None }
+        Address {
+            cidr: network.address,
+            gateway: network.gateway,
+            dns: network.dns.clone(),
+            ntp: Vec::new(),
+            server: None,
+        }
     }
 }
 
@@ -73,6 +96,9 @@ pub struct Memory<'a> {
     nothing: Vec<SocketStorage<'a>, 0>,
     collector_rx: [u8; limits::COLLECTOR_RX],
     collector_tx: [u8; limits::COLLECTOR_TX],
+    dhcp_packet: [u8; DHCP_PACKET],
+    ntp_metadata: [Vec<udp::PacketMetadata, NTP_PACKETS>; 2],
+    ntp_payload: [[u8; NTP_PACKETS * NTP_ROOM]; 2],
 }
 
 impl Memory<'_> {
@@ -83,6 +109,9 @@ impl Memory<'_> {
             nothing: Vec::new(),
             collector_rx: [0; limits::COLLECTOR_RX],
             collector_tx: [0; limits::COLLECTOR_TX],
+            dhcp_packet: [0; DHCP_PACKET],
+            ntp_metadata: [const { Vec::new() }; 2],
+            ntp_payload: [[0; NTP_PACKETS * NTP_ROOM]; 2],
         }
     }
 }
@@ -102,6 +131,7 @@ pub struct Network<'a> {
     nothing: SocketSet<'a>,
     dhcp: Option<SocketHandle>,
     collector: SocketHandle,
+    ntp: SocketHandle,
     state: State,
     link: Link,
     address: Option<Address>,
@@ -151,12 +181,16 @@ impl<'a> Network<'a> {
         );
         socket.set_nagle_enabled(false);
         let collector = sockets.add(socket);
+        let [received, sent] = &mut memory.ntp_metadata;
+        let [receive, send] = &mut memory.ntp_payload;
+        let ntp = sockets.add(udp::Socket::new(packets(received, receive), packets(sent, send)));
         let mut network = Network {
             mac,
             ethernet,
             direct,
             dhcp: None,
             collector,
+            ntp,
             sockets,
             nothing: SocketSet::new(memory.nothing.as_mut_slice()),
             state: State::Starting,
@@ -167,7 +201,12 @@ impl<'a> Network<'a> {
             due: now,
         };
         match config {
-            NetworkConfig::Dhcp => network.dhcp = Some(network.sockets.add(dhcpv4::Socket::new())),
+            NetworkConfig::Dhcp => {
+                let mut socket = dhcpv4::Socket::new();
+                socket.set_parameter_request_list(DHCP_OPTIONS);
+                socket.set_receive_packet_buffer(&mut memory.dhcp_packet);
+                network.dhcp = Some(network.sockets.add(socket));
+            }
             NetworkConfig::Static(fixed) => network.set_address(Some(Address::from(fixed))),
         }
         network
@@ -213,6 +252,17 @@ impl<'a> Network<'a> {
     pub fn collector(&mut self) -> (&mut tcp::Socket<'a>, &mut Context) {
         self.due = Instant::ZERO;
         (self.sockets.get_mut(self.collector), self.ethernet.context())
+    }
+
+    /// The NTP client's socket. The interface is looked at again afterwards.
+    pub fn ntp(&mut self) -> &mut udp::Socket<'a> {
+        self.due = Instant::ZERO;
+        self.sockets.get_mut(self.ntp)
+    }
+
+    /// Whether the NTP client has an answer to read.
+    pub fn has_ntp(&self) -> bool {
+        self.sockets.get::<udp::Socket<'_>>(self.ntp).can_recv()
     }
 
     /// A frame for the Ethernet interface.
@@ -294,6 +344,7 @@ impl<'a> Network<'a> {
                 cidr: config.address,
                 gateway: config.router,
                 dns: config.dns_servers.iter().copied().take(4).collect(),
+                ntp: config.packet.as_ref().map(ntp_servers).unwrap_or_default(),
                 server: Some(config.server.address),
             }),
         };
@@ -363,6 +414,22 @@ impl<'a> Network<'a> {
     pub fn poll_at(&self) -> Instant {
         self.due
     }
+}
+
+/// Option 42 (RFC 2132, section 8.3): addresses, four bytes each. What is no address of a machine is passed over.
+fn ntp_servers(packet: &DhcpPacket<&[u8]>) -> Vec<Ipv4Addr, { crate::time::SERVERS }> {
+    let option = packet.options().find(|option| option.kind == DHCP_NTP);
+    let addresses = option.map_or(&[][..], |option| option.data).as_chunks::<4>().0;
+    let usable = |address: &Ipv4Addr| !(address.is_unspecified() || address.is_multicast() || address.is_broadcast());
+    addresses.iter().map(|&octets| Ipv4Addr::from(octets)).filter(usable).take(crate::time::SERVERS).collect()
+}
+
+fn packets<'a>(
+    metadata: &'a mut Vec<udp::PacketMetadata, NTP_PACKETS>,
+    payload: &'a mut [u8],
+) -> udp::PacketBuffer<'a> {
+    while metadata.push(udp::PacketMetadata::EMPTY).is_ok() {}
+    udp::PacketBuffer::new(metadata.as_mut_slice(), payload)
 }
 
 fn ip4(address: Option<Ipv4Addr>) -> Ip4 {

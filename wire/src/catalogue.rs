@@ -64,6 +64,26 @@ words! {
 }
 
 words! {
+    /// Why an answer of a time server is not believed.
+    ClockRefusal {
+        /// It is no SNTP answer of version 3 or 4.
+        Malformed = 0 "malformed",
+        /// It does not answer what was asked: late, or forged.
+        Origin = 1 "origin",
+        /// The server is not synchronised itself.
+        Unsynchronised = 2 "unsynchronised",
+        /// Its times make no sense.
+        Times = 3 "times",
+        /// The server is too far from a reference clock.
+        Distance = 4 "distance",
+        /// The server asked to be asked less often.
+        Rate = 5 "rate",
+        /// The server refuses us for good.
+        Denied = 6 "denied",
+    }
+}
+
+words! {
     /// Why the agent ends in an orderly way.
     ShutdownCause {
         /// The machine's power button.
@@ -316,6 +336,44 @@ events! {
         parent_id: [u8; 8],
         /// What X-Request-ID said, or empty.
         request_id: Text<'a, 64>,
+    }
+
+    /// What UTC was at the monotonic time of this record: from it every record of the boot gets its UTC.
+    20 ClockSync = "clock.sync", Vital, INFO, since "0.1.0",
+    action "Nothing to do; a large step means that the clock was wrong until now."
+    {
+        /// Microseconds since 1970-01-01 UTC.
+        unix_us: u64,
+        /// How far off that may be, in microseconds.
+        error_us: u32,
+        /// Stratum of the server, 1 to 15.
+        stratum: u8,
+        /// The server.
+        server: Ip4,
+        /// By how much this differs from what was believed before, in microseconds; 0 at the first.
+        step_us: u64,
+        /// Whether UTC went back by that.
+        backwards: bool,
+    }
+
+    /// No time server has been believed for too long: UTC is carried on with a growing error, or still unknown.
+    21 ClockLost = "clock.lost", Vital, WARN, since "0.1.0",
+    action "Check that the time servers answer (UDP port 123) and are synchronised."
+    {
+        /// How many servers are asked.
+        servers: u8,
+        /// For how long none was believed, in seconds.
+        silent_s: u32,
+    }
+
+    /// An answer of a time server was not believed.
+    22 ClockRejected = "clock.rejected", Bulk, WARN, since "0.1.0",
+    action "Check that server; many with reason origin mean that somebody forges answers."
+    {
+        /// The server.
+        server: Ip4,
+        /// Why.
+        reason: ClockRefusal,
     }
 }
 

@@ -1,0 +1,365 @@
+//! Wall time: asked from up to four NTP servers, believed with an error, never needed.
+//!
+//! Monotonic time comes in with every poll and never jumps; records carry nothing else. What is kept here is an
+//! estimate of what UTC was at one moment of it, and how far off that may be. Each new one is told by a `clock.sync`
+//! record, from which the collector gives every record of the boot its UTC, those before it included.
+//!
+//! The servers are asked one by one, each on its own schedule. Every answer gives an interval that should hold the true
+//! time; the estimate is the narrowest of those that the most servers agree on (Marzullo's algorithm, RFC 5905,
+//! section 11.2.1), so that one server that lies or is broken is outvoted by two that do not.
+
+pub mod sntp;
+
+use crate::log::Log;
+use core::net::Ipv4Addr;
+use heapless::Vec;
+use outpost_wire::{ClockLost, ClockRefusal, ClockRejected, ClockSync, Ip4};
+use smoltcp::socket::udp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{IpAddress, IpEndpoint};
+use sntp::Refusal;
+
+/// Servers that are asked: more than three adds nothing to a majority but one spare.
+pub const SERVERS: usize = 4;
+
+const PORT: u16 = 123;
+
+/// An answer is awaited this long.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The first answers are sought this quickly, then the interval doubles with each failure, up to `INTERVAL`.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// A server that answers is asked this often. RFC 4330, section 10: at least 15 s, a minute is polite.
+const INTERVAL: Duration = Duration::from_secs(64);
+
+/// A server that said RATE is asked this often.
+const SLOW_INTERVAL: Duration = Duration::from_secs(1024);
+
+/// An answer counts this long.
+const FRESH: Duration = Duration::from_secs(3 * 64 + 8);
+
+/// The clock is told to be lost when it has not been confirmed for this long.
+const LOST_AFTER: Duration = Duration::from_secs(600);
+
+/// An estimate is told again at least this often, so that the drift of the oscillator can be followed.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+
+/// Drift of an oscillator that nobody disciplines: 2^-16, about 15 parts in a million (RFC 5905: PHI).
+const DRIFT_SHIFT: u32 = 16;
+
+/// What UTC was at one moment of monotonic time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// The moment.
+    pub at: Instant,
+    /// Microseconds since 1970-01-01 UTC.
+    pub unix_us: u64,
+    /// How far off that may be, in microseconds.
+    pub error_us: u64,
+    /// Stratum of the server it is from.
+    pub stratum: u8,
+    /// That server.
+    pub server: Ipv4Addr,
+}
+
+impl Estimate {
+    /// The estimate carried on to another moment: the error grows with the drift in between.
+    pub fn carried_to(&self, now: Instant) -> Estimate {
+        let passed = now.total_micros() - self.at.total_micros();
+        Estimate {
+            at: now,
+            unix_us: self.unix_us.saturating_add_signed(passed),
+            error_us: self.error_us + (passed.unsigned_abs() >> DRIFT_SHIFT),
+            ..*self
+        }
+    }
+
+    /// UTC minus monotonic time, in microseconds: the same number whenever it is asked.
+    fn offset(&self) -> i64 {
+        (self.unix_us as i64).wrapping_sub(self.at.total_micros())
+    }
+}
+
+/// One server, as answers show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its last answer that was believed.
+    pub sample: Option<Estimate>,
+    /// Requests sent to it.
+    pub asked: u32,
+    /// Answers of it that were believed.
+    pub believed: u32,
+    /// It said that it will never answer.
+    pub denied: bool,
+    interval: Duration,
+    next: Instant,
+    /// The request on its way: its nonce and when it was sent.
+    waiting: Option<(u64, Instant)>,
+}
+
+/// The client and the clock it keeps.
+pub struct Time {
+    servers: Vec<Server, SERVERS>,
+    estimate: Option<Estimate>,
+    told: Option<(Instant, Estimate)>,
+    /// Since when no answer has been believed; `None` once that was told.
+    alone_since: Option<Instant>,
+    random: u64,
+}
+
+impl Time {
+    /// A clock that knows nothing. `seed` makes requests unguessable.
+    pub fn new(servers: &[Ipv4Addr], seed: u64, now: Instant) -> Time {
+        let mut time = Time { servers: Vec::new(), estimate: None, told: None, alone_since: Some(now), random: seed };
+        time.set_servers(servers, now);
+        time
+    }
+
+    /// Asks these servers from now on (the first [`SERVERS`] of them).
+    pub fn set_servers(&mut self, servers: &[Ipv4Addr], now: Instant) {
+        if self.servers.iter().map(|server| server.address).eq(servers.iter().copied().take(SERVERS)) {
+            return;
+        }
+        self.alone_since = Some(now);
+        self.servers = servers
+            .iter()
+            .take(SERVERS)
+            .map(|&address| Server {
+                address,
+                sample: None,
+                asked: 0,
+                believed: 0,
+                denied: false,
+                interval: RETRY,
+                next: now,
+                waiting: None,
+            })
+            .collect();
+    }
+
+    /// The servers.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// What UTC is now; `None` as long as no server has been believed.
+    pub fn now(&self, now: Instant) -> Option<Estimate> {
+        self.estimate.map(|estimate| estimate.carried_to(now))
+    }
+
+    /// How far off UTC may be now, in microseconds; `None` as long as no server has been believed.
+    pub fn error_us(&self, now: Instant) -> Option<u64> {
+        self.now(now).map(|estimate| estimate.error_us)
+    }
+
+    /// When the clock was last confirmed.
+    pub fn last_sync(&self) -> Option<Instant> {
+        self.estimate.map(|estimate| estimate.at)
+    }
+
+    /// Reads answers and asks who is due, on a socket of its own; returns when there is more to do if no frame comes
+    /// before.
+    pub fn poll(&mut self, now: Instant, socket: &mut udp::Socket<'_>, up: bool, log: &mut Log<'_>) -> Option<Instant> {
+        if self.servers.is_empty() {
+            return None;
+        }
+        if !socket.is_open() {
+            // The port is in the dynamic range (RFC 6335, section 6) and not 0: binding cannot fail.
+            let port = 49152 + (self.random() % 16384) as u16;
+            let _ = socket.bind(port);
+        }
+        while let Ok((bytes, from)) = socket.recv() {
+            let IpAddress::Ipv4(address) = from.endpoint.addr;
+            if from.endpoint.port == PORT {
+                self.take_in(now, address, bytes, log);
+            }
+        }
+        if up {
+            self.ask(now, socket);
+        }
+        self.tell_lost(now, log);
+        let due = self.servers.iter().filter(|server| !server.denied).map(|server| match server.waiting {
+            Some((_, sent)) => sent + TIMEOUT,
+            None => server.next.max(now),
+        });
+        let lost = self.alone_since.map(|since| since + LOST_AFTER);
+        due.chain(lost).min()
+    }
+
+    fn ask(&mut self, now: Instant, socket: &mut udp::Socket<'_>) {
+        for at in 0..self.servers.len() {
+            let nonce = self.random();
+            let server = &mut self.servers[at];
+            if let Some((_, sent)) = server.waiting
+                && now >= sent + TIMEOUT
+            {
+                server.waiting = None;
+                server.interval = (server.interval * 2).min(INTERVAL);
+                server.next = now + server.interval;
+            }
+            if server.denied || server.waiting.is_some() || now < server.next {
+                continue;
+            }
+            let to = IpEndpoint::new(IpAddress::Ipv4(server.address), PORT);
+            if socket.send_slice(&sntp::request(nonce), to).is_err() {
+                // The send buffer is full (no ARP answer yet): later.
+                server.next = now + RETRY;
+                continue;
+            }
+            server.asked = server.asked.saturating_add(1);
+            server.waiting = Some((nonce, now));
+        }
+    }
+
+    fn take_in(&mut self, now: Instant, from: Ipv4Addr, bytes: &[u8], log: &mut Log<'_>) {
+        let Some(server) = self.servers.iter_mut().find(|server| server.address == from) else { return };
+        let Some((nonce, sent)) = server.waiting else { return };
+        let answer = match sntp::parse(bytes, nonce) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                log.emit_limited(now, None, ClockRejected { server: Ip4(from.octets()), reason: refusal.into() });
+                match refusal {
+                    // Not the answer to what we asked: the real one may still come.
+                    Refusal::Malformed | Refusal::Origin => return,
+                    Refusal::Denied => server.denied = true,
+                    Refusal::Slower => server.interval = SLOW_INTERVAL,
+                    Refusal::Unsynchronised | Refusal::Times | Refusal::Distance => server.interval = INTERVAL,
+                }
+                server.waiting = None;
+                server.next = now + server.interval;
+                return;
+            }
+        };
+        let round_trip = (now - sent).total_micros().saturating_sub(answer.sent_us - answer.received_us);
+        server.sample = Some(Estimate {
+            at: now,
+            unix_us: answer.sent_us + round_trip / 2,
+            error_us: round_trip / 2 + answer.root_distance_us,
+            stratum: answer.stratum,
+            server: from,
+        });
+        server.waiting = None;
+        server.believed = server.believed.saturating_add(1);
+        server.interval = server.interval.max(INTERVAL);
+        server.next = now + server.interval;
+        self.choose(now, log);
+    }
+
+    /// Takes the narrowest sample that the most servers agree on.
+    fn choose(&mut self, now: Instant, log: &mut Log<'_>) {
+        let samples: Vec<Estimate, SERVERS> = self
+            .servers
+            .iter()
+            .filter_map(|server| server.sample)
+            .filter(|sample| now - sample.at < FRESH)
+            .map(|sample| sample.carried_to(now))
+            .collect();
+        let Some(chosen) = agreed(&samples) else { return };
+        let before = self.now(now);
+        self.estimate = Some(chosen);
+        self.alone_since = Some(now);
+        let step = before.map_or(0, |before| chosen.offset() - before.offset());
+        let tell = match (self.told, before) {
+            (Some((told_at, told)), Some(before)) => {
+                told.server != chosen.server
+                    || step.unsigned_abs() > before.error_us + chosen.error_us
+                    || chosen.error_us < told.error_us / 2
+                    || now - told_at >= TELL_EVERY
+            }
+            _ => true,
+        };
+        if tell {
+            self.told = Some((now, chosen));
+            log.emit(
+                now,
+                None,
+                ClockSync {
+                    unix_us: chosen.unix_us,
+                    error_us: u32::try_from(chosen.error_us).unwrap_or(u32::MAX),
+                    stratum: chosen.stratum,
+                    server: Ip4(chosen.server.octets()),
+                    step_us: step.unsigned_abs(),
+                    backwards: step < 0,
+                },
+            );
+        }
+    }
+
+    fn tell_lost(&mut self, now: Instant, log: &mut Log<'_>) {
+        if self.alone_since.is_some_and(|since| now - since >= LOST_AFTER) {
+            self.alone_since = None;
+            let servers = self.servers.len() as u8;
+            log.emit(now, None, ClockLost { servers, silent_s: LOST_AFTER.secs() as u32 });
+        }
+    }
+
+    /// SplitMix64: the seed is secret, and only who sees a request learns a number.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// The narrowest of the samples that hold a time which the most samples hold; `None` when three or more servers
+/// answered and no two agree.
+fn agreed(samples: &[Estimate]) -> Option<Estimate> {
+    let holds = |sample: &Estimate, offset: i64| sample.offset().abs_diff(offset) <= sample.error_us;
+    // The most-held time can be found at the low end of one of the intervals.
+    let votes = |offset: i64| samples.iter().filter(|sample| holds(sample, offset)).count();
+    let low_ends = samples.iter().map(|sample| sample.offset().saturating_sub_unsigned(sample.error_us));
+    let best = low_ends.max_by_key(|&offset| votes(offset))?;
+    if samples.len() > 2 && votes(best) < 2 {
+        return None;
+    }
+    samples.iter().filter(|sample| holds(sample, best)).min_by_key(|sample| sample.error_us).copied()
+}
+
+impl From<Refusal> for ClockRefusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Malformed => ClockRefusal::Malformed,
+            Refusal::Origin => ClockRefusal::Origin,
+            Refusal::Unsynchronised => ClockRefusal::Unsynchronised,
+            Refusal::Times => ClockRefusal::Times,
+            Refusal::Distance => ClockRefusal::Distance,
+            Refusal::Slower => ClockRefusal::Rate,
+            Refusal::Denied => ClockRefusal::Denied,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(server: u8, unix_us: u64, error_us: u64) -> Estimate {
+        let server = Ipv4Addr::new(10, 0, 0, server);
+        Estimate { at: Instant::from_secs(5), unix_us, error_us, stratum: 2, server }
+    }
+
+    #[test]
+    fn two_outvote_a_liar_however_sure_it_is() {
+        // A server that is wrong claims the smallest error; believing the narrowest alone would follow it.
+        let liar = sample(1, 9_000_000_000, 1);
+        let honest = [sample(2, 1_000_000, 900), sample(3, 1_000_500, 700)];
+        assert_eq!(agreed(&[liar, honest[0], honest[1]]).unwrap().server.octets()[3], 3);
+        assert_eq!(agreed(&[honest[0], liar, honest[1]]).unwrap().server.octets()[3], 3);
+        assert_eq!(agreed(&[liar, sample(2, 1_000_000, 9), sample(3, 2_000_000, 9)]), None, "no two agree");
+        assert_eq!(agreed(&[liar]).unwrap().server.octets()[3], 1, "one server is all there is");
+        assert_eq!(agreed(&[]), None);
+    }
+
+    #[test]
+    fn an_estimate_is_carried_both_ways_and_its_error_grows() {
+        let then = sample(1, 1_000_000_000, 100);
+        let later = then.carried_to(Instant::from_secs(5 + 65_536));
+        assert_eq!((later.unix_us, later.error_us), (1_000_000_000 + 65_536_000_000, 100 + 1_000_000));
+        assert_eq!(then.carried_to(Instant::from_secs(4)).unix_us, 999_000_000);
+        assert_eq!(later.offset(), then.offset());
+    }
+}
