@@ -308,9 +308,11 @@ impl Ship {
         self.state = State::Open(session);
         self.turn_to_next_boot(now, socket, log, &session);
         let hold = session.held_since.map(|since| since + LOG_BATCH_HOLD);
+        // Without room Alive waits for a segment, or for the silence that ends the session.
+        let alive = (room(socket) >= FRAME_MAX).then_some(session.said + LOG_ALIVE);
         let silence = owed.then_some(session.heard + LOG_SILENCE);
-        let deadlines = [Some(session.said + LOG_ALIVE), hold, silence, more.then_some(now)];
-        Ok(deadlines.into_iter().flatten().min().unwrap_or(now))
+        let deadlines = [alive, hold, silence, more.then_some(now)];
+        Ok(deadlines.into_iter().flatten().min().unwrap_or(session.said + LOG_SILENCE))
     }
 
     /// An acknowledgement is believed only for what this session has told.
