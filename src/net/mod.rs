@@ -25,7 +25,7 @@ use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, Socket
 use smoltcp::phy::{DeviceCapabilities, TxToken};
 use smoltcp::socket::{dhcpv4, tcp, udp};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{DhcpPacket, EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{DhcpPacket, EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
 
 /// After this long without an answer the search for a DHCP server is reported; then each time it has doubled.
 const DHCP_PATIENCE: Duration = Duration::from_secs(10);
@@ -381,7 +381,9 @@ impl<'a> Network<'a> {
                 let _ = address.as_ref().map(|address| addresses.push(IpCidr::Ipv4(address.cidr)));
             });
             interface.routes_mut().remove_default_ipv4_route();
-            if let Some(gateway) = address.as_ref().and_then(|address| address.gateway) {
+            // smoltcp asserts that what it asks ARP for is one host; a DHCP server may name anything.
+            let gateway = address.as_ref().and_then(|address| address.gateway);
+            if let Some(gateway) = gateway.filter(|gateway| IpAddress::Ipv4(*gateway).is_unicast()) {
                 // The table was just emptied of its only route.
                 let _ = interface.routes_mut().add_default_ipv4_route(gateway);
             }
