@@ -21,7 +21,7 @@ test:  ## every check and every test, at most 10 minutes after the build
 
 soak:  ## the simulation with many more seeds (SEEDS=20000)
 	@scripts/setup test
-	@OUTPOST_SEEDS=$${SEEDS:-20000} cargo test --release --test simulation -- --nocapture
+	@OUTPOST_SEEDS=$${SEEDS:-20000} cargo test --release -p outpost-cli --test simulation -- --nocapture
 
 bench:  ## measure size, boot, load and instructions per request (root; BENCH="--only boot,count")
 	@scripts/setup bench

@@ -1,0 +1,146 @@
+//! The agent alone with its card: single frames in, single frames out, for what needs no world.
+
+use crate::attacker::Attacker;
+use crate::frames::{self, Route};
+use crate::nic::AgentNic;
+use crate::probe;
+use crate::rng::Rng;
+use outpost::agent::{Agent, Wake};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{ArpOperation, EthernetAddress, EthernetFrame, EthernetProtocol, Ipv4Address, Ipv4Cidr};
+
+const AGENT: Ipv4Address = Ipv4Address::new(10, 1, 0, 50);
+const AGENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 50]);
+const PEER: Route = Route {
+    from_mac: EthernetAddress([2, 0, 0, 0, 0, 20]),
+    to_mac: AGENT_MAC,
+    from: Ipv4Address::new(10, 1, 0, 20),
+    to: AGENT,
+};
+const PEER_PORT: u16 = 40_000;
+
+/// An answer that takes longer than this would cost a client its patience: well below a retransmission.
+const SOON: Duration = Duration::from_millis(5);
+
+/// Polls of one step at most.
+const POLLS: usize = 5_000;
+
+/// Runs `test` with an agent of a static address that is about to be polled for the first time, at 1 s; `waiting`
+/// came in while the machine booted.
+fn with_agent(waiting: &[Vec<u8>], test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send) {
+    if let Err(panic) = probe::alone(|| with_agent_here(waiting, test)) {
+        panic!("{panic}");
+    }
+}
+
+fn with_agent_here(waiting: &[Vec<u8>], test: impl FnOnce(&mut Agent<'_>, &mut AgentNic)) {
+    let mut nic = AgentNic::new(AGENT_MAC, 256);
+    waiting.iter().for_each(|frame| nic.arrive(frame.clone()));
+    let mut storage = probe::storage();
+    let mut region = vec![0; 64 * 1024];
+    let config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None);
+    let facts = probe::facts(1, [1; 32]);
+    let mut agent = Agent::new(facts, config, &mut storage, &mut region, &mut nic, Instant::from_secs(1));
+    test(&mut agent, &mut nic);
+}
+
+/// Polls as the image does from `from` to `until`; returns what was sent.
+fn run(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant) -> Vec<Vec<u8>> {
+    let mut sent = Vec::new();
+    let mut now = from;
+    for _ in 0..POLLS {
+        let wake = agent.poll(now, nic);
+        sent.extend(nic.take_sent());
+        match wake {
+            Wake::At(at) if at.max(now) < until => now = at.max(now + Duration::from_micros(1)),
+            Wake::At(_) | Wake::OnFrame => return sent,
+            Wake::PowerOff => panic!("the agent ended by itself"),
+        }
+    }
+    panic!("the agent spins: {POLLS} polls from {from} to {now}");
+}
+
+fn accepts(sent: &[Vec<u8>], port: u16) -> bool {
+    sent.iter().any(|frame| frames::tcp_flags(frame, port) == Some((true, true, false)))
+}
+
+fn start() -> Instant {
+    Instant::from_secs(1)
+}
+
+#[test]
+fn a_frame_that_waits_before_the_first_poll_is_served() {
+    // A SYN that came during the boot was answered with RST: the client's first check failed.
+    for waiting in 1..=3 {
+        let frames: Vec<_> = (0..waiting).map(|number| frames::syn(PEER, PEER_PORT + number, 80)).collect();
+        with_agent(&frames, |agent, nic| {
+            let sent = run(agent, nic, start(), start() + SOON);
+            for number in 0..waiting {
+                assert!(accepts(&sent, PEER_PORT + number), "connection {number} of {waiting} was not accepted");
+            }
+        });
+    }
+}
+
+#[test]
+fn options_in_the_ip_header_do_not_hide_the_segment() {
+    // With the header's length taken for 20 bytes the ports are wrong, and the client gets RST.
+    with_agent(&[frames::with_ip_options(&frames::syn(PEER, PEER_PORT, 80))], |agent, nic| {
+        assert!(accepts(&run(agent, nic, start(), start() + SOON), PEER_PORT));
+    });
+}
+
+#[test]
+fn a_closed_port_says_so() {
+    // Silence would make a client wait for minutes.
+    with_agent(&[frames::syn(PEER, PEER_PORT, 81)], |agent, nic| {
+        let sent = run(agent, nic, start(), start() + SOON);
+        assert!(sent.iter().any(|frame| matches!(frames::tcp_flags(frame, PEER_PORT), Some((false, _, true)))));
+    });
+}
+
+#[test]
+fn arp_and_ping_are_answered() {
+    // A gateway that gets no ARP answer sends nothing; an operator's first test is a ping.
+    let whom = frames::arp(Route { to_mac: EthernetAddress::BROADCAST, ..PEER }, ArpOperation::Request);
+    with_agent(&[whom, frames::ping(PEER, 1)], |agent, nic| {
+        let sent = run(agent, nic, start(), start() + SOON);
+        let to_peer = |kind: EthernetProtocol| {
+            sent.iter().any(|frame| {
+                let frame = EthernetFrame::new_checked(frame).expect("the agent sends whole frames");
+                frame.ethertype() == kind && frame.dst_addr() == PEER.from_mac && frame.src_addr() == AGENT_MAC
+            })
+        };
+        assert!(to_peer(EthernetProtocol::Arp), "no ARP reply");
+        assert!(to_peer(EthernetProtocol::Ipv4), "no echo reply");
+    });
+}
+
+#[test]
+fn after_any_garbage_the_agent_still_serves() {
+    // A length or field that is believed panics, hangs, or leaves the agent deaf.
+    const BURSTS: u64 = 400;
+    let mut rng = Rng::new(4);
+    let mut attacker = Attacker::new(EthernetAddress([2, 0, 0, 0, 9, 9]), AGENT_MAC, AGENT, rng.fork());
+    attacker.see(&frames::syn(PEER, PEER_PORT, 80));
+    attacker.see(&frames::ping(PEER, 1));
+    with_agent(&[], |agent, nic| {
+        let mut now = start();
+        for burst in 0..BURSTS {
+            for frame in attacker.burst() {
+                nic.arrive(frame);
+                if rng.chance(300) {
+                    run(agent, nic, now, now + Duration::from_micros(1));
+                }
+            }
+            let next = now + Duration::from_millis(rng.below(500));
+            run(agent, nic, now, next);
+            now = next;
+            let port = 30_000 + burst as u16;
+            nic.arrive(frames::syn(PEER, port, 80));
+            let sent = run(agent, nic, now, now + Duration::from_millis(100));
+            assert!(accepts(&sent, port), "deaf after burst {burst}");
+            now += Duration::from_millis(100);
+        }
+    });
+}

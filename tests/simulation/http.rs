@@ -1,0 +1,224 @@
+//! The HTTP client's side of the contract (DESIGN 4.3), written without a look at the server: which requests are
+//! sent, what their answers must be, and a strict parser that accepts nothing else.
+
+use crate::rng::Rng;
+
+/// Answers with a head longer than this are refused by the parser.
+const HEAD_MAX: usize = 4096;
+
+/// Bodies longer than this are refused by the parser.
+const BODY_MAX: usize = 256 * 1024;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What the answer to one request must be.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    pub request: String,
+    pub statuses: &'static [u16],
+    pub body: Body,
+    /// The server closes after this answer.
+    pub closes: bool,
+}
+
+/// What the body must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// None at all: the answer to HEAD, whatever its Content-Length says.
+    Head,
+    /// Exactly `ok`, but for white space at the end, when the status is 200.
+    Ok,
+    /// A JSON document when the status is 200.
+    Json,
+    /// Anything.
+    Any,
+}
+
+/// Takes one answer from the front of `bytes`; `Ok(None)`: not complete yet.
+pub fn take_answer(bytes: &mut Vec<u8>, body: Body) -> Result<Option<Answer>, String> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return if bytes.len() > HEAD_MAX { Err("the head does not end".into()) } else { Ok(None) };
+    };
+    let head = core::str::from_utf8(&bytes[..end]).map_err(|_| "the head is not text")?;
+    let mut lines = head.split("\r\n");
+    let status_line = lines.next().unwrap_or_default();
+    let rest = status_line.strip_prefix("HTTP/1.1 ").ok_or_else(|| format!("status line {status_line:?}"))?;
+    let (code, reason) = rest.split_once(' ').ok_or_else(|| format!("status line {status_line:?}"))?;
+    let status: u16 = code.parse().map_err(|_| format!("status line {status_line:?}"))?;
+    if code.len() != 3 || !(200..600).contains(&status) || reason.is_empty() {
+        return Err(format!("status line {status_line:?}"));
+    }
+    let mut headers = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("header line {line:?}"))?;
+        let token = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if name.is_empty() || !name.chars().all(token) || value.chars().any(char::is_control) {
+            return Err(format!("header line {line:?}"));
+        }
+        headers.push((name.to_ascii_lowercase(), value.trim().to_string()));
+    }
+    let mut lengths = headers.iter().filter(|(name, _)| name == "content-length");
+    let length = match (lengths.next(), lengths.next()) {
+        (Some((_, value)), None) => value.parse::<usize>().map_err(|_| format!("Content-Length {value:?}"))?,
+        (None, _) => return Err(format!("no Content-Length in {head:?}")),
+        (Some(_), Some(_)) => return Err("two Content-Lengths".into()),
+    };
+    if length > BODY_MAX {
+        return Err(format!("Content-Length {length}"));
+    }
+    let total = end + 4 + if body == Body::Head { 0 } else { length };
+    if bytes.len() < total {
+        return Ok(None);
+    }
+    let answer = Answer { status, headers, body: bytes[end + 4..total].to_vec() };
+    bytes.drain(..total);
+    Ok(Some(answer))
+}
+
+impl Expectation {
+    /// Whether this answer is what it must be.
+    pub fn check(&self, answer: &Answer) -> Result<(), String> {
+        let request = &self.request;
+        if !self.statuses.contains(&answer.status) {
+            return Err(format!("{request}: status {} instead of {:?}", answer.status, self.statuses));
+        }
+        for (name, value) in [("x-content-type-options", "nosniff")] {
+            if answer.header(name) != Some(value) {
+                return Err(format!("{request}: header {name} is {:?}", answer.header(name)));
+            }
+        }
+        for name in ["content-type", "cache-control"] {
+            if answer.header(name).is_none_or(str::is_empty) && !answer.body.is_empty() {
+                return Err(format!("{request}: no header {name}"));
+            }
+        }
+        if answer.status == 405 && answer.header("allow").is_none() {
+            return Err(format!("{request}: 405 without Allow"));
+        }
+        if self.closes && answer.header("connection") != Some("close") {
+            return Err(format!("{request}: does not say that it closes"));
+        }
+        let text = String::from_utf8_lossy(&answer.body);
+        let right = match self.body {
+            Body::Head | Body::Any => true,
+            Body::Ok => answer.status != 200 || text.trim_end() == "ok",
+            Body::Json => answer.status != 200 || (text.starts_with('{') && text.trim_end().ends_with('}')),
+        };
+        if right { Ok(()) } else { Err(format!("{request}: body {text:?}")) }
+    }
+}
+
+/// The requests of one connection, in order, with what must come back.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    pub bytes: Vec<u8>,
+    pub expected: Vec<Expectation>,
+    /// What is sent is not HTTP as it should be: any answer of the list may come, or none, and then the end.
+    pub refusable: bool,
+}
+
+/// Paths with what they answer to GET: for everyone, and for the operator's networks only.
+const PUBLIC: &[(&str, &[u16], Body)] =
+    &[("/livez", &[200], Body::Ok), ("/healthz", &[200], Body::Ok), ("/readyz", &[200, 503], Body::Ok)];
+const OPERATOR: &[(&str, &[u16], Body)] = &[("/status", &[200], Body::Json), ("/about", &[200], Body::Json)];
+const UNKNOWN: &[(&str, &[u16], Body)] = &[("/nothing-here", &[404], Body::Any), ("/livez/x", &[404], Body::Any)];
+
+/// What a refused request may be answered with.
+const REFUSALS: &[u16] = &[400, 403, 404, 405, 408, 411, 413, 414, 417, 431, 501, 505];
+
+impl Conversation {
+    /// `count` good requests, the last of which may ask the server to close. `operator`: the client's address is
+    /// in one of the operator's networks.
+    pub fn good(rng: &mut Rng, count: usize, operator: bool) -> Conversation {
+        let mut conversation = Conversation::default();
+        for number in 1..=count {
+            conversation.push_request(rng, number == count, operator);
+        }
+        conversation
+    }
+
+    fn push_request(&mut self, rng: &mut Rng, last: bool, operator: bool) {
+        let (paths, method) = match rng.below(10) {
+            0..=5 => (PUBLIC, "GET"),
+            6 => (OPERATOR, "GET"),
+            7 => (PUBLIC, "HEAD"),
+            8 => (PUBLIC, "OPTIONS"),
+            _ => (UNKNOWN, "GET"),
+        };
+        let (path, mut statuses, mut body) = rng.pick(paths);
+        if core::ptr::eq(paths, OPERATOR) && !operator {
+            (statuses, body) = (&[403], Body::Any);
+        }
+        match method {
+            "HEAD" => body = Body::Head,
+            "OPTIONS" => (statuses, body) = (&[200, 204], Body::Any),
+            _ => {}
+        }
+        let (version, connection, closes) = match rng.below(if last { 4 } else { 1 }) {
+            0 => ("1.1", "", false),
+            1 => {
+                ("1.1", rng.pick(&["Connection: close\r\n", "connection: CLOSE\r\n", "Connection:  Close \r\n"]), true)
+            }
+            2 => ("1.0", "", true),
+            _ => ("1.0", "Connection: keep-alive\r\n", false),
+        };
+        let host = if version == "1.1" || rng.chance(500) { "Host: outpost\r\n" } else { "" };
+        let mut filler = String::new();
+        for number in 0..rng.below(4) {
+            let value = "x".repeat(rng.below(120) as usize);
+            filler += &format!("X-Filler-{number}: {value}\r\n");
+        }
+        let request = format!("{method} {path} HTTP/{version}");
+        self.bytes.extend(format!("{request}\r\n{host}{filler}{connection}\r\n").as_bytes());
+        self.expected.push(Expectation { request: request + " " + connection.trim(), statuses, body, closes });
+    }
+
+    /// One request that must be refused, with right status or a close.
+    pub fn bad(rng: &mut Rng) -> Conversation {
+        let long = "a".repeat(rng.range(2_000, 40_000) as usize);
+        let (bytes, statuses): (Vec<u8>, &'static [u16]) = match rng.below(16) {
+            0 => (rng.bytes(64), REFUSALS),
+            1 => (b"GARBAGE\r\n\r\n".to_vec(), &[400]),
+            2 => (b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n".to_vec(), &[505]),
+            3 => (b"GET /livez HTTP/1.1\r\n\r\n".to_vec(), &[400]),
+            4 => (b"BREW /livez HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), &[501, 405]),
+            5 => (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(), &[414]),
+            6 => (format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n").into_bytes(), &[431]),
+            7 => (b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_vec(), &[400]),
+            8 => (b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1x\r\n\r\n".to_vec(), &[400]),
+            9 => (b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_vec(), &[405, 413, 501]),
+            10 => {
+                (b"POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(), REFUSALS)
+            }
+            11 => (b"GET /livez HTTP/1.1\r\nHost : a\r\n\r\n".to_vec(), &[400]),
+            12 => (b"GET /livez HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n".to_vec(), &[400]),
+            13 => (vec![b'G'; long.len()], REFUSALS),
+            14 => (b"GET  /livez  HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), &[400]),
+            _ => (vec![0; rng.range(1, 3000) as usize], REFUSALS),
+        };
+        let request = String::from_utf8_lossy(&bytes[..bytes.len().min(48)]).into_owned();
+        let expectation = Expectation { request, statuses, body: Body::Any, closes: false };
+        Conversation { bytes, expected: vec![expectation], refusable: true }
+    }
+
+    /// A request that never ends: 408 or a close, by the server's deadline.
+    pub fn truncated(rng: &mut Rng) -> Conversation {
+        let whole: &[u8] = b"GET /livez HTTP/1.1\r\nHost: outpost\r\nX-Filler: 1\r\n\r\n";
+        let bytes = whole[..rng.range(1, whole.len() as u64 - 1) as usize].to_vec();
+        let request = String::from_utf8_lossy(&bytes).into_owned();
+        let expectation = Expectation { request, statuses: &[408], body: Body::Any, closes: false };
+        Conversation { bytes, expected: vec![expectation], refusable: true }
+    }
+}

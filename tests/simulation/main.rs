@@ -1,0 +1,77 @@
+//! The simulation: the unchanged agent against a seeded network, with clients, a collector and an oracle.
+//!
+//! Each seed is a world of its own. `OUTPOST_SEED=S cargo test -p outpost-cli --test simulation` runs one seed and shows what it
+//! did; `OUTPOST_SEEDS=N` runs another number of them. A run that fails prints its seed; the seed alone repeats it.
+
+mod alone;
+mod attacker;
+mod client;
+mod collector;
+mod frames;
+mod gateway;
+mod http;
+mod independent;
+mod link;
+mod nic;
+mod oracle;
+mod probe;
+mod real;
+mod rng;
+mod scenario;
+mod station;
+mod world;
+
+use scenario::Scenario;
+use world::{Outcome, World};
+
+/// Seeds of one `cargo test`.
+const SEEDS: u64 = 200;
+
+/// Every so many seeds one is run a second time and compared.
+const REPEAT_EVERY: u64 = 20;
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// Runs one seed; a panic of the agent is a violation like any other.
+fn run(scenario: &Scenario) -> Outcome {
+    let world = || World::new(scenario.clone()).run(|_, _| {});
+    probe::alone(world)
+        .unwrap_or_else(|panic| Outcome { violations: vec![format!("panic: {panic}")], ..Outcome::default() })
+}
+
+#[test]
+fn every_seed_keeps_the_law() {
+    // What could go wrong: anything a network, a peer or a reset can do to the agent.
+    let seeds = match variable("OUTPOST_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("OUTPOST_SEEDS").unwrap_or(SEEDS),
+    };
+    let verbose = seeds.end - seeds.start == 1;
+    let mut failed = Vec::new();
+    let mut total = Outcome::default();
+    for seed in seeds.clone() {
+        let scenario = Scenario::new(seed);
+        let outcome = run(&scenario);
+        if verbose {
+            println!("{scenario:#?}\n{outcome:#?}");
+        }
+        total.add(&outcome);
+        let mut violations = outcome.violations.clone();
+        if seed % REPEAT_EVERY == 0 && run(&scenario) != outcome {
+            violations.push("two runs of this seed differ".into());
+        }
+        if !violations.is_empty() {
+            println!("seed {seed} fails:");
+            violations.iter().for_each(|violation| println!("  {violation}"));
+            println!(
+                "  again: OUTPOST_SEED={seed} cargo test -p outpost-cli --test simulation every_seed -- --nocapture"
+            );
+            failed.push(seed);
+        }
+    }
+    println!("{} seeds: {total}", seeds.end - seeds.start);
+    assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), seeds.end - seeds.start);
+}

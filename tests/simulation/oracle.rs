@@ -1,0 +1,132 @@
+//! The oracle: what was emitted and what became of it, written down outside the agent and judged by identity
+//! (boot, seq, bytes), never by the agent's own counters.
+//!
+//! ```text
+//! emitted (seen in the ring after each poll) ═══ stored ⊎ declared lost ⊎ still in the ring
+//! ```
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// Violations kept in words; more only count.
+const VIOLATIONS: usize = 20;
+
+/// A record's identity.
+pub type Identity = (u64, u64);
+
+/// What the collector's store holds of one boot, as the oracle reads it at the end.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Body by seq.
+    pub rows: BTreeMap<u64, Vec<u8>>,
+    /// Ranges declared lost: first, last.
+    pub lost: Vec<(u64, u64)>,
+    /// Seqs that were stored although they were there already.
+    pub twice: Vec<u64>,
+}
+
+/// The witness.
+#[derive(Default)]
+pub struct Oracle {
+    /// Body of every record that was given a seq.
+    emitted: BTreeMap<Identity, Vec<u8>>,
+    /// Boots in their order, with the seq of the last record seen.
+    pub boots: Vec<(u64, u64)>,
+    pub violations: Vec<String>,
+}
+
+impl Oracle {
+    /// The agent starts a boot.
+    pub fn boot(&mut self, boot: u64) {
+        self.boots.push((boot, 0));
+    }
+
+    /// The current boot and the seq of its last record.
+    pub fn last(&self) -> Option<(u64, u64)> {
+        self.boots.last().copied()
+    }
+
+    /// How many records were emitted.
+    pub fn emitted_count(&self) -> usize {
+        self.emitted.len()
+    }
+
+    /// A record of the current boot was seen that was not there before.
+    pub fn emit(&mut self, seq: u64, body: &[u8]) {
+        let Some((boot, last)) = self.boots.last_mut() else { return };
+        let (boot, expected) = (*boot, *last + 1);
+        *last = seq;
+        if seq != expected {
+            self.violation(format!("boot {boot:x}: seq {seq} was emitted after {}", expected - 1));
+        }
+        self.emitted.insert((boot, seq), body.to_vec());
+    }
+
+    /// Something that must not happen.
+    pub fn violation(&mut self, text: String) {
+        if self.violations.len() < VIOLATIONS {
+            self.violations.push(text);
+        }
+    }
+
+    /// The collector was given this record: it must be one that was emitted, byte for byte.
+    pub fn received(&mut self, boot: u64, seq: u64, body: &[u8]) {
+        match self.emitted.get(&(boot, seq)) {
+            None => self.violation(format!("boot {boot:x}: seq {seq} was received and never emitted")),
+            Some(emitted) if emitted != body => {
+                self.violation(format!("boot {boot:x}: seq {seq} was received with other bytes"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The law, at the end. `buffered`: from which seq on the ring still holds each boot's records.
+    pub fn judge(&mut self, stored: &BTreeMap<u64, Stored>, buffered: &BTreeMap<u64, u64>) {
+        let mut fate: BTreeMap<Identity, &'static str> = BTreeMap::new();
+        let mut notes = Vec::new();
+        for (&boot, store) in stored {
+            for (&seq, body) in &store.rows {
+                fate.insert((boot, seq), "stored");
+                if self.emitted.get(&(boot, seq)) != Some(body) {
+                    notes.push(format!("boot {boot:x}: stored seq {seq} is not what was emitted"));
+                }
+            }
+            for seq in &store.twice {
+                notes.push(format!("boot {boot:x}: seq {seq} was stored twice"));
+            }
+            for &(from, to) in &store.lost {
+                for seq in from..=to {
+                    if !self.emitted.contains_key(&(boot, seq)) {
+                        notes.push(format!("boot {boot:x}: seq {seq} is declared lost and was never emitted"));
+                        break;
+                    }
+                    match fate.entry((boot, seq)) {
+                        Entry::Occupied(first) => {
+                            notes.push(format!("boot {boot:x}: seq {seq} is declared lost and also {}", first.get()));
+                        }
+                        Entry::Vacant(none) => {
+                            none.insert("declared lost");
+                        }
+                    }
+                }
+            }
+        }
+        let mut nowhere: Vec<(u64, u64, u64)> = Vec::new();
+        for &(boot, seq) in self.emitted.keys() {
+            let in_ring = buffered.get(&boot).is_some_and(|&from| seq >= from);
+            if fate.contains_key(&(boot, seq)) || in_ring {
+                continue;
+            }
+            match nowhere.last_mut() {
+                Some((of, _, to)) if *of == boot && *to + 1 == seq => *to = seq,
+                _ => nowhere.push((boot, seq, seq)),
+            }
+        }
+        for (boot, from, to) in nowhere {
+            notes.push(format!("boot {boot:x}: seq {from} to {to} were emitted and are nowhere"));
+        }
+        for note in notes {
+            self.violation(note);
+        }
+    }
+}

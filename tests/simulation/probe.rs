@@ -1,0 +1,112 @@
+//! Where the simulation touches the agent: what it is given at boot, and how what it emits is seen.
+
+use crate::oracle::Oracle;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use outpost::agent::{Agent, Storage};
+use outpost::config::{Collector, Config, Loaded, Network, StaticNetwork};
+use outpost::facts::Facts;
+use outpost::log::Step;
+use outpost_wire::{ConfigSource, EntropySource, Panic, Text};
+use smoltcp::time::Instant;
+use smoltcp::wire::Ipv4Cidr;
+use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
+use std::sync::{Mutex, PoisonError};
+
+/// Memory for one boot, as the image's .bss: empty each time. It borrows from itself and so can be dropped only as
+/// bytes, which is all there is to it: it owns no heap.
+pub fn storage<'a>() -> Box<ManuallyDrop<Storage<'a>>> {
+    Box::new(ManuallyDrop::new(Storage::new()))
+}
+
+/// Stack of a thread that makes a `Storage`, which passes over it.
+const STACK: usize = 64 << 20;
+
+/// Libraries inside the agent write their lines into one queue of the process, so worlds run one after the other.
+static ONE_WORLD: Mutex<()> = Mutex::new(());
+
+/// Runs a world on a stack with room for it; a panic becomes its text.
+pub fn alone<R: Send>(world: impl FnOnce() -> R + Send) -> Result<R, String> {
+    let _one = ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, world).expect("a thread");
+        thread.join().map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_string()
+        })
+    })
+}
+
+/// A machine with this boot id.
+pub fn facts(boot_id: u64, seed: [u8; 32]) -> Facts {
+    Facts {
+        boot_id,
+        seed,
+        entropy: EntropySource::Virtio,
+        machine: "simulation".try_into().expect("fits"),
+        memory_bytes: 16 << 20,
+        clock: "simulation",
+        wall: None,
+        image_id: [7; 32],
+        revision: "simulation",
+        config_source: ConfigSource::Module,
+        phases: heapless::Vec::new(),
+    }
+}
+
+/// A configuration with this network (none: DHCP) and collector.
+pub fn config(network: Option<(Ipv4Cidr, Ipv4Addr)>, collector: Option<SocketAddrV4>) -> Loaded {
+    let network = network.map_or(Network::Dhcp, |(address, gateway)| {
+        Network::Static(StaticNetwork { address, gateway: Some(gateway), dns: heapless::Vec::new() })
+    });
+    let config = Config {
+        name: "simulated".try_into().expect("fits"),
+        network,
+        collector: collector.map(|address| Collector { address, key: None }),
+        ..Config::default()
+    };
+    Loaded { config, present: true, problems: heapless::Vec::new(), problem_count: 0 }
+}
+
+/// What the image writes when it panics.
+pub fn panic() -> Panic<'static> {
+    Panic { message: Text::new("a panic of the simulation"), location: Text::new("nowhere"), rip: 0 }
+}
+
+/// Tells the oracle of every record that was emitted since it was last told.
+pub fn emitted(agent: &mut Agent<'_>, oracle: &mut Oracle) {
+    let Some((_, last)) = oracle.last() else { return };
+    let log = agent.log();
+    let mut reader = log.reader(last + 1);
+    loop {
+        match log.read(&mut reader) {
+            Step::Record(seq, body) => {
+                oracle.emit(seq, body);
+                reader.pass(seq);
+            }
+            Step::Lost(from, to, reason) => {
+                oracle.violation(format!("seq {from} to {to} were lost ({reason:?}) as soon as they were emitted"));
+                return;
+            }
+            Step::End => return,
+        }
+    }
+}
+
+/// Reads the console as the image does, and checks that what it says is text.
+pub fn console(agent: &mut Agent<'_>, now: Instant, oracle: &mut Oracle) {
+    let mut screen = [0u8; 4096];
+    let mut room = &mut screen[..];
+    agent.console(now, &mut room);
+    let free = room.len();
+    let written = &screen[..screen.len() - free];
+    let harmless = |text: &str| text.chars().all(|c| c == '\n' || c == '\r' || !c.is_control());
+    if !core::str::from_utf8(written).is_ok_and(harmless) {
+        oracle.violation(format!("{now}: the console shows what is not text: {:?}", String::from_utf8_lossy(written)));
+    }
+}
+
+/// From which seq on the ring still holds each boot's records.
+pub fn buffered(_region: &[u8], oracle: &Oracle, durable: impl Fn(u64) -> u64) -> BTreeMap<u64, u64> {
+    oracle.boots.iter().map(|&(boot, last)| (boot, last.max(durable(boot)) + 1)).collect()
+}
