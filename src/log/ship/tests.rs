@@ -67,6 +67,8 @@ struct Collector {
     /// The boots of this session's Hello.
     boots: Vec<u64>,
     told: [u64; 2],
+    /// The boots in the order in which something of them came.
+    order: Vec<u64>,
     hellos: usize,
     /// Whether it acknowledges.
     acks: bool,
@@ -136,6 +138,7 @@ impl Collector {
     fn take(&mut self, place: u8, from: u64, to: u64, bytes: Option<&[u8]>) {
         let boot = self.boots[usize::from(place)];
         assert_eq!(from, self.durable(boot) + 1, "boot {boot}: a seq was passed over or came twice");
+        self.order.push(boot);
         let stored = self.store.entry(boot).or_default();
         (from..=to).for_each(|seq| assert!(stored.insert(seq, bytes.map(<[u8]>::to_vec)).is_none()));
     }
@@ -478,6 +481,10 @@ fn earlier_boots_come_first_and_each_under_its_own_id() {
         assert!(world.collector.store[&boot].values().all(Option::is_some));
     }
     assert_eq!((world.collector.hellos, world.log.stats().salvaged), (3, 0));
+    world.collector.order.dedup();
+    assert_eq!(world.collector.order[0], 1, "{:?}", world.collector.order);
+    world.collector.order.retain(|boot| *boot != 9);
+    assert_eq!(world.collector.order, [1, 2, 3]);
     world.check(9);
     assert_eq!(world.ship.status().phase, Phase::Connected);
 }
