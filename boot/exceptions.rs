@@ -86,7 +86,7 @@ extern "C" fn exception(frame: &Frame) -> ! {
     })
 }
 
-/// The interrupt table. `interrupts` fills the entries from 32 on before [`start`] loads it.
+/// The interrupt table. `interrupts` fills the entries from 32 on and calls [`Table::load`].
 pub struct Table(&'static mut [Entry<HandlerFunc>; VECTORS]);
 
 impl Table {
