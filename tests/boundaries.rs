@@ -29,9 +29,10 @@ const FOREIGN_TO_THE_AGENT: [&str; 12] = [
 
 /// The members of the workspace that each member may use. Everything else would be a circle, or hardware and host
 /// code reaching the agent.
-const DIRECTIONS: [(&str, &[&str]); 4] = [
+const DIRECTIONS: [(&str, &[&str]); 5] = [
     ("outpost-wire", &[]),
     ("outpost-qemu", &[]),
+    ("outpost-bench", &["outpost-qemu"]),
     ("outpost", &["outpost-wire"]),
     ("outpost-cli", &["outpost", "outpost-qemu", "outpost-wire"]),
 ];
