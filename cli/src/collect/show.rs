@@ -84,6 +84,11 @@ impl Stored {
 
     /// One line of JSON, without the line end.
     pub fn json(&self) -> String {
+        self.value().to_string()
+    }
+
+    /// The JSON object; all have the same keys.
+    pub fn value(&self) -> Value {
         json!({
             "agent": &*self.agent,
             "boot": format!("{:016x}", self.boot_id),
@@ -96,19 +101,18 @@ impl Stored {
             "transaction": self.transaction,
             "fields": self.fields,
         })
-        .to_string()
     }
 
     /// One line for a terminal, without the line end.
     pub fn pretty(&self, colour: bool) -> String {
+        let time = utc(self.received_us);
+        format!("{} {} {}", time.get(11..23).unwrap_or_default(), escape(&self.agent), self.story(colour))
+    }
+
+    /// What happened, for a terminal: severity, event, transaction and fields.
+    pub fn story(&self, colour: bool) -> String {
         let (paint, plain) = if colour { (severity_colour(self.severity), "\x1b[0m") } else { ("", "") };
-        let mut line = format!(
-            "{} {} {paint}{:<6}{plain} {}",
-            utc(self.received_us).get(11..23).unwrap_or_default(),
-            escape(&self.agent),
-            self.severity.name(),
-            self.event
-        );
+        let mut line = format!("{paint}{:<6}{plain} {}", self.severity.name(), escape(&self.event));
         if let Some(transaction) = self.transaction {
             let _ = write!(line, " txn={transaction}");
         }
