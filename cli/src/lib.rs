@@ -3,6 +3,9 @@
 
 pub mod check;
 pub mod collect;
+pub mod explain;
 pub mod image;
+pub mod logs;
+pub mod store_read;
 pub mod up;
 pub mod verify;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use outpost_cli::{check, collect, image, up, verify};
+use outpost_cli::{check, collect, explain, image, logs, up, verify};
 use std::process::ExitCode;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
@@ -22,8 +22,12 @@ enum Command {
     Up(up::Args),
     /// Receive the records of agents and store them.
     Collect(collect::Args),
+    /// Show the records in a store: filtered, followed, as JSON or CSV.
+    Logs(logs::Args),
     /// Say whether every record in a store is accounted for.
     Verify(verify::Args),
+    /// Say what an event means and what to do about it.
+    Explain(explain::Args),
     /// Check a configuration document with the code that the image runs.
     Check(check::Args),
     /// Build the image: dist/outpost.elf.
@@ -34,7 +38,9 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::run(&args),
         Command::Collect(args) => collect::run(&args),
+        Command::Logs(args) => logs::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Image(args) => image::run(&args),
     }
