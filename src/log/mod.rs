@@ -9,6 +9,8 @@
 //! What always holds: [`Log::emit`] neither blocks nor fails; what has a seq is delivered, declared lost, or still
 //! in the ring (see [`Stats`]); nothing here formats text before a line is shown.
 
+#[cfg(feature = "seeded-bugs")]
+mod bugs;
 mod console;
 pub mod dependency;
 mod names;
@@ -16,6 +18,8 @@ mod ring;
 mod ship;
 mod volume;
 
+#[cfg(feature = "seeded-bugs")]
+pub use bugs::Bug;
 pub use ring::{Boot, Reader, Salvage, Step};
 pub use ship::{Identity, Phase, Ship, Status};
 
@@ -40,6 +44,8 @@ pub struct Log<'a> {
     delivered: u64,
     suppressed: u64,
     counted: u64,
+    #[cfg(feature = "seeded-bugs")]
+    bug: Option<Bug>,
 }
 
 /// What became of the records of this boot. At every moment `emitted == delivered + lost + buffered`.
@@ -79,6 +85,8 @@ impl<'a> Log<'a> {
             severities: Vec::new(),
             suppressed: 0,
             counted: 0,
+            #[cfg(feature = "seeded-bugs")]
+            bug: None,
         }
     }
 

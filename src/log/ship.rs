@@ -266,7 +266,10 @@ impl Ship {
             log.acknowledge(id, durable, 0);
             Some(Reader::new(id, durable + 1))
         });
-        let readers = [Some(Reader::new(current.id, durable + 1)), previous];
+        let resume = durable + 1;
+        #[cfg(feature = "seeded-bugs")]
+        let resume = log.spoil_resume(resume);
+        let readers = [Some(Reader::new(current.id, resume)), previous];
         self.state = State::Open(Session { readers, heard: now, said: now, held_since: None });
         (self.status.phase, self.status.since) = (Phase::Connected, now);
         self.outage = None;
@@ -358,6 +361,8 @@ impl Ship {
                 session.held_since = None;
                 return Ok(false);
             };
+            #[cfg(feature = "seeded-bugs")]
+            let Some(step) = log.spoil_step(step, reader) else { continue };
             let from = reader.next_seq();
             if place == 0 && hold_back(now, log, from, &mut session.held_since) {
                 return Ok(false);
@@ -474,7 +479,8 @@ impl Ship {
 }
 
 /// What the next frame tells.
-enum Told {
+#[derive(Clone, Copy)]
+pub(super) enum Told {
     Records,
     Lost(u64, outpost_wire::session::LossReason),
 }
