@@ -9,7 +9,7 @@ use crate::oracle::{Oracle, Stored};
 use crate::rng::Rng;
 use outpost_wire::Record;
 use outpost_wire::limits::FRAME_MAX;
-use outpost_wire::session::{Ack, Hello, Message, Mode, PREFACE_LEN, Welcome, preface};
+use outpost_wire::session::{Ack, Hello, LossReason, Message, Mode, PREFACE_LEN, Welcome, preface};
 use smoltcp::time::{Duration, Instant};
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ struct Shelf {
 #[derive(Clone, Debug)]
 enum Entry {
     Row { boot: u64, seq: u64, body: Vec<u8> },
-    Lost { boot: u64, from: u64, to: u64 },
+    Lost { boot: u64, from: u64, to: u64, reason: LossReason },
 }
 
 struct Session {
@@ -123,7 +123,8 @@ impl Independent {
             }
             Message::Lost(lost) => {
                 let boot = self.advance(session, lost.boot, lost.from, lost.to, oracle)?;
-                self.pending.push(Entry::Lost { boot, from: lost.from, to: lost.to });
+                oracle.declare_lost(boot, lost.from, lost.to);
+                self.pending.push(Entry::Lost { boot, from: lost.from, to: lost.to, reason: lost.reason });
             }
             Message::Alive(alive) => {
                 let last = oracle.last().map_or(0, |(_, last)| last);
@@ -195,9 +196,9 @@ impl Independent {
                     }
                     shelf.durable = shelf.durable.max(seq);
                 }
-                Entry::Lost { boot, from, to } => {
+                Entry::Lost { boot, from, to, reason } => {
                     let shelf = self.shelves.entry(boot).or_default();
-                    shelf.stored.lost.push((from, to));
+                    shelf.stored.lost.push((from, to, reason));
                     shelf.durable = shelf.durable.max(to);
                 }
             }

@@ -21,6 +21,7 @@ mod scenario;
 mod station;
 mod world;
 
+use outpost::log::Bug;
 use scenario::Scenario;
 use world::{Outcome, World};
 
@@ -30,6 +31,9 @@ const SEEDS: u64 = 200;
 /// Every so many seeds one is run a second time and compared.
 const REPEAT_EVERY: u64 = 20;
 
+/// Seeds in which a named bug must be found at the latest.
+const BUG_SEEDS: u64 = 20;
+
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
@@ -37,7 +41,18 @@ fn variable(name: &str) -> Option<u64> {
 
 /// Runs one seed; a panic of the agent is a violation like any other.
 fn run(scenario: &Scenario) -> Outcome {
-    let world = || World::new(scenario.clone()).run(|_, _| {});
+    run_with(scenario, None)
+}
+
+/// Runs one seed with a bug planted in the agent.
+fn run_with(scenario: &Scenario, bug: Option<Bug>) -> Outcome {
+    let world = || {
+        World::new(scenario.clone()).run(|agent| {
+            if let Some(bug) = bug {
+                agent.log().plant(bug);
+            }
+        })
+    };
     probe::alone(world)
         .unwrap_or_else(|panic| Outcome { violations: vec![format!("panic: {panic}")], ..Outcome::default() })
 }
@@ -74,4 +89,31 @@ fn every_seed_keeps_the_law() {
     }
     println!("{} seeds: {total}", seeds.end - seeds.start);
     assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), seeds.end - seeds.start);
+}
+
+/// The first of these worlds in which something is found, with what was found.
+fn first_found(world: impl Fn(u64) -> Scenario, bug: Option<Bug>) -> Option<(u64, String)> {
+    (0..BUG_SEEDS).find_map(|seed| {
+        let scenario = world(seed);
+        let found = run_with(&scenario, bug).violations.into_iter().next()?;
+        let clean = Scenario { ack_before_commit: false, ..scenario };
+        assert_eq!(run(&clean).violations, [""; 0], "seed {seed} fails without the bug, too");
+        Some((seed, found))
+    })
+}
+
+#[test]
+fn an_oracle_that_finds_the_named_bugs() {
+    // An oracle that cannot fail proves nothing: each bug must be found by what it does, and only with the bug.
+    let worlds: [(&str, fn(u64) -> Scenario, Option<Bug>, &str); 4] = [
+        ("ack before commit", Scenario::with_hasty_collector, None, "CollectorRolledBack"),
+        ("drop without Lost", Scenario::with_overflow, Some(Bug::DropWithoutLost), "was to come"),
+        ("range off by one", Scenario::with_overflow, Some(Bug::RangeOffByOne), "is in the ring"),
+        ("replay", Scenario::with_overflow, Some(Bug::Replay), "was to come"),
+    ];
+    for (name, world, bug, sign) in worlds {
+        let found = first_found(world, bug);
+        println!("{name}: {found:?}");
+        assert!(found.is_some_and(|(_, found)| found.contains(sign)), "{name} was not found");
+    }
 }

@@ -5,6 +5,7 @@
 //! emitted (seen in the ring after each poll) ═══ stored ⊎ declared lost ⊎ still in the ring
 //! ```
 
+use outpost_wire::session::LossReason;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -19,8 +20,8 @@ pub type Identity = (u64, u64);
 pub struct Stored {
     /// Body by seq.
     pub rows: BTreeMap<u64, Vec<u8>>,
-    /// Ranges declared lost: first, last.
-    pub lost: Vec<(u64, u64)>,
+    /// Ranges declared lost: first, last, why.
+    pub lost: Vec<(u64, u64, LossReason)>,
     /// Seqs that were stored although they were there already.
     pub twice: Vec<u64>,
 }
@@ -33,6 +34,8 @@ pub struct Oracle {
     /// Boots in their order, with the seq of the last record seen.
     pub boots: Vec<(u64, u64)>,
     pub violations: Vec<String>,
+    /// Ranges that a collector was told are lost, still to be compared with the ring.
+    declared: Vec<(u64, u64, u64)>,
 }
 
 impl Oracle {
@@ -80,6 +83,23 @@ impl Oracle {
         }
     }
 
+    /// The collector was told that these are lost.
+    pub fn declare_lost(&mut self, boot: u64, from: u64, to: u64) {
+        self.declared.push((boot, from, to));
+    }
+
+    /// The ranges of the current boot that were declared lost since the last call.
+    pub fn take_declared(&mut self) -> Vec<(u64, u64)> {
+        let current = self.last().map(|(boot, _)| boot);
+        let declared = core::mem::take(&mut self.declared).into_iter();
+        declared.filter(|(boot, ..)| Some(*boot) == current).map(|(_, from, to)| (from, to)).collect()
+    }
+
+    /// How many bytes the records of all boots have.
+    pub fn emitted_bytes(&self) -> usize {
+        self.emitted.values().map(Vec::len).sum()
+    }
+
     /// The law, at the end. `buffered`: from which seq on the ring still holds each boot's records.
     pub fn judge(&mut self, stored: &BTreeMap<u64, Stored>, buffered: &BTreeMap<u64, u64>) {
         let mut fate: BTreeMap<Identity, &'static str> = BTreeMap::new();
@@ -94,7 +114,7 @@ impl Oracle {
             for seq in &store.twice {
                 notes.push(format!("boot {boot:x}: seq {seq} was stored twice"));
             }
-            for &(from, to) in &store.lost {
+            for &(from, to, _) in &store.lost {
                 for seq in from..=to {
                     if !self.emitted.contains_key(&(boot, seq)) {
                         notes.push(format!("boot {boot:x}: seq {seq} is declared lost and was never emitted"));

@@ -93,6 +93,19 @@ pub fn emitted(agent: &mut Agent<'_>, oracle: &mut Oracle) {
     }
 }
 
+/// Compares what was declared lost with the ring, where nothing that was lost can be.
+pub fn compare_losses(agent: &mut Agent<'_>, oracle: &mut Oracle) {
+    for (from, to) in oracle.take_declared() {
+        for seq in [from, from + (to - from) / 2, to] {
+            let log = agent.log();
+            let mut reader = log.reader(seq);
+            if matches!(log.read(&mut reader), Step::Record(found, _) if found == seq) {
+                oracle.violation(format!("seq {from} to {to} were declared lost, and {seq} is in the ring"));
+            }
+        }
+    }
+}
+
 /// Reads the console as the image does, and checks that what it says is text.
 pub fn console(agent: &mut Agent<'_>, now: Instant, oracle: &mut Oracle) {
     let mut screen = [0u8; 4096];

@@ -8,6 +8,7 @@ use crate::oracle::{Oracle, Stored};
 use outpost_cli::collect::limits::Deadlines;
 use outpost_cli::collect::{self, Now, Store};
 use outpost_wire::limits::RECORD_MAX;
+use outpost_wire::session::LossReason;
 use outpost_wire::{Record, Severity};
 use rusqlite::Connection;
 use smoltcp::time::Instant;
@@ -77,12 +78,13 @@ impl Real {
             boot.rows.insert(record.seq, body[..len].to_vec());
         }
         let mut rows = self.reader.prepare(
-            "SELECT b.boot_id, l.from_seq, l.to_seq FROM lost l JOIN boots b ON b.id = l.boot ORDER BY 1, 2",
+            "SELECT b.boot_id, l.from_seq, l.to_seq, l.reason FROM lost l JOIN boots b ON b.id = l.boot ORDER BY 1, 2",
         )?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let (from, to) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned());
-            stored.entry(row.get::<_, i64>(0)?.cast_unsigned()).or_default().lost.push((from, to));
+            let reason = LossReason::from(row.get::<_, u8>(3)?);
+            stored.entry(row.get::<_, i64>(0)?.cast_unsigned()).or_default().lost.push((from, to, reason));
         }
         Ok(stored)
     }

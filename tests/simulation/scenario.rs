@@ -116,6 +116,45 @@ impl Scenario {
         scenario
     }
 
+    /// A world in which the ring overflows while the independent collector is away, and which has no other trouble.
+    pub fn with_overflow(seed: u64) -> Scenario {
+        let mut scenario = Scenario::quiet(seed);
+        let moment = |ms| Instant::from_millis(ms);
+        scenario.changes.extend([
+            (moment(500), Change::Chatter(6)),
+            (moment(2_000), Change::CollectorCut(true)),
+            (moment(9_000), Change::CollectorCut(false)),
+        ]);
+        scenario.changes.sort_by_key(|&(moment, _)| moment);
+        scenario
+    }
+
+    /// A world in which the independent collector acknowledges what it has not stored yet, and crashes.
+    pub fn with_hasty_collector(seed: u64) -> Scenario {
+        let mut scenario = Scenario { ack_before_commit: true, commit_us: 200_000, ..Scenario::quiet(seed) };
+        scenario.changes.push((Instant::from_millis(500), Change::Chatter(1)));
+        for second in 2..8 {
+            scenario.changes.push((Instant::from_millis(second * 1_000), Change::CollectorCrashes));
+            scenario.changes.push((Instant::from_millis(second * 1_000 + 100), Change::CollectorRestarts));
+        }
+        scenario.changes.sort_by_key(|&(moment, _)| moment);
+        scenario
+    }
+
+    /// The world of this seed, but without faults, with the least ring and the independent collector.
+    fn quiet(seed: u64) -> Scenario {
+        let heal_at = Instant::from_secs(10);
+        Scenario {
+            clean: false,
+            faults: Faults::default(),
+            region: REGIONS[0],
+            real_collector: false,
+            heal_at,
+            changes: vec![(heal_at, Change::Heal)],
+            ..Scenario::new(seed)
+        }
+    }
+
     fn draw_changes(&mut self, rng: &mut Rng) {
         let end = self.heal_at.total_micros() as u64;
         let mut at = |rng: &mut Rng, change| {

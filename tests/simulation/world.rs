@@ -24,7 +24,9 @@ use crate::rng::Rng;
 use crate::scenario::{Change, Scenario};
 use crate::station::Station;
 use outpost::agent::{Agent, Wake};
+use outpost::limits::LOG_SEGMENT;
 use outpost::nic::Link as CardLink;
+use outpost_wire::session::LossReason;
 use outpost_wire::{DependencyLog, Text};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, EthernetFrame, Ipv4Address, Ipv4Cidr};
@@ -268,8 +270,8 @@ impl World {
         world
     }
 
-    /// Runs the scenario to its end.
-    pub fn run(mut self, adjust: impl Fn(&mut World, &mut Agent<'_>)) -> Outcome {
+    /// Runs the scenario to its end; each boot's agent is adjusted before it runs.
+    pub fn run(mut self, adjust: impl Fn(&mut Agent<'_>)) -> Outcome {
         let mut region = vec![0; self.scenario.region];
         loop {
             let end = self.boot(&mut region, &adjust);
@@ -281,7 +283,7 @@ impl World {
     }
 
     /// One boot, from `Agent::new` to its end.
-    fn boot(&mut self, region: &mut [u8], adjust: &impl Fn(&mut World, &mut Agent<'_>)) -> BootEnd {
+    fn boot(&mut self, region: &mut [u8], adjust: &impl Fn(&mut Agent<'_>)) -> BootEnd {
         let mut storage = probe::storage();
         let boot_id = self.rng.next() | 1;
         self.oracle.boot(boot_id);
@@ -292,7 +294,7 @@ impl World {
         // Time of a boot starts with the machine's clock, which is the world's: a reset does not turn it back.
         let started = self.now.max(self.scenario.first_poll);
         let mut agent = Agent::new(facts, config, &mut storage, region, &mut self.nic, started);
-        adjust(self, &mut agent);
+        adjust(&mut agent);
         self.observe(&mut agent);
         self.agent_wake = Some(started);
         self.agent_busy = started;
@@ -383,6 +385,7 @@ impl World {
         }
         let wake = agent.poll(now, &mut self.nic);
         self.observe(agent);
+        probe::compare_losses(agent, &mut self.oracle);
         probe::console(agent, now, &mut self.oracle);
         let done = now + Duration::from_micros(self.scenario.poll_us);
         self.agent_busy = done;
@@ -554,7 +557,8 @@ impl World {
             self.judge_end(region);
         }
         for (boot, store) in &stored {
-            (boot, &store.rows, &store.lost).hash(&mut self.hash);
+            (boot, &store.rows).hash(&mut self.hash);
+            store.lost.iter().for_each(|&(from, to, reason)| (from, to, u8::from(reason)).hash(&mut self.hash));
         }
         Outcome {
             hash: self.hash.finish(),
@@ -562,12 +566,30 @@ impl World {
             polls: self.polls,
             emitted: self.oracle.emitted_count(),
             stored: stored.values().map(|store| store.rows.len()).sum(),
-            lost: stored.values().flat_map(|store| &store.lost).map(|(from, to)| to - from + 1).sum(),
+            lost: stored.values().flat_map(|store| &store.lost).map(|(from, to, _)| to - from + 1).sum(),
             answered: self.clients.iter().map(|client| client.answered).sum(),
             sessions: self.collector.sessions,
             leases: self.gateway.leases,
             boots: self.oracle.boots.len(),
             violations: self.oracle.violations,
+        }
+    }
+
+    /// Whether there was a reason to lose anything.
+    fn judge_losses<'s>(&mut self, lost: impl Iterator<Item = &'s (u64, u64, LossReason)>) {
+        let rolls_back = self.scenario.changes.iter().any(|(_, change)| *change == Change::CollectorRollsBack);
+        // One lane of one boot may have only an eighth of the ring, and each boot begins segments of its own.
+        let segments = self.scenario.region / LOG_SEGMENT;
+        let overflows = self.oracle.emitted_bytes() > self.scenario.region / 8 || self.oracle.boots.len() > segments / 8;
+        for &(from, to, reason) in lost {
+            let possible = match reason {
+                LossReason::Overflow => overflows,
+                LossReason::CollectorRolledBack => rolls_back,
+                LossReason::Torn | LossReason::Other(_) => false,
+            };
+            if !possible {
+                self.oracle.violation(format!("seq {from} to {to} were lost ({reason:?}), and nothing is to blame"));
+            }
         }
     }
 
@@ -577,6 +599,7 @@ impl World {
         // The last records may still be on their way; all others must have arrived.
         let buffered = probe::buffered(region, &self.oracle, |boot| self.collector.service.durable(boot));
         self.oracle.judge(&stored, &buffered);
+        self.judge_losses(stored.values().flat_map(|store| &store.lost));
         let unfinished = self.clients.iter().filter(|client| !client.done()).count();
         if unfinished > 0 {
             self.oracle.violation(format!("{now}: {unfinished} clients have connections that never ended"));
