@@ -27,7 +27,7 @@ bench:  ## measure size, boot, load and instructions per request (root; BENCH="-
 	@scripts/setup bench
 	@cargo build --quiet --release -p outpost-cli -p outpost-bench
 	@target/release/outpost image
-	@target/release/outpost-bench $(BENCH)
+	@target/release/outpost-bench --peers $(BENCH)
 
 image:  ## build dist/outpost.elf and its image id
 	@scripts/setup run

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 /// How often something that we wait for is looked at: the resolution of all boot times.
 pub const LOOK: Duration = Duration::from_micros(250);
 
-/// How often a handshake is begun with a guest that does not answer yet: a lost SYN is repeated only after a second.
-const KNOCK_EVERY: Duration = Duration::from_millis(2);
+/// How often a handshake is begun with a guest that does not answer yet. Those begun since QEMU opened the tap wait in
+/// its queue, and a guest that comes up finds the first one at once: the interval is not the resolution.
+const KNOCK_EVERY: Duration = Duration::from_millis(10);
 
-/// How many handshakes are open at most; the oldest is given up for a new one.
-const KNOCKS_MAX: usize = 10;
+/// How many handshakes are open at most; the oldest is given up for a new one. Two seconds and a half of them.
+const KNOCKS_MAX: usize = 256;
 
 /// What Linux says of a handshake that has begun: EINPROGRESS, for which std has no stable name.
 const IN_PROGRESS: i32 = 115;

@@ -197,6 +197,9 @@ fn errors_text(errors: u64) -> String {
 /// The smallest `-m` that serves.
 pub fn memory(report: &mut Report, guests: &[Guest], machine: Machine) {
     let cells = guests.iter().map(|guest| {
+        if !guest.machines.contains(&machine) {
+            return Ok(Cell::new("–", json!(null)));
+        }
         let smallest = smallest_memory(|mib| serves_with(guest, machine, mib))?;
         Ok(Cell::new(format!("{smallest} MiB"), json!(smallest)))
     });

@@ -3,7 +3,7 @@
 use crate::client;
 use crate::command::run;
 use crate::namespace::Link;
-use outpost_qemu::{Network, Vm};
+use outpost_qemu::{Machine, Network, Vm};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub struct Guest {
     pub deployed: Vec<PathBuf>,
     /// What is booted; its network is the link's tap.
     pub vm: Vm,
+    /// The machines it is made for.
+    pub machines: &'static [Machine],
     /// How it is reached.
     pub link: Link,
     /// The path of its health answer.
@@ -55,7 +57,7 @@ impl Guest {
     pub fn boot_with(&self, change: impl FnOnce(&mut Vm)) -> Result<(Process, Duration), String> {
         let mut vm = Vm { network: Network::Tap(self.link.tap.clone()), ..self.vm.clone() };
         change(&mut vm);
-        self.link.before_boot()?;
+        self.link.introduce()?;
         let begin = Instant::now();
         let mut process = Process::start(&vm, &self.console)?;
         let answered =
@@ -64,9 +66,7 @@ impl Guest {
             let state = if process.is_running() { "runs and does not answer" } else { "ended by itself" };
             return Err(format!("{} {state}; its console ends: {}", self.name, self.console_tail()));
         }
-        let took = begin.elapsed();
-        self.link.after_boot()?;
-        Ok((process, took))
+        Ok((process, begin.elapsed()))
     }
 
     /// The sum of what is deployed, in bytes.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
-//! by itself, and nothing it started outlives it. A further guest to compare with is one more element of [`guests`].
+//! by itself, and nothing it started outlives it. A further guest to compare with is one more element in [`bench`].
 #![forbid(unsafe_code)]
 
 mod client;
@@ -19,6 +19,7 @@ mod figures;
 mod floor;
 mod guest;
 mod image;
+mod linux;
 mod load;
 mod namespace;
 mod report;
@@ -48,13 +49,16 @@ const BOOT_LIMIT: Duration = Duration::from_secs(10);
 /// The collector's port on our side of Outpost's link.
 const COLLECTOR_PORT: u16 = 7600;
 
+/// Where the peer's packages are kept between runs.
+const LINUX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-linux");
+
 /// The checkout, as it was when this was built.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Measures the image of dist/ and writes bench/results/latest.md and .json.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  make bench                           build everything, measure everything (root; about 5 minutes)
+  make bench                           build everything, measure everything (root; about 15 minutes)
   outpost-bench --only boot,count      only these, with what is already built")]
 struct Args {
     /// What to measure
@@ -66,6 +70,9 @@ struct Args {
     /// Seconds of each load
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
+    /// Measure Linux + nginx, too, made of Debian packages
+    #[arg(long)]
+    peers: bool,
     /// Folder for the result
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
@@ -94,7 +101,7 @@ enum Part {
 fn main() -> ExitCode {
     let args = Args::parse();
     if !args.inside {
-        eprintln!("bench: {}", namespace::enter());
+        eprintln!("bench: {}", start(&args));
         return ExitCode::FAILURE;
     }
     match bench(&args) {
@@ -109,16 +116,40 @@ fn main() -> ExitCode {
     }
 }
 
+/// What happens outside of the namespaces: everything that needs a network. Returns only what went wrong.
+fn start(args: &Args) -> String {
+    if let Err(problem) = namespace::check_root() {
+        return problem;
+    }
+    if args.peers
+        && let Err(problem) = linux::fetch(Path::new(LINUX))
+    {
+        eprintln!("bench: Linux + nginx will be left out: {problem}");
+    }
+    namespace::enter()
+}
+
 fn bench(args: &Args) -> Result<Report, String> {
     end_in_time()?;
     namespace::prepare()?;
     let folder = tempfile::Builder::new().prefix("outpost-bench-").tempdir();
     let folder = folder.map_err(|error| format!("no folder for temporary files: {error}"))?;
     let image = Image::read(&Path::new(ROOT).join("dist/outpost.debug.elf"))?;
-    let (guests, _beside) = guests(folder.path())?;
+    let (outpost, _collector) = outpost(folder.path(), Link::make(1)?)?;
+    let (mut guests, mut left_out) = (vec![outpost], Vec::new());
+    // A further guest to compare with goes here.
+    if args.peers {
+        match linux::guest(Path::new(LINUX), folder.path(), Link::make(2)?) {
+            Ok(linux) => guests.push(linux),
+            Err(problem) => left_out.push(problem),
+        }
+    }
     let plugin = Plugin::compile(&Path::new(ROOT).join("bench/plugin/count.c"), folder.path())?;
     let mut report = Report::new(guests.iter().map(|guest| guest.name.clone()).collect());
     conditions(&mut report);
+    for problem in left_out {
+        report.condition("Linux + nginx", format!("left out: {problem}"));
+    }
     for part in &args.only {
         match part {
             Part::Size => figures::size(&mut report, &guests, &image),
@@ -159,12 +190,6 @@ fn end_in_time() -> Result<(), String> {
     Ok(())
 }
 
-/// What is compared, Outpost first, and what must run beside it: a further guest goes here.
-fn guests(folder: &Path) -> Result<(Vec<Guest>, Vec<Process>), String> {
-    let (outpost, collector) = outpost(folder, Link::make(1)?)?;
-    Ok((vec![outpost], vec![collector]))
-}
-
 /// Outpost as in production: static address, and a collector that stores its records.
 fn outpost(folder: &Path, link: Link) -> Result<(Guest, Process), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("outpost");
@@ -183,6 +208,7 @@ fn outpost(folder: &Path, link: Link) -> Result<(Guest, Process), String> {
         name: String::from("Outpost"),
         deployed: vec![kernel.clone()],
         vm: Vm { config: Some(config), ..Vm::new(Machine::Microvm, kernel) },
+        machines: &[Machine::Microvm, Machine::Q35],
         link,
         path: "/livez",
         boot_limit: BOOT_LIMIT,

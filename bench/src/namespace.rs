@@ -21,25 +21,23 @@ const OPEN_FILES: u32 = 16384;
 /// How long one `ip` command may take.
 const IP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Packets that wait for a guest that does not read yet. Few, so that a guest that comes up does not find a heap of
-/// handshakes that nobody waits for any more.
-const QUEUE_AT_BOOT: u32 = 16;
-
-/// The same under load: the kernel's own default.
-const QUEUE_AT_WORK: u32 = 1000;
-
 /// The MAC address that QEMU gives the first card of every machine.
 const GUEST_MAC: &str = "52:54:00:12:34:56";
 
-/// Starts this program again inside. Returns only when that did not work.
-pub fn enter() -> String {
+/// Whether we may do all this; otherwise a sentence says how.
+pub fn check_root() -> Result<(), String> {
     // /proc/self belongs to the effective user.
-    if fs::metadata("/proc/self").map(|own| own.uid()).ok() != Some(0) {
-        return String::from(
+    match fs::metadata("/proc/self").map(|own| own.uid()) {
+        Ok(0) => Ok(()),
+        _ => Err(String::from(
             "measuring needs root, for a network namespace with taps of its own (the host's network is not touched). \
              Run: sudo make bench",
-        );
+        )),
     }
+}
+
+/// Starts this program again inside. Returns only when that did not work.
+pub fn enter() -> String {
     let program = match env::current_exe() {
         Ok(program) => program,
         Err(error) => return format!("this program's own path cannot be read: {error}"),
@@ -105,17 +103,11 @@ impl Link {
         Ok(link)
     }
 
-    /// Before a boot: a short queue, and the guest's MAC address known for good. Otherwise an ARP request that the
-    /// guest is too young to answer silences us for a second, and boots take 0, 1 or 2 seconds.
-    pub fn before_boot(&self) -> Result<(), String> {
+    /// Before a boot: makes the guest's MAC address known for good. Otherwise an ARP request that the guest is too young
+    /// to answer silences us for a second, and boots take 0, 1 or 2 seconds.
+    pub fn introduce(&self) -> Result<(), String> {
         let Link { tap, guest, .. } = self;
-        ip(&format!("link set {tap} txqueuelen {QUEUE_AT_BOOT}"))?;
         ip(&format!("neigh replace {guest} lladdr {GUEST_MAC} dev {tap} nud permanent"))
-    }
-
-    /// After it.
-    pub fn after_boot(&self) -> Result<(), String> {
-        ip(&format!("link set {} txqueuelen {QUEUE_AT_WORK}", self.tap))
     }
 }
 
