@@ -34,12 +34,6 @@ const WRK_CONNECTIONS: [u32; 4] = [1, 8, 64, 256];
 const AB_CONNECTIONS: u32 = 16;
 const AB_REQUESTS: u32 = 5000;
 
-/// Most memory that a guest is tried with, in MiB.
-const MEMORY_MAX: u32 = 512;
-
-/// How long a guest that gets too little memory may take to its first answer.
-const MEMORY_LIMIT: Duration = Duration::from_secs(5);
-
 /// Requests that a guest must answer to count as serving.
 const SERVING: usize = 20;
 
@@ -48,6 +42,9 @@ const SERVING: usize = 20;
 const COUNTED: usize = 2000;
 const REPEATS: usize = 3;
 const WARM_UP: usize = 200;
+
+/// How much longer a guest that is counted may take to start.
+const COUNTING_SLOWDOWN: u32 = 5;
 
 /// Connections that are held and say nothing.
 const HELD: usize = 1000;
@@ -200,23 +197,17 @@ pub fn memory(report: &mut Report, guests: &[Guest], machine: Machine) {
         if !guest.machines.contains(&machine) {
             return Ok(Cell::new("–", json!(null)));
         }
-        let smallest = smallest_memory(|mib| serves_with(guest, machine, mib))?;
+        let smallest = smallest(guest.vm.memory_mib, |mib| serves_with(guest, machine, mib))?;
         Ok(Cell::new(format!("{smallest} MiB"), json!(smallest)))
     });
     let how = format!("bisection; two boots that each answer {SERVING} requests with 200, everything at its default");
     report.row(format!("smallest `-m`, {machine}"), how, cells.collect());
 }
 
-/// The smallest value that passes, when all above it do.
-fn smallest_memory(mut passes: impl FnMut(u32) -> Result<(), String>) -> Result<u32, String> {
-    let (mut fails, mut serves) = (0, 1);
-    loop {
-        match passes(serves) {
-            Ok(()) => break,
-            Err(problem) if serves >= MEMORY_MAX => return Err(problem),
-            Err(_) => (fails, serves) = (serves, serves * 2),
-        }
-    }
+/// The smallest value that passes, when all above it do; `enough` must.
+fn smallest(enough: u32, mut passes: impl FnMut(u32) -> Result<(), String>) -> Result<u32, String> {
+    passes(enough)?;
+    let (mut fails, mut serves) = (0, enough);
     while serves - fails > 1 {
         let middle = fails.midpoint(serves);
         match passes(middle) {
@@ -228,8 +219,6 @@ fn smallest_memory(mut passes: impl FnMut(u32) -> Result<(), String>) -> Result<
 }
 
 fn serves_with(guest: &Guest, machine: Machine, memory_mib: u32) -> Result<(), String> {
-    let boot_limit = guest.boot_limit.max(MEMORY_LIMIT);
-    let guest = Guest { boot_limit, ..guest.clone() };
     for _ in 0..2 {
         let change = |vm: &mut Vm| {
             let nic = if machine == vm.machine { vm.nic } else { machine.nics().first().copied() };
@@ -303,6 +292,7 @@ pub fn counts(report: &mut Report, guests: &[Guest], plugin: &Plugin) {
 type Cells = Vec<Result<Cell, String>>;
 
 fn count_guest(guest: &Guest, plugin: &Plugin, patterns: &[(Pattern, usize)]) -> Result<(Cell, Cells), String> {
+    let guest = &Guest { boot_limit: guest.boot_limit * COUNTING_SLOWDOWN, ..guest.clone() };
     let (_process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(None)))?;
     let counter = plugin.open()?;
     thread::sleep(QUIET);
@@ -428,10 +418,10 @@ mod tests {
     #[test]
     fn the_smallest_memory_is_exact() {
         // Off by one MiB would promise a size at which the image does not serve.
-        for smallest in 1..=MEMORY_MAX {
-            let passes = |mib| if mib >= smallest { Ok(()) } else { Err(String::from("too little")) };
-            assert_eq!(smallest_memory(passes), Ok(smallest));
+        for threshold in 1..=96 {
+            let passes = |mib| if mib >= threshold { Ok(()) } else { Err(String::from("too little")) };
+            assert_eq!(smallest(96, passes), Ok(threshold));
         }
-        assert_eq!(smallest_memory(|_| Err(String::from("never"))), Err(String::from("never")));
+        assert_eq!(smallest(12, |_| Err(String::from("never"))), Err(String::from("never")));
     }
 }

@@ -90,12 +90,12 @@ enum Part {
     Boot,
     /// Idle CPU, requests and connections per second
     Traffic,
-    /// Smallest -m
-    Memory,
     /// Guest instructions and device accesses per request
     Count,
     /// Guest instructions by function
     Profile,
+    /// Smallest -m
+    Memory,
 }
 
 fn main() -> ExitCode {
@@ -166,6 +166,8 @@ fn bench(args: &Args) -> Result<Report, String> {
                 figures::profile(&mut report, outpost, &plugin, &image)?;
             }
         }
+        // After each part: what a run has found is there however it ends.
+        write(&report, &args.out)?;
     }
     report.condition("load average at the end", load_average());
     write(&report, &args.out)?;
@@ -178,13 +180,16 @@ fn end_in_time() -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("signals: {error}"))?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
-            eprintln!("bench: ended by a signal; nothing was written");
+            eprintln!("bench: ended by a signal; the parts that were finished are written");
             std::process::exit(130);
         }
     });
     thread::spawn(|| {
         thread::sleep(RUN_LIMIT);
-        eprintln!("bench: not finished after {} minutes; nothing was written", RUN_LIMIT.as_secs() / 60);
+        eprintln!(
+            "bench: not finished after {} minutes; the parts that were finished are written",
+            RUN_LIMIT.as_secs() / 60
+        );
         std::process::exit(1);
     });
     Ok(())
