@@ -105,11 +105,13 @@ fn first_found(world: impl Fn(u64) -> Scenario, bug: Option<Bug>) -> Option<(u64
 #[test]
 fn an_oracle_that_finds_the_named_bugs() {
     // An oracle that cannot fail proves nothing: each bug must be found by what it does, and only with the bug.
-    let worlds: [(&str, fn(u64) -> Scenario, Option<Bug>, &str); 4] = [
-        ("ack before commit", Scenario::with_hasty_collector, None, "CollectorRolledBack"),
-        ("drop without Lost", Scenario::with_overflow, Some(Bug::DropWithoutLost), "was to come"),
-        ("range off by one", Scenario::with_overflow, Some(Bug::RangeOffByOne), "is in the ring"),
-        ("replay", Scenario::with_overflow, Some(Bug::Replay), "was to come"),
+    let overflow: fn(u64) -> Scenario = Scenario::with_overflow;
+    let hasty: fn(u64) -> Scenario = Scenario::with_hasty_collector;
+    let worlds = [
+        ("ack before commit", hasty, None, "CollectorRolledBack"),
+        ("drop without Lost", overflow, Some(Bug::DropWithoutLost), "was to come"),
+        ("range off by one", overflow, Some(Bug::RangeOffByOne), "is in the ring"),
+        ("replay", overflow, Some(Bug::Replay), "was to come"),
     ];
     for (name, world, bug, sign) in worlds {
         let found = first_found(world, bug);
