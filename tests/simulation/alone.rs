@@ -7,7 +7,9 @@ use crate::probe;
 use crate::rng::Rng;
 use outpost::agent::{Agent, Wake};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{ArpOperation, EthernetAddress, EthernetFrame, EthernetProtocol, Ipv4Address, Ipv4Cidr};
+use smoltcp::wire::{
+    ArpOperation, EthernetAddress, EthernetFrame, EthernetProtocol, Ipv4Address, Ipv4Cidr, TcpPacket, TcpSeqNumber,
+};
 
 const AGENT: Ipv4Address = Ipv4Address::new(10, 1, 0, 50);
 const AGENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 50]);
@@ -60,8 +62,14 @@ fn run(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant)
     panic!("the agent spins: {POLLS} polls from {from} to {now}");
 }
 
+/// The number of the SYN|ACK to this port, when one was sent.
+fn accepted(sent: &[Vec<u8>], port: u16) -> Option<TcpSeqNumber> {
+    let number = |segment: &TcpPacket<&[u8]>| (segment.syn() && segment.ack()).then(|| segment.seq_number());
+    sent.iter().find_map(|frame| frames::tcp_to(frame, port, number).flatten())
+}
+
 fn accepts(sent: &[Vec<u8>], port: u16) -> bool {
-    sent.iter().any(|frame| frames::tcp_flags(frame, port) == Some((true, true, false)))
+    accepted(sent, port).is_some()
 }
 
 fn start() -> Instant {
@@ -95,7 +103,7 @@ fn a_closed_port_says_so() {
     // Silence would make a client wait for minutes.
     with_agent(&[frames::syn(PEER, PEER_PORT, 81)], |agent, nic| {
         let sent = run(agent, nic, start(), start() + SOON);
-        assert!(sent.iter().any(|frame| matches!(frames::tcp_flags(frame, PEER_PORT), Some((false, _, true)))));
+        assert!(sent.iter().any(|frame| frames::tcp_to(frame, PEER_PORT, |segment| segment.rst()) == Some(true)));
     });
 }
 
@@ -113,6 +121,40 @@ fn arp_and_ping_are_answered() {
         };
         assert!(to_peer(EthernetProtocol::Arp), "no ARP reply");
         assert!(to_peer(EthernetProtocol::Ipv4), "no echo reply");
+    });
+}
+
+/// Opens a connection from this port and sends `data` on it; what comes back.
+fn converse(agent: &mut Agent<'_>, nic: &mut AgentNic, now: Instant, port: u16, data: &[u8]) -> Option<Vec<Vec<u8>>> {
+    nic.arrive(frames::syn(PEER, port, 80));
+    let server = accepted(&run(agent, nic, now, now + Duration::from_micros(10)), port)?;
+    nic.arrive(frames::first_data(PEER, port, 80, server, data));
+    Some(run(agent, nic, now, now + Duration::from_millis(50)))
+}
+
+#[test]
+fn idle_and_half_open_connections_lock_nobody_out() {
+    // A thousand connections that say nothing, and a thousand that never complete, cost an attacker nothing.
+    const EACH: u16 = 1000;
+    with_agent(&[], |agent, nic| {
+        let mut now = start();
+        for number in 0..EACH {
+            assert!(converse(agent, nic, now, 10_000 + number, b"").is_some(), "idle connection {number}");
+            now += Duration::from_millis(1);
+        }
+        for number in 0..EACH {
+            nic.arrive(frames::syn(PEER, 20_000 + number, 80));
+            run(agent, nic, now, now + Duration::from_micros(10));
+            now += Duration::from_millis(1);
+        }
+        for number in 0..10 {
+            let answer = converse(agent, nic, now, 30_000 + number, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+            let answer = answer.unwrap_or_else(|| panic!("client {number} was not accepted"));
+            let ok = |segment: &TcpPacket<&[u8]>| segment.payload().starts_with(b"HTTP/1.1 200 ");
+            let answered = answer.iter().any(|frame| frames::tcp_to(frame, 30_000 + number, ok) == Some(true));
+            assert!(answered, "client {number} was not answered within 50 ms");
+            now += Duration::from_millis(100);
+        }
     });
 }
 

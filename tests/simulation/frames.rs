@@ -43,20 +43,38 @@ pub fn tcp(route: Route, segment: &TcpRepr<'_>) -> Vec<u8> {
 /// The SYN of an ordinary client.
 pub fn syn(route: Route, src_port: u16, dst_port: u16) -> Vec<u8> {
     let segment = TcpRepr {
-        src_port,
-        dst_port,
         control: TcpControl::Syn,
-        seq_number: TcpSeqNumber(1000),
-        ack_number: None,
-        window_len: 64_240,
         window_scale: Some(7),
         max_seg_size: Some(1460),
         sack_permitted: true,
+        ..plain(src_port, dst_port)
+    };
+    tcp(route, &segment)
+}
+
+/// What that client says next, in answer to a SYN with this number: an acknowledgement, with data or without.
+pub fn first_data(route: Route, src_port: u16, dst_port: u16, server: TcpSeqNumber, data: &[u8]) -> Vec<u8> {
+    let control = if data.is_empty() { TcpControl::None } else { TcpControl::Psh };
+    let base = plain(src_port, dst_port);
+    let (seq_number, ack_number) = (base.seq_number + 1, Some(server + 1));
+    tcp(route, &TcpRepr { control, seq_number, ack_number, payload: data, ..base })
+}
+
+fn plain(src_port: u16, dst_port: u16) -> TcpRepr<'static> {
+    TcpRepr {
+        src_port,
+        dst_port,
+        control: TcpControl::None,
+        seq_number: TcpSeqNumber(1000),
+        ack_number: None,
+        window_len: 64_240,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
         sack_ranges: [None; 3],
         timestamp: None,
         payload: &[],
-    };
-    tcp(route, &segment)
+    }
 }
 
 /// A UDP datagram.
@@ -113,13 +131,13 @@ pub fn with_ip_options(frame: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The TCP flags of a frame to this port: (SYN, ACK, RST); `None` when it is something else.
-pub fn tcp_flags(frame: &[u8], to_port: u16) -> Option<(bool, bool, bool)> {
+/// The TCP segment of a frame to this port: `look` sees it; `None` when it is something else.
+pub fn tcp_to<R>(frame: &[u8], port: u16, look: impl FnOnce(&TcpPacket<&[u8]>) -> R) -> Option<R> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
     let packet = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
     if ethernet.ethertype() != EthernetProtocol::Ipv4 || packet.next_header() != IpProtocol::Tcp {
         return None;
     }
     let segment = TcpPacket::new_checked(packet.payload()).ok()?;
-    (segment.dst_port() == to_port).then(|| (segment.syn(), segment.ack(), segment.rst()))
+    (segment.dst_port() == port).then(|| look(&segment))
 }

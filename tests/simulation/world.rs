@@ -580,7 +580,8 @@ impl World {
         let rolls_back = self.scenario.changes.iter().any(|(_, change)| *change == Change::CollectorRollsBack);
         // One lane of one boot may have only an eighth of the ring, and each boot begins segments of its own.
         let segments = self.scenario.region / LOG_SEGMENT;
-        let overflows = self.oracle.emitted_bytes() > self.scenario.region / 8 || self.oracle.boots.len() > segments / 8;
+        let overflows =
+            self.oracle.emitted_bytes() > self.scenario.region / 8 || self.oracle.boots.len() > segments / 8;
         for &(from, to, reason) in lost {
             let possible = match reason {
                 LossReason::Overflow => overflows,
