@@ -45,6 +45,9 @@ pub trait Service {
     /// Whether the session has ended: its connection is to be closed when its outbox is empty.
     fn has_ended(&self, id: SessionId) -> bool;
 
+    /// Whether it ended so long ago that its connection must go at once.
+    fn must_go(&self, now: Instant, id: SessionId) -> bool;
+
     /// Its connection is gone.
     fn disconnect(&mut self, now: Instant, id: SessionId);
 
@@ -222,8 +225,9 @@ impl Collector {
             self.service.sent(now, id, sent);
         }
         let silent = self.service.outbox(id).is_empty() && line.nonsense.is_empty();
-        if now >= line.heard + SILENCE {
+        if now >= line.heard + SILENCE || self.service.must_go(now, id) {
             socket.abort();
+            self.service.disconnect(now, id);
         } else if !socket.may_recv() || (self.service.has_ended(id) && silent) {
             socket.close();
         }

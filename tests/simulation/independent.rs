@@ -249,6 +249,10 @@ impl Service for Independent {
         self.sessions.get(&id).is_none_or(|session| session.ended)
     }
 
+    fn must_go(&self, _now: Instant, _id: SessionId) -> bool {
+        false
+    }
+
     fn disconnect(&mut self, _now: Instant, id: SessionId) {
         self.sessions.remove(&id);
     }

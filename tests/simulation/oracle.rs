@@ -34,6 +34,8 @@ pub struct Oracle {
     /// Boots in their order, with the seq of the last record seen.
     pub boots: Vec<(u64, u64)>,
     pub violations: Vec<String>,
+    /// How many of the boots ended before the ring's memory was damaged: of them records may be missing at the end.
+    damaged: usize,
     /// Ranges that a collector was told are lost, still to be compared with the ring.
     declared: Vec<(u64, u64, u64)>,
 }
@@ -42,6 +44,16 @@ impl Oracle {
     /// The agent starts a boot.
     pub fn boot(&mut self, boot: u64) {
         self.boots.push((boot, 0));
+    }
+
+    /// The memory of the ring was damaged after the boots so far.
+    pub fn damage(&mut self) {
+        self.damaged = self.boots.len();
+    }
+
+    /// The boots whose records must all be accounted for, each with its last seq.
+    pub fn accountable(&self) -> &[(u64, u64)] {
+        &self.boots[self.damaged..]
     }
 
     /// The current boot and the seq of its last record.
@@ -133,8 +145,9 @@ impl Oracle {
         }
         let mut nowhere: Vec<(u64, u64, u64)> = Vec::new();
         for &(boot, seq) in self.emitted.keys() {
+            let damaged = self.boots[..self.damaged].iter().any(|&(id, _)| id == boot);
             let in_ring = buffered.get(&boot).is_some_and(|&from| seq >= from);
-            if fate.contains_key(&(boot, seq)) || in_ring {
+            if fate.contains_key(&(boot, seq)) || in_ring || damaged {
                 continue;
             }
             match nowhere.last_mut() {

@@ -121,6 +121,10 @@ impl Service for Real {
         self.collector.as_ref().is_none_or(|collector| collector.has_ended(collect::SessionId(id)))
     }
 
+    fn must_go(&self, now: Instant, id: SessionId) -> bool {
+        self.collector.as_ref().is_none_or(|collector| collector.must_go(now_of(now), collect::SessionId(id)))
+    }
+
     fn disconnect(&mut self, now: Instant, id: SessionId) {
         self.collector().disconnect(now_of(now), collect::SessionId(id));
     }

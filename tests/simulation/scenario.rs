@@ -28,6 +28,8 @@ pub enum Change {
     Reset,
     /// The image panics: a last record, then a reset.
     Panic,
+    /// A reset during which some bits of the log region flip.
+    DamagingReset,
     /// A burst of the attacker.
     Burst,
     /// The agent records so many lines of a dependency in each poll, as a library does that has gone mad.
@@ -194,7 +196,7 @@ impl Scenario {
                 let pause = Duration::from_millis(rng.range(1, 20_000));
                 at(rng, Change::Pause(pause));
             }
-            match rng.below(5) {
+            match rng.below(6) {
                 0 => {
                     at(rng, Change::Reset);
                 }
@@ -207,7 +209,10 @@ impl Scenario {
                         at(rng, change);
                     }
                 }
-                3 => spans.push((Change::CollectorBacksUp, Change::CollectorRollsBack)),
+                3 => {
+                    at(rng, Change::DamagingReset);
+                }
+                4 => spans.push((Change::CollectorBacksUp, Change::CollectorRollsBack)),
                 _ => {}
             }
         }

@@ -67,6 +67,8 @@ const LINE: &str =
 pub enum BootEnd {
     /// The machine was reset.
     Reset,
+    /// It was reset, and its memory suffered.
+    DamagingReset,
     /// The world's time is over.
     Over,
 }
@@ -275,11 +277,23 @@ impl World {
         let mut region = vec![0; self.scenario.region];
         loop {
             let end = self.boot(&mut region, &adjust);
-            if end == BootEnd::Over {
-                break;
+            match end {
+                BootEnd::Reset => {}
+                BootEnd::DamagingReset => self.damage(&mut region),
+                BootEnd::Over => break,
             }
         }
         self.judge(&region)
+    }
+
+    /// Flips bits of the log region, most of them where records are.
+    fn damage(&mut self, region: &mut [u8]) {
+        self.oracle.damage();
+        for _ in 0..self.rng.range(1, 40) {
+            let bytes = if self.rng.chance(500) { region.len() } else { region.len().min(20_000) };
+            let place = self.rng.below(bytes as u64) as usize;
+            region[place] ^= 1 << self.rng.below(8);
+        }
     }
 
     /// One boot, from `Agent::new` to its end.
@@ -347,6 +361,7 @@ impl World {
                         }
                         return BootEnd::Reset;
                     }
+                    Event::Change(Change::DamagingReset) => return BootEnd::DamagingReset,
                     Event::Change(change) => self.change(change),
                 }
             }
@@ -514,7 +529,7 @@ impl World {
             }
             Change::Chatter(lines) => self.chatter = lines,
             Change::Heal => self.heal(),
-            Change::Reset | Change::Panic => unreachable!("ends the boot"),
+            Change::Reset | Change::DamagingReset | Change::Panic => unreachable!("ends the boot"),
         }
         self.collector_wake = Some(now);
     }
@@ -548,7 +563,7 @@ impl World {
     /// Whether nothing is left to happen that the oracle waits for.
     fn at_rest(&self) -> bool {
         let told = |&(boot, last): &(u64, u64)| self.collector.service.durable(boot) == last;
-        self.clients.iter().all(Client::done) && self.oracle.boots.iter().all(told)
+        self.clients.iter().all(Client::done) && self.oracle.accountable().iter().all(told)
     }
 
     fn judge(mut self, region: &[u8]) -> Outcome {
@@ -577,16 +592,18 @@ impl World {
 
     /// Whether there was a reason to lose anything.
     fn judge_losses<'s>(&mut self, lost: impl Iterator<Item = &'s (u64, u64, LossReason)>) {
-        let rolls_back = self.scenario.changes.iter().any(|(_, change)| *change == Change::CollectorRollsBack);
+        let happens = |what| self.scenario.changes.iter().any(|(_, change)| *change == what);
+        let (rolls_back, damages) = (happens(Change::CollectorRollsBack), happens(Change::DamagingReset));
         // One lane of one boot may have only an eighth of the ring, and each boot begins segments of its own.
         let segments = self.scenario.region / LOG_SEGMENT;
         let overflows =
             self.oracle.emitted_bytes() > self.scenario.region / 8 || self.oracle.boots.len() > segments / 8;
         for &(from, to, reason) in lost {
             let possible = match reason {
-                LossReason::Overflow => overflows,
+                LossReason::Overflow => overflows || damages,
                 LossReason::CollectorRolledBack => rolls_back,
-                LossReason::Torn | LossReason::Other(_) => false,
+                LossReason::Torn => damages,
+                LossReason::Other(_) => false,
             };
             if !possible {
                 self.oracle.violation(format!("seq {from} to {to} were lost ({reason:?}), and nothing is to blame"));
