@@ -22,6 +22,17 @@ pub struct FieldSpec {
     pub doc: &'static str,
 }
 
+impl FieldSpec {
+    /// The unit of its number, which is the last part of its name; `None` for what has none, like a count or an id.
+    pub fn unit(&self) -> Option<&'static str> {
+        UNITS.iter().find(|(end, _)| self.name.ends_with(end)).map(|(_, unit)| *unit)
+    }
+}
+
+/// How the names of fields end that have a unit.
+const UNITS: &[(&str, &str)] =
+    &[("_us", "microseconds"), ("_ms", "milliseconds"), ("_s", "seconds"), ("_bytes", "bytes")];
+
 /// One event of the catalogue, as published.
 #[derive(Clone, Copy, Debug)]
 pub struct EventSpec {
@@ -41,6 +52,16 @@ pub struct EventSpec {
     pub action: &'static str,
     /// Its fields in the order of their encoding; new ones only at the end.
     pub fields: &'static [FieldSpec],
+}
+
+impl Lane {
+    /// Its name, as published.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lane::Vital => "vital",
+            Lane::Bulk => "bulk",
+        }
+    }
 }
 
 impl EventSpec {

@@ -14,6 +14,7 @@
 
 mod catalogue;
 mod event;
+mod hash;
 pub mod limits;
 mod record;
 pub mod session;
@@ -22,6 +23,7 @@ mod value;
 
 pub use catalogue::*;
 pub use event::{EventSpec, FieldSpec, Lane};
+pub use hash::CATALOGUE_HASH;
 pub use record::{Record, RecordError};
 pub use severity::Severity;
 pub use value::{Field, Ip4, Kind, NameId, Text, Value};
