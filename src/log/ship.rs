@@ -25,7 +25,7 @@ use core::net::SocketAddrV4;
 use heapless::{String, Vec};
 use outpost_wire::limits::{AGENT_NAME_MAX, FRAME_MAX};
 use outpost_wire::session::{Ack, Alive, BootRange, DataWriter, Hello, Lost, Message, Mode, Welcome, preface};
-use outpost_wire::{CollectorConnected, CollectorLost, Ip4, SessionEnd};
+use outpost_wire::{CATALOGUE_HASH, CollectorConnected, CollectorLost, Ip4, SessionEnd};
 use smoltcp::iface::Context;
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
@@ -214,7 +214,7 @@ impl Ship {
             agent: &self.identity.agent,
             current: range(log.ring.current()),
             previous: previous.map(range),
-            catalogue: [0; 8],
+            catalogue: CATALOGUE_HASH,
             image_id: self.identity.image_id,
             config: self.identity.config,
         };
