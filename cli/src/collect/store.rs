@@ -21,7 +21,8 @@ const APPLICATION_ID: i64 = 0x4f55_5450;
 
 /// The schema, as the steps that led to it; `user_version` is how many of them a store has. Never edit a step that
 /// was released: add one.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE agents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
     CREATE TABLE boots (
         id INTEGER PRIMARY KEY,
@@ -62,7 +63,19 @@ const MIGRATIONS: &[&str] = &["
         id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, received_us INTEGER NOT NULL,
         event TEXT NOT NULL, detail TEXT NOT NULL
     );
-"];
+",
+    "
+    -- Up to where a forwarder's receiver has everything; boot 0 stands for the oddities and their rows.
+    CREATE TABLE cursors (
+        forwarder TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (forwarder, boot)
+    ) WITHOUT ROWID;
+    CREATE TABLE forwarders (
+        name TEXT PRIMARY KEY,
+        refused INTEGER NOT NULL,          -- records that its receiver would not take
+        arrived_us INTEGER NOT NULL        -- when something last arrived
+    ) WITHOUT ROWID;
+",
+];
 
 /// The schema version that this program writes.
 const SCHEMA: u32 = MIGRATIONS.len() as u32;
