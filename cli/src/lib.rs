@@ -4,6 +4,7 @@
 pub mod check;
 pub mod collect;
 pub mod explain;
+pub mod forward;
 pub mod image;
 pub mod logs;
 pub mod store_read;

@@ -20,6 +20,7 @@ pub use session::End;
 pub use show::{Output, Stored, escape, event_name, utc};
 pub use store::{OpenError, Store};
 
+use crate::forward::{Forwarders, Target};
 use limits::Deadlines;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ Examples:
   outpost collect --json | jq .event           one JSON object per record
   outpost collect --listen 10.0.0.5:7600 --insecure --store /var/lib/outpost/store.db
   outpost verify outpost.db                    is every record of every boot accounted for?
+  outpost collect --forward otlp=http://127.0.0.1:4318 --forward 'syslog=logs:601?facility=local3'
 
 In the agent's configuration: {\"collector\": {\"address\": \"10.0.0.5:7600\"}}
 
@@ -64,6 +66,10 @@ pub struct Args {
     /// Listen beyond this machine although anyone who reaches the port can then acknowledge and so erase records
     #[arg(long)]
     pub insecure: bool,
+    /// Send everything on: otlp=http://HOST:4318 (OTLP/HTTP) or syslog=HOST:601 (RFC 5424 over TCP), again and again
+    /// until it has arrived; a new receiver gets the store from its beginning. More than once: to each
+    #[arg(long, value_name = "RECEIVER")]
+    pub forward: Vec<Target>,
 }
 
 /// Runs until SIGINT or SIGTERM; has told everything when it returns.
@@ -94,10 +100,13 @@ fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if !server.local_address().ip().is_loopback() {
         eprintln!("warning: --insecure: anyone who reaches this port can acknowledge records, which erases them");
     }
+    // A server has opened the store, so that it has its tables.
+    let forwarders = Forwarders::start(&args.store, &args.forward, |line| eprintln!("forward {line}"))?;
     let mut printer = Printer::new(Format::of(args.json, args.pretty));
     let ended_by_itself = printer.print_until(&output, &stop);
     let result = server.stop();
     printer.print_until(&output, &stop);
+    forwarders.stop();
     result?;
     if ended_by_itself { Err("it ended without being asked to".into()) } else { Ok(()) }
 }

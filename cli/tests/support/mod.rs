@@ -65,6 +65,13 @@ impl Process {
         Process::spawn(Command::new(env!("CARGO_BIN_EXE_outpost")), store)
     }
 
+    /// With more arguments.
+    pub fn start_with(store: &Path, arguments: &[&str]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
+        command.arg("collect").args(arguments);
+        Process::run(command, store)
+    }
+
     /// Under a shell that first runs this line.
     pub fn start_after(line: &str, store: &Path) -> Process {
         let mut command = Command::new("sh");
@@ -73,7 +80,12 @@ impl Process {
     }
 
     fn spawn(mut command: Command, store: &Path) -> Process {
-        command.args(["collect", "--listen", "127.0.0.1:0", "--json", "--store"]).arg(store);
+        command.arg("collect");
+        Process::run(command, store)
+    }
+
+    fn run(mut command: Command, store: &Path) -> Process {
+        command.args(["--listen", "127.0.0.1:0", "--json", "--store"]).arg(store);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Lines::follow(child.stdout.take().unwrap()), Lines::follow(child.stderr.take().unwrap()));
         let line = err.wait_for("collecting on ");
