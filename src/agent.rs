@@ -306,8 +306,9 @@ impl<'a> Agent<'a> {
     pub fn shut_down(&mut self, now: Instant, cause: ShutdownCause) {
         if self.ending.is_none() {
             let uptime_s = (now - self.started).secs();
-            self.log.emit(now, None, Shutdown { cause, uptime_s });
-            let reachable = self.ship.as_ref().is_some_and(|ship| ship.status().phase == Phase::Connected);
+            self.log.end(now, Shutdown { cause, uptime_s });
+            // A session that is still being opened may yet take all there is.
+            let reachable = self.ship.is_some() && self.network.state() == net::State::Up;
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
     }

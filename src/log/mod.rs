@@ -28,7 +28,9 @@ use console::Console;
 use heapless::Vec;
 use names::Names;
 use outpost_wire::limits::INTERN_TEXT_MAX;
-use outpost_wire::{DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Panic, Record, Severity, Text};
+use outpost_wire::{
+    DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Panic, Record, Severity, Shutdown, Text,
+};
 use ring::Ring;
 use smoltcp::time::Instant;
 use volume::{Limiter, Requests};
@@ -46,6 +48,8 @@ pub struct Log<'a> {
     counted: u64,
     #[cfg(feature = "seeded-bugs")]
     bug: Option<Bug>,
+    /// The boot's last record is written.
+    ended: bool,
 }
 
 /// What became of the records of this boot. At every moment `emitted == delivered + lost + buffered`.
@@ -87,6 +91,7 @@ impl<'a> Log<'a> {
             counted: 0,
             #[cfg(feature = "seeded-bugs")]
             bug: None,
+            ended: false,
         }
     }
 
@@ -94,6 +99,10 @@ impl<'a> Log<'a> {
     pub fn emit<'e>(&mut self, now: Instant, transaction: Option<u32>, event: impl Into<Event<'e>>) -> u64 {
         let event = event.into();
         let spec = event.spec();
+        if self.ended && spec.id != Panic::SPEC.id {
+            self.suppressed += 1;
+            return self.ring.current().next - 1;
+        }
         let (mono_us, severity) = (micros(now), self.severity(spec));
         self.ring.append(spec.lane, |seq, out| {
             let header = Record { seq, mono_us, severity, transaction, event: spec.id, fields: &[] };
@@ -174,6 +183,17 @@ impl<'a> Log<'a> {
         self.emit(now, None, panic);
     }
 
+    /// Records the end of the boot: what was counted and not told is told first, and after it nothing is recorded
+    /// but a panic, so that it is the last record.
+    pub fn end(&mut self, now: Instant, shutdown: Shutdown) {
+        self.tell_counted_until(now, FAR);
+        while let Some(summary) = self.limiter.due(FAR) {
+            self.emit(now, None, summary);
+        }
+        self.emit(now, None, shutdown);
+        self.ended = true;
+    }
+
     /// Records of this event get this severity from now on; `false` when the table of such rules is full.
     pub fn set_severity(&mut self, event: u16, severity: Severity) -> bool {
         self.severities.push((event, severity)).is_ok()
@@ -241,7 +261,11 @@ impl<'a> Log<'a> {
     }
 
     fn tell_counted(&mut self, now: Instant) {
-        while let Some(summary) = self.requests.due(now) {
+        self.tell_counted_until(now, now);
+    }
+
+    fn tell_counted_until(&mut self, now: Instant, until: Instant) {
+        while let Some(summary) = self.requests.due(until) {
             self.emit(now, None, summary);
         }
     }
@@ -276,6 +300,9 @@ impl<'a> Log<'a> {
         }
     }
 }
+
+/// Later than any window.
+const FAR: Instant = Instant::from_micros_const(i64::MAX);
 
 /// Monotonic time as records carry it.
 fn micros(now: Instant) -> u64 {

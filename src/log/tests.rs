@@ -240,3 +240,31 @@ fn records_are_as_small_as_promised() {
     println!("{mean:.1} bytes encoded, {in_ring:.1} in the ring");
     assert!(mean <= 22.0 && in_ring <= 28.0, "{mean:.1} bytes encoded, {in_ring:.1} in the ring");
 }
+
+#[test]
+fn nothing_comes_after_the_end() {
+    // A shutdown record that is not the last one makes every later reader think that the machine was killed.
+    let mut region = vec![0; 64 * 1024];
+    let mut log = Log::new(&mut region, 1);
+    let now = Instant::from_secs(1);
+    let route = log.name(now, "/livez");
+    let request = HttpRequest {
+        method: outpost_wire::Method::Get,
+        route,
+        status: 200,
+        client: outpost_wire::Ip4([10, 0, 0, 1]),
+        duration_us: 0,
+    };
+    log.http_request(now, 1, request, false);
+    log.http_request(now, 2, request, false);
+    log.end(now, Shutdown { cause: outpost_wire::ShutdownCause::PowerButton, uptime_s: 1 });
+    log.http_request(now, 3, request, true);
+    log.poll(Instant::from_secs(9));
+    let mut names = Vec::new();
+    let mut reader = log.reader(1);
+    while let Step::Record(seq, body) = log.read(&mut reader) {
+        names.push(Record::decode_body(seq, body).unwrap().decode_event().unwrap().spec().name);
+        reader.pass(seq);
+    }
+    assert_eq!(names, ["intern", "http.request", "http.requests", "shutdown"]);
+}

@@ -88,6 +88,11 @@ impl Lab {
         self.port
     }
 
+    /// The laboratory's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Writes a file into the laboratory's folder.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -194,6 +199,11 @@ impl Guest {
                 _ => panic!("GET {path} was not answered with 200 within {PATIENCE:?}, at last: {answer:?}"),
             }
         }
+    }
+
+    /// The host's end of its HTTP port.
+    pub fn http(&self) -> SocketAddrV4 {
+        self.http
     }
 
     /// The URL of a path, for other programs.

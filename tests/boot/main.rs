@@ -9,6 +9,7 @@
 //! | `trouble.rs` | what is wrong with a machine stands on its serial console, with the remedy |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `host.rs` | `outpost up` and the errors of the host side |
+//! | `time.rs` | wall time comes from a real chrony |
 //! | `lab.rs` | what they share: a collector, a guest, an HTTP client |
 //!
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
@@ -19,4 +20,5 @@ mod memory;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;
+mod time;
 mod trouble;
