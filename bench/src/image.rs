@@ -7,6 +7,12 @@ use object::elf::SHF_ALLOC;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, SymbolKind};
 use std::path::Path;
 
+/// The note whose last bytes are the image id.
+const ID_NOTE: &str = ".note.outpost.image";
+
+/// Bytes of the id: a SHA-256.
+const ID_LEN: usize = 32;
+
 /// One section that is in memory when the image runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
@@ -31,6 +37,8 @@ pub struct Function {
 
 /// The image, taken apart.
 pub struct Image {
+    /// Its id, as hex digits: which image was measured, whatever the checkout has become since it was built.
+    pub id: String,
     /// In the order of their addresses.
     pub sections: Vec<Section>,
     /// Where its instructions are.
@@ -53,6 +61,9 @@ impl Image {
             memory: section.size(),
             file: section.file_range().map_or(0, |(_, length)| length),
         });
+        let note = elf.section_by_name(ID_NOTE).and_then(|section| section.data().ok()).unwrap_or_default();
+        let id = note.get(note.len().saturating_sub(ID_LEN)..).unwrap_or_default();
+        let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = elf.sections().find(|section| section.kind() == SectionKind::Text);
         let text = text.ok_or_else(|| problem(&"it has no code"))?;
         let code = Code { begin: text.address(), bytes: text.size() };
@@ -65,7 +76,7 @@ impl Image {
             })
             .collect();
         functions.sort_by_key(|function| function.begin);
-        Ok(Image { sections: sections.collect(), code, functions })
+        Ok(Image { id, sections: sections.collect(), code, functions })
     }
 
     /// Sums the counters of `counts`, one for each address of the code, by function; the largest first. What
@@ -102,7 +113,7 @@ mod tests {
         // Functions that the linker folded into one have several names at one address.
         let function = |name: &str, begin, bytes| Function { name: name.to_owned(), begin, bytes };
         let functions = vec![function("a", 100, 2), function("also_a", 100, 2), function("b", 103, 9)];
-        let image = Image { sections: Vec::new(), code: Code { begin: 100, bytes: 6 }, functions };
+        let image = Image { id: String::new(), sections: Vec::new(), code: Code { begin: 100, bytes: 6 }, functions };
         let sums = image.by_function(&[1, 2, 4, 8, 16, 32]);
         let expected = [("b", 56), ("(no symbol)", 4), ("a", 3)].map(|(name, count)| (name.to_owned(), count));
         assert_eq!(sums, expected);

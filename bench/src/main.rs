@@ -52,6 +52,9 @@ const COLLECTOR_PORT: u16 = 7600;
 /// Where the peer's packages are kept between runs.
 const LINUX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-linux");
 
+/// What a run makes: consoles, counters, the collector's store. One folder for all runs, cleared by the next.
+const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-run");
+
 /// The checkout, as it was when this was built.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -132,28 +135,29 @@ fn start(args: &Args) -> String {
 fn bench(args: &Args) -> Result<Report, String> {
     end_in_time()?;
     namespace::prepare()?;
-    let folder = tempfile::Builder::new().prefix("outpost-bench-").tempdir();
-    let folder = folder.map_err(|error| format!("no folder for temporary files: {error}"))?;
+    let folder = Path::new(RUN);
+    let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
+    cleared.and_then(|()| fs::create_dir_all(folder)).map_err(|error| format!("{RUN}: {error}"))?;
     let image = Image::read(&Path::new(ROOT).join("dist/outpost.debug.elf"))?;
-    let (outpost, _collector) = outpost(folder.path(), Link::make(1)?)?;
+    let (outpost, _collector) = outpost(folder, Link::make(1)?)?;
     let (mut guests, mut left_out) = (vec![outpost], Vec::new());
     // A further guest to compare with goes here.
     if args.peers {
-        match linux::guest(Path::new(LINUX), folder.path(), Link::make(2)?) {
+        match linux::guest(Path::new(LINUX), folder, Link::make(2)?) {
             Ok(linux) => guests.push(linux),
             Err(problem) => left_out.push(problem),
         }
     }
-    let plugin = Plugin::compile(&Path::new(ROOT).join("bench/plugin/count.c"), folder.path())?;
+    let plugin = Plugin::compile(&Path::new(ROOT).join("bench/plugin/count.c"), folder)?;
     let mut report = Report::new(guests.iter().map(|guest| guest.name.clone()).collect());
-    conditions(&mut report);
+    conditions(&mut report, &image);
     for problem in left_out {
         report.condition("Linux + nginx", format!("left out: {problem}"));
     }
     for part in &args.only {
         match part {
             Part::Size => figures::size(&mut report, &guests, &image),
-            Part::Boot => figures::boot(&mut report, &guests, args.boots.into(), folder.path())?,
+            Part::Boot => figures::boot(&mut report, &guests, args.boots.into(), folder)?,
             Part::Traffic => figures::traffic(&mut report, &guests, args.seconds),
             Part::Memory => {
                 for machine in [Machine::Microvm, Machine::Q35] {
@@ -223,14 +227,15 @@ fn outpost(folder: &Path, link: Link) -> Result<(Guest, Process), String> {
 }
 
 /// Under what conditions this run takes place.
-fn conditions(report: &mut Report) {
+fn conditions(report: &mut Report, image: &Image) {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<&str> = cpu.lines().filter(|line| line.starts_with("model name")).collect();
     let model = models.first().and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model.trim());
     report.condition("date", guest::ask("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]));
     report.condition("machine", format!("{model}, {} CPUs, Linux {}", models.len(), guest::ask("uname", &["-r"])));
     let revision = guest::ask("git", &["-C", ROOT, "describe", "--always", "--dirty"]);
-    report.condition("Outpost", format!("revision {revision}, microvm with 12 MiB, records to a collector"));
+    report.condition("Outpost", format!("checkout at {revision}, microvm with 12 MiB, records to a collector"));
+    report.condition("image id", image.id.clone());
     report.condition("QEMU", format!("{}, tcg", guest::version(PROGRAM, "--version")));
     report.condition("load generators", [guest::version("wrk", "-v"), guest::version("ab", "-V")].join("; "));
     report.condition("load average at the start", load_average());
