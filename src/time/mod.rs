@@ -177,8 +177,10 @@ impl Time {
                 self.take_in(now, address, bytes, log);
             }
         }
-        if up {
-            self.ask(now, socket);
+        while let Some((server, request)) = up.then(|| self.ask(now)).flatten() {
+            let to = IpEndpoint::new(IpAddress::Ipv4(server), PORT);
+            // A full send buffer (no ARP answer yet) loses the request; it is sent again after its timeout.
+            let _ = socket.send_slice(&request, to);
         }
         self.tell_lost(now, log);
         let due = self.servers.iter().filter(|server| !server.denied).map(|server| match server.waiting {
@@ -189,29 +191,24 @@ impl Time {
         due.chain(lost).min()
     }
 
-    fn ask(&mut self, now: Instant, socket: &mut udp::Socket<'_>) {
-        for at in 0..self.servers.len() {
-            let nonce = self.random();
-            let server = &mut self.servers[at];
+    /// The next request that is due, and for whom. A request without an answer is given up here.
+    fn ask(&mut self, now: Instant) -> Option<(Ipv4Addr, [u8; sntp::PACKET])> {
+        let nonce = self.random();
+        for server in self.servers.iter_mut().filter(|server| !server.denied) {
             if let Some((_, sent)) = server.waiting
                 && now >= sent + TIMEOUT
             {
                 server.waiting = None;
-                server.interval = (server.interval * 2).min(INTERVAL);
+                server.interval = (server.interval * 2).min(INTERVAL.max(server.interval));
                 server.next = now + server.interval;
             }
-            if server.denied || server.waiting.is_some() || now < server.next {
-                continue;
+            if server.waiting.is_none() && now >= server.next {
+                server.asked = server.asked.saturating_add(1);
+                server.waiting = Some((nonce, now));
+                return Some((server.address, sntp::request(nonce)));
             }
-            let to = IpEndpoint::new(IpAddress::Ipv4(server.address), PORT);
-            if socket.send_slice(&sntp::request(nonce), to).is_err() {
-                // The send buffer is full (no ARP answer yet): later.
-                server.next = now + RETRY;
-                continue;
-            }
-            server.asked = server.asked.saturating_add(1);
-            server.waiting = Some((nonce, now));
         }
+        None
     }
 
     fn take_in(&mut self, now: Instant, from: Ipv4Addr, bytes: &[u8], log: &mut Log<'_>) {
@@ -340,6 +337,141 @@ mod tests {
     fn sample(server: u8, unix_us: u64, error_us: u64) -> Estimate {
         let server = Ipv4Addr::new(10, 0, 0, server);
         Estimate { at: Instant::from_secs(5), unix_us, error_us, stratum: 2, server }
+    }
+
+    /// A server at 10.0.0.1 that answers what it is asked with this time, at once.
+    struct Fake {
+        time: Time,
+        log: Log<'static>,
+        told: Vec<&'static str, 64>,
+        asked: u32,
+    }
+
+    impl Fake {
+        fn new() -> Fake {
+            let region = std::boxed::Box::leak(std::vec![0; 64 * 1024].into_boxed_slice());
+            let time = Time::new(&[SERVER], 7, Instant::ZERO);
+            Fake { time, log: Log::new(region, 1), told: Vec::new(), asked: 0 }
+        }
+
+        /// Asks what is due now and answers by `answer`, a packet changed from a good one.
+        fn step(&mut self, now_s: i64, unix_s: u64, answer: impl Fn(&mut [u8; sntp::PACKET])) {
+            let now = Instant::from_secs(now_s);
+            while let Some((to, request)) = self.time.ask(now) {
+                assert_eq!(to, SERVER);
+                self.asked += 1;
+                let mut packet = [0; sntp::PACKET];
+                (packet[0], packet[1]) = (0x24, 3);
+                packet[24..32].copy_from_slice(&request[40..]);
+                for at in [32, 40] {
+                    packet[at..at + 4].copy_from_slice(&((unix_s + 2_208_988_800) as u32).to_be_bytes());
+                }
+                answer(&mut packet);
+                self.time.take_in(now, SERVER, &packet, &mut self.log);
+            }
+            self.time.tell_lost(now, &mut self.log);
+        }
+
+        /// The clock's events since the last call.
+        fn events(&mut self) -> std::vec::Vec<outpost_wire::Event<'static>> {
+            let mut events = std::vec::Vec::new();
+            let mut reader = self.log.reader(self.told.len() as u64 + 1);
+            while let crate::log::Step::Record(seq, body) = self.log.read(&mut reader) {
+                let record = outpost_wire::Record::decode_body(seq, body).unwrap();
+                let bytes = std::boxed::Box::leak(record.fields.to_vec().into_boxed_slice());
+                events.push(outpost_wire::Event::decode(record.event, bytes).unwrap());
+                let _ = self.told.push("");
+                reader.pass(seq);
+            }
+            events
+        }
+    }
+
+    const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const GOOD: fn(&mut [u8; sntp::PACKET]) = |_| {};
+
+    #[test]
+    fn a_step_back_and_a_leap_second_are_told_and_change_no_monotonic_time() {
+        // A clock that went back unseen puts the cause of an incident behind its effect.
+        let mut fake = Fake::new();
+        fake.step(1, 1_700_000_001, GOOD);
+        let [outpost_wire::Event::ClockSync(first)] = fake.events()[..] else { panic!("no clock.sync") };
+        assert_eq!((first.unix_us, first.step_us, first.stratum), (1_700_000_001_000_000, 0, 3));
+        // The server inserts a leap second: UTC is told twice, our time goes back by one second.
+        fake.step(65, 1_700_000_064, GOOD);
+        let [outpost_wire::Event::ClockSync(leap)] = fake.events()[..] else { panic!("no clock.sync") };
+        assert_eq!((leap.step_us, leap.backwards), (1_000_000, true));
+        fake.step(129, 1_699_999_128, GOOD);
+        let [outpost_wire::Event::ClockSync(back)] = fake.events()[..] else { panic!("no clock.sync") };
+        assert_eq!((back.step_us, back.backwards), (1_000_000_000, true));
+        assert_eq!(fake.time.now(Instant::from_secs(130)).unwrap().unix_us, 1_699_999_129_000_000);
+        // Nothing new is nothing to tell, until ten minutes have passed.
+        fake.step(193, 1_699_999_192, GOOD);
+        assert!(fake.events().is_empty());
+    }
+
+    #[test]
+    fn asks_politely_and_obeys() {
+        // A client that hammers a public server is blocked by it, and rightly.
+        let mut fake = Fake::new();
+        (0..3600).for_each(|second| fake.step(second, 1_700_000_000 + second as u64, GOOD));
+        assert_eq!(fake.asked, 57, "once, then every 64 s");
+        let mut silent = Fake::new();
+        (0..3600).for_each(|second| {
+            while silent.time.ask(Instant::from_secs(second)).is_some() {
+                silent.asked += 1
+            }
+        });
+        assert!((55..62).contains(&silent.asked), "{}", silent.asked);
+        let mut slow = Fake::new();
+        let rate = |packet: &mut [u8; sntp::PACKET]| {
+            packet[1] = 0;
+            packet[12..16].copy_from_slice(b"RATE");
+        };
+        (0..3600).for_each(|second| slow.step(second, 1_700_000_000, rate));
+        assert_eq!(slow.asked, 4, "a server that says RATE is asked every 1,024 s");
+        let mut denied = Fake::new();
+        let deny = |packet: &mut [u8; sntp::PACKET]| {
+            packet[1] = 0;
+            packet[12..16].copy_from_slice(b"DENY");
+        };
+        (0..3600).for_each(|second| denied.step(second, 1_700_000_000, deny));
+        assert_eq!(denied.asked, 1, "a server that says DENY is never asked again");
+    }
+
+    #[test]
+    fn a_forged_answer_does_not_displace_the_real_one() {
+        // Who can send to us but not see what we ask must not be able to set the clock, or to keep it unset.
+        let mut fake = Fake::new();
+        let now = Instant::from_secs(1);
+        let (_, request) = fake.time.ask(now).unwrap();
+        let mut forged = [0; sntp::PACKET];
+        (forged[0], forged[1]) = (0x24, 1);
+        fake.time.take_in(now, SERVER, &forged, &mut fake.log);
+        fake.time.take_in(now, Ipv4Addr::new(10, 0, 0, 9), &forged, &mut fake.log);
+        assert!(fake.time.now(now).is_none());
+        forged[24..32].copy_from_slice(&request[40..]);
+        forged[32..36].copy_from_slice(&0xe000_0000u32.to_be_bytes());
+        forged[40..44].copy_from_slice(&0xe000_0000u32.to_be_bytes());
+        fake.time.take_in(now, SERVER, &forged, &mut fake.log);
+        assert!(fake.time.now(now).is_some());
+        assert!(matches!(
+            fake.events()[..],
+            [outpost_wire::Event::ClockRejected(_), outpost_wire::Event::ClockSync(_)]
+        ));
+    }
+
+    #[test]
+    fn silence_is_told_once() {
+        let mut fake = Fake::new();
+        fake.step(0, 1_700_000_000, GOOD);
+        fake.events();
+        for second in 1..2000 {
+            let now = Instant::from_secs(second);
+            while fake.time.ask(now).is_some() {}
+            fake.time.tell_lost(now, &mut fake.log);
+        }
+        assert!(matches!(fake.events()[..], [outpost_wire::Event::ClockLost(lost)] if lost.silent_s == 600));
     }
 
     #[test]
