@@ -8,5 +8,6 @@ pub mod forward;
 pub mod image;
 pub mod logs;
 pub mod store_read;
+pub mod timeline;
 pub mod up;
 pub mod verify;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use outpost_cli::{check, collect, explain, image, logs, up, verify};
+use outpost_cli::{check, collect, explain, image, logs, timeline, up, verify};
 use std::process::ExitCode;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
@@ -24,6 +24,8 @@ enum Command {
     Collect(collect::Args),
     /// Show the records in a store: filtered, followed, as JSON or CSV.
     Logs(logs::Args),
+    /// Tell what happened in a stretch of time: the first draft of a postmortem.
+    Timeline(timeline::Args),
     /// Say whether every record in a store is accounted for.
     Verify(verify::Args),
     /// Say what an event means and what to do about it.
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Timeline(args) => timeline::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),

@@ -2,6 +2,7 @@
 
 use crate::collect::{Stored, escape, utc};
 use crate::store_read::{Entry, Utc, What};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
@@ -119,13 +120,14 @@ fn pretty(entry: &Entry, stored: &Stored, colour: bool) -> String {
     line
 }
 
-fn json(entry: &Entry, stored: &Stored) -> String {
+/// The keys of `outpost collect --json`, and the moment with its error.
+pub fn json(entry: &Entry, stored: &Stored) -> Value {
     let mut value = stored.value();
     if let Some(keys) = value.as_object_mut() {
         keys.insert("utc".to_owned(), entry.utc.map(|moment| utc(moment.us)).into());
         keys.insert("utc_error_us".to_owned(), entry.utc.map(|moment| moment.error_us).into());
     }
-    value.to_string()
+    value
 }
 
 fn row(entry: &Entry, stored: &Stored) -> [String; COLUMNS.len()] {
@@ -141,7 +143,7 @@ fn row(entry: &Entry, stored: &Stored) -> [String; COLUMNS.len()] {
         stored.severity.name().to_owned(),
         escape(&stored.event),
         or_empty(stored.transaction.map(u64::from)),
-        serde_json::Value::from(stored.fields.clone()).to_string(),
+        Value::from(stored.fields.clone()).to_string(),
     ]
 }
 

@@ -1,4 +1,8 @@
 //! A store with records of known times and contents, written by the collector's own code.
+//!
+//! Each test program uses a part of it.
+
+#![allow(dead_code)]
 
 use outpost_cli::collect::Store;
 use outpost_wire::session::{BootRange, Hello, LossReason};
