@@ -145,7 +145,7 @@ impl Timeline {
         snapshot.finish().map_err(reading)?;
         timeline.problems.retain(|problem| {
             let over = problem.ended.as_ref().map(|ended| ended.entry.time_us());
-            !over.zip(args.from).is_some_and(|(over, from)| over < from)
+            over.zip(args.from).is_none_or(|(over, from)| over >= from)
         });
         Ok(timeline)
     }
