@@ -82,7 +82,7 @@ pub struct Client {
     next_port: u16,
     /// Since when the network has been without faults.
     calm_since: Instant,
-    /// Requests answered as they must be.
+    /// Requests answered as they must be; those of refusable conversations are not counted.
     pub answered: u64,
     pub violations: Vec<String>,
 }
@@ -223,7 +223,9 @@ impl Client {
         }
         let answered = connection.answered;
         let received = connection.receive(socket, now);
-        self.answered += (connection.answered - answered) as u64;
+        if !connection.conversation.refusable {
+            self.answered += (connection.answered - answered) as u64;
+        }
         let verdict = received.and_then(|()| {
             connection.send(socket, now);
             connection.end(socket, &mut self.rng, now);

@@ -1,8 +1,9 @@
-//! The router between the agent's network and the outside, and its DHCP server. Both work on frames and keep no
+//! The router between the agent's network and the outside, with its DHCP and time servers. All work on frames and keep no
 //! state but what a test has told them, so that what they send is known from what they got.
 
 use crate::frames::{self, Route};
 use crate::rng::Rng;
+use smoltcp::time::Instant;
 use smoltcp::wire::*;
 
 /// A network with its router.
@@ -25,13 +26,31 @@ pub enum DhcpMode {
     Nonsense,
 }
 
-/// The router and DHCP server. Port 0 is the agent's network, port 1 the outside.
+/// What the time server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeMode {
+    /// Tells the time.
+    Serve,
+    /// Says nothing.
+    Silent,
+    /// Answers with what no client may believe.
+    Nonsense,
+}
+
+/// Microseconds since 1970-01-01 UTC when the world begins: 2026-11-22, so that a wrong era would show.
+pub const UTC_AT_START_US: u64 = 1_795_305_600_000_000;
+
+/// Seconds from the beginning of NTP's first era to 1970 (RFC 5905, figure 4).
+const NTP_EPOCH_S: u64 = 2_208_988_800;
+
+/// The router and its servers. Port 0 is the agent's network, port 1 the outside.
 pub struct Gateway {
     pub subnets: [Subnet; 2],
     /// The hosts of both networks.
     pub neighbours: Vec<(Ipv4Address, EthernetAddress)>,
     pub agent_address: Ipv4Address,
     pub dhcp: DhcpMode,
+    pub time: TimeMode,
     pub lease_s: u32,
     /// Leases given (acknowledgements sent in mode `Serve`).
     pub leases: u64,
@@ -46,15 +65,24 @@ impl Gateway {
         lease_s: u32,
         rng: Rng,
     ) -> Gateway {
-        Gateway { subnets, neighbours, agent_address, dhcp: DhcpMode::Serve, lease_s, leases: 0, rng }
+        Gateway {
+            subnets,
+            neighbours,
+            agent_address,
+            dhcp: DhcpMode::Serve,
+            time: TimeMode::Serve,
+            lease_s,
+            leases: 0,
+            rng,
+        }
     }
 
     /// A frame came in at `port`; the answer is frames with the port they leave at.
-    pub fn receive(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    pub fn receive(&mut self, now: Instant, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
         let Ok(ethernet) = EthernetFrame::new_checked(frame) else { return Vec::new() };
         let answer = match ethernet.ethertype() {
             EthernetProtocol::Arp => self.arp(port, ethernet.payload()).map(|frame| (port, frame)),
-            EthernetProtocol::Ipv4 => self.ipv4(port, &ethernet),
+            EthernetProtocol::Ipv4 => self.ipv4(now, port, &ethernet),
             _ => None,
         };
         answer.into_iter().collect()
@@ -80,7 +108,7 @@ impl Gateway {
         Some(frames::arp(back, ArpOperation::Reply))
     }
 
-    fn ipv4(&mut self, port: usize, ethernet: &EthernetFrame<&[u8]>) -> Option<(usize, Vec<u8>)> {
+    fn ipv4(&mut self, now: Instant, port: usize, ethernet: &EthernetFrame<&[u8]>) -> Option<(usize, Vec<u8>)> {
         let packet = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
         if !packet.verify_checksum() {
             return None;
@@ -89,11 +117,22 @@ impl Gateway {
         if packet.dst_addr().is_broadcast() || to_us {
             let udp = UdpPacket::new_checked(packet.payload()).ok()?;
             let addresses = (packet.src_addr().into(), packet.dst_addr().into());
-            let wanted = packet.next_header() == IpProtocol::Udp
-                && udp.dst_port() == 67
-                && port == 0
-                && udp.verify_checksum(&addresses.0, &addresses.1);
-            return if wanted { self.dhcp_request(udp.payload()).map(|frame| (0, frame)) } else { None };
+            let sound = packet.next_header() == IpProtocol::Udp && udp.verify_checksum(&addresses.0, &addresses.1);
+            let answer = match udp.dst_port() {
+                _ if !sound || port != 0 => None,
+                67 => self.dhcp_request(udp.payload()),
+                123 if to_us => self.time_request(now, udp.payload()).map(|answer| {
+                    let back = Route {
+                        from_mac: self.subnets[0].router_mac,
+                        to_mac: ethernet.src_addr(),
+                        from: packet.dst_addr(),
+                        to: packet.src_addr(),
+                    };
+                    frames::udp(back, UdpRepr { src_port: 123, dst_port: udp.src_port() }, &answer)
+                }),
+                _ => None,
+            };
+            return answer.map(|frame| (0, frame));
         }
         if ethernet.dst_addr() != self.subnets[port].router_mac || packet.hop_limit() <= 1 {
             return None;
@@ -140,6 +179,7 @@ impl Gateway {
             answer.option(1, &self.subnets[0].router.netmask().octets());
             answer.option(3, &server.octets());
             answer.option(6, &server.octets());
+            answer.option(42, &server.octets());
         }
         if kind == DhcpMessageType::Ack {
             self.leases += 1;
@@ -194,6 +234,37 @@ impl Gateway {
             answer.option(6, &[8; 61]);
         }
         self.dhcp_frame(&answer)
+    }
+
+    /// The answer of an NTP server (RFC 5905, figure 8) that is right to the microsecond.
+    fn time_request(&mut self, now: Instant, request: &[u8]) -> Option<Vec<u8>> {
+        if self.time == TimeMode::Silent || request.len() < 48 {
+            return None;
+        }
+        let utc_us = UTC_AT_START_US + now.total_micros() as u64;
+        let (seconds, rest_us) = (utc_us / 1_000_000 + NTP_EPOCH_S, utc_us % 1_000_000);
+        let stamp = ((seconds << 32) | ((rest_us << 32) / 1_000_000)).to_be_bytes();
+        let mut answer = vec![0; 48];
+        answer[..4].copy_from_slice(&[0x24, 2, 6, 0xec]);
+        answer[24..32].copy_from_slice(&request[40..48]);
+        answer[32..40].copy_from_slice(&stamp);
+        answer[40..48].copy_from_slice(&stamp);
+        if self.time == TimeMode::Nonsense {
+            // The time is wrong, too: whoever believes it is found out.
+            answer[32..48].iter_mut().for_each(|byte| *byte = !*byte);
+            match self.rng.below(6) {
+                0 => answer[24] ^= 1,
+                1 => answer[1] = self.rng.pick(&[0, 16, 255]),
+                2 => answer[0] = self.rng.pick(&[0xe4, 0x23, 0x25, 0]),
+                3 => answer[12..16].copy_from_slice(b"RATE"),
+                4 => answer[32..48].fill(0),
+                _ => answer.truncate(47),
+            }
+            if answer[12..16] == *b"RATE" {
+                answer[1] = 0;
+            }
+        }
+        Some(answer)
     }
 
     fn dhcp_frame(&self, answer: &DhcpAnswer) -> Vec<u8> {

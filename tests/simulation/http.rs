@@ -29,6 +29,10 @@ pub struct Expectation {
     pub request: String,
     pub statuses: &'static [u16],
     pub body: Body,
+    /// The request's own id, which the answer carries; none: the answer has one of the server's.
+    pub id: Option<String>,
+    /// The trace that the request belongs to, which the answer names.
+    pub trace: Option<String>,
     /// The server closes after this answer.
     pub closes: bool,
 }
@@ -102,6 +106,16 @@ impl Expectation {
         for name in ["content-type", "cache-control"] {
             if answer.header(name).is_none_or(str::is_empty) && !answer.body.is_empty() {
                 return Err(format!("{request}: no header {name}"));
+            }
+        }
+        let id = answer.header("x-request-id");
+        if id.is_none_or(str::is_empty) || self.id.as_deref().is_some_and(|own| id != Some(own)) {
+            return Err(format!("{request}: request id {id:?} instead of {:?}", self.id));
+        }
+        if let Some(trace) = &self.trace {
+            let response = answer.header("traceresponse").unwrap_or_default();
+            if response.split('-').nth(1) != Some(trace) {
+                return Err(format!("{request}: traceresponse {response:?} in trace {trace}"));
             }
         }
         if answer.status == 405 && answer.header("allow").is_none() {
@@ -180,9 +194,19 @@ impl Conversation {
             let value = "x".repeat(rng.below(120) as usize);
             filler += &format!("X-Filler-{number}: {value}\r\n");
         }
+        let id = rng.chance(200).then(|| format!("client-{:016x}", rng.next()));
+        let trace =
+            rng.chance(200).then(|| format!("{:032x}", u128::from(rng.next()) << 64 | u128::from(rng.next() | 1)));
+        if let Some(id) = &id {
+            filler += &format!("X-Request-ID: {id}\r\n");
+        }
+        if let Some(trace) = &trace {
+            filler += &format!("traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+        }
         let request = format!("{method} {path} HTTP/{version}");
         self.bytes.extend(format!("{request}\r\n{host}{filler}{connection}\r\n").as_bytes());
-        self.expected.push(Expectation { request: request + " " + connection.trim(), statuses, body, closes });
+        let request = request + " " + connection.trim();
+        self.expected.push(Expectation { request, statuses, body, id, trace, closes });
     }
 
     /// One request that must be refused, with right status or a close.
@@ -209,7 +233,7 @@ impl Conversation {
             _ => (vec![0; rng.range(1, 3000) as usize], REFUSALS),
         };
         let request = String::from_utf8_lossy(&bytes[..bytes.len().min(48)]).into_owned();
-        let expectation = Expectation { request, statuses, body: Body::Any, closes: false };
+        let expectation = Expectation { request, statuses, body: Body::Any, id: None, trace: None, closes: false };
         Conversation { bytes, expected: vec![expectation], refusable: true }
     }
 
@@ -218,7 +242,8 @@ impl Conversation {
         let whole: &[u8] = b"GET /livez HTTP/1.1\r\nHost: outpost\r\nX-Filler: 1\r\n\r\n";
         let bytes = whole[..rng.range(1, whole.len() as u64 - 1) as usize].to_vec();
         let request = String::from_utf8_lossy(&bytes).into_owned();
-        let expectation = Expectation { request, statuses: &[408], body: Body::Any, closes: false };
+        let expectation =
+            Expectation { request, statuses: &[408], body: Body::Any, id: None, trace: None, closes: false };
         Conversation { bytes, expected: vec![expectation], refusable: true }
     }
 }

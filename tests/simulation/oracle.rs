@@ -5,7 +5,9 @@
 //! emitted (seen in the ring after each poll) ═══ stored ⊎ declared lost ⊎ still in the ring
 //! ```
 
+use crate::gateway::UTC_AT_START_US;
 use outpost_wire::session::LossReason;
+use outpost_wire::{Event, Record};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -34,6 +36,10 @@ pub struct Oracle {
     /// Boots in their order, with the seq of the last record seen.
     pub boots: Vec<(u64, u64)>,
     pub violations: Vec<String>,
+    /// Requests that records tell of, one by one or as a number.
+    pub requests: u64,
+    /// Records that tell what UTC is.
+    pub clock_syncs: u64,
     /// How many of the boots ended before the ring's memory was damaged: of them records may be missing at the end.
     damaged: usize,
     /// Ranges that a collector was told are lost, still to be compared with the ring.
@@ -75,6 +81,30 @@ impl Oracle {
             self.violation(format!("boot {boot:x}: seq {seq} was emitted after {}", expected - 1));
         }
         self.emitted.insert((boot, seq), body.to_vec());
+        if !body.is_empty() {
+            self.understand(seq, body);
+        }
+    }
+
+    /// What a record says must be a record of the catalogue, and true where the oracle knows better.
+    fn understand(&mut self, seq: u64, body: &[u8]) {
+        let record = match Record::decode_body(seq, body) {
+            Ok(record) => record,
+            Err(error) => return self.violation(format!("seq {seq} is no record: {error:?}")),
+        };
+        match record.decode_event() {
+            None => self.violation(format!("seq {seq} has no event of the catalogue: {record:?}")),
+            Some(Event::HttpRequest(_)) => self.requests += 1,
+            Some(Event::HttpRequests(event)) => self.requests += u64::from(event.count),
+            Some(Event::ClockSync(event)) => {
+                self.clock_syncs += 1;
+                let truth = UTC_AT_START_US + record.mono_us;
+                if event.unix_us.abs_diff(truth) > u64::from(event.error_us) {
+                    self.violation(format!("{event:?} at {} us, when UTC was {truth}", record.mono_us));
+                }
+            }
+            Some(_) => {}
+        }
     }
 
     /// Something that must not happen.

@@ -3,7 +3,7 @@
 use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
-use outpost::config::{Collector, Config, Loaded, Network, StaticNetwork};
+use outpost::config::{Collector, Config, Loaded, Network, StaticNetwork, Time};
 use outpost::facts::Facts;
 use outpost::log::Step;
 use outpost_wire::{ConfigSource, EntropySource, Panic, Text};
@@ -59,7 +59,13 @@ pub fn config(network: Option<(Ipv4Cidr, Ipv4Addr)>, collector: Option<SocketAdd
     let network = network.map_or(Network::Dhcp, |(address, gateway)| {
         Network::Static(StaticNetwork { address, gateway: Some(gateway), dns: heapless::Vec::new() })
     });
+    // With DHCP the lease names them.
+    let servers = [&network].into_iter().filter_map(|network| match network {
+        Network::Static(network) => network.gateway,
+        Network::Dhcp => None,
+    });
     let config = Config {
+        time: Time { servers: servers.collect() },
         name: "simulated".try_into().expect("fits"),
         network,
         collector: collector.map(|address| Collector { address, key: None }),

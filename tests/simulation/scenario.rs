@@ -1,7 +1,7 @@
 //! What a seed means: the shape of the world, its faults, and what happens in it when.
 
 use crate::collector::Mood;
-use crate::gateway::DhcpMode;
+use crate::gateway::{DhcpMode, TimeMode};
 use crate::link::Faults;
 use crate::rng::Rng;
 use outpost::nic::Link;
@@ -16,6 +16,7 @@ pub enum Change {
     CollectorBacksUp,
     CollectorRollsBack,
     Dhcp(DhcpMode),
+    Time(TimeMode),
     /// The agent's cable passes nothing, in both directions.
     AgentCut(bool),
     /// The collector's cable passes nothing, in both directions.
@@ -191,6 +192,10 @@ impl Scenario {
             if rng.chance(300) {
                 let mode = rng.pick(&[DhcpMode::Silent, DhcpMode::Refuse, DhcpMode::Nonsense]);
                 spans.push((Change::Dhcp(mode), Change::Dhcp(DhcpMode::Serve)));
+            }
+            if rng.chance(300) {
+                let mode = rng.pick(&[TimeMode::Silent, TimeMode::Nonsense]);
+                spans.push((Change::Time(mode), Change::Time(TimeMode::Serve)));
             }
             if rng.chance(300) {
                 let pause = Duration::from_millis(rng.range(1, 20_000));

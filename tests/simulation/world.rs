@@ -13,7 +13,7 @@ use crate::attacker::Attacker;
 use crate::client::Client;
 use crate::collector::{Collector, Mood, PORT, Service};
 use crate::frames;
-use crate::gateway::{DhcpMode, Gateway, Subnet};
+use crate::gateway::{DhcpMode, Gateway, Subnet, TimeMode};
 use crate::independent::Independent;
 use crate::link::{Faults, Link};
 use crate::nic::AgentNic;
@@ -487,7 +487,7 @@ impl World {
                 soon(&mut self.agent_wake);
             }
             Host::Gateway(side) => {
-                for (side, frame) in self.gateway.receive(side, &bytes) {
+                for (side, frame) in self.gateway.receive(now, side, &bytes) {
                     let out = self.port(Host::Gateway(side));
                     self.send(out, now, &frame);
                 }
@@ -513,6 +513,7 @@ impl World {
             Change::CollectorBacksUp => self.collector.service.back_up(),
             Change::CollectorRollsBack => self.collector.roll_back(),
             Change::Dhcp(mode) => self.gateway.dhcp = mode,
+            Change::Time(mode) => self.gateway.time = mode,
             Change::AgentCut(cut) => self.cut(Host::Agent, cut),
             Change::CollectorCut(cut) => self.cut(Host::Collector, cut),
             Change::AgentLink(link) => {
@@ -552,6 +553,7 @@ impl World {
         self.collector.restart();
         self.collector.set_mood(Mood::Well);
         self.gateway.dhcp = DhcpMode::Serve;
+        self.gateway.time = TimeMode::Serve;
         self.chatter = 0;
         self.stage = Stage::Healed;
         for (client, wake) in self.clients.iter_mut().zip(&mut self.client_wakes) {
@@ -627,6 +629,16 @@ impl World {
         }
         if self.clients.iter().all(|client| client.answered == 0) {
             self.oracle.violation(format!("{now}: not one request was answered"));
+        }
+        // A reset loses what was counted and not yet told; and the clients do not see every answer.
+        let (answered, recorded) = (self.clients.iter().map(|client| client.answered).sum(), self.oracle.requests);
+        if recorded < answered && self.oracle.boots.len() == 1 {
+            self.oracle.violation(format!("{now}: {answered} requests were answered and {recorded} recorded"));
+        }
+        // A server that says RATE is obeyed for 17 minutes, which no world lasts.
+        let misled = self.scenario.changes.iter().any(|(_, change)| *change == Change::Time(TimeMode::Nonsense));
+        if self.oracle.clock_syncs == 0 && !misled {
+            self.oracle.violation(format!("{now}: the agent never learned the time"));
         }
         if self.collector.sessions == 0 {
             self.oracle.violation(format!("{now}: the agent never reached the collector"));
