@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 /// What the collector itself writes into a store, beside the records of agents: name, meaning, action.
-const OF_THE_COLLECTOR: [(&str, &str, &str); 6] = [
+const OF_THE_COLLECTOR: [(&str, &str, &str); 7] = [
     (
         "lost",
         "The agent declared these seqs lost: they will never come. The reason is overflow (its ring was full while the \
@@ -43,6 +43,11 @@ const OF_THE_COLLECTOR: [(&str, &str, &str); 6] = [
         "record.conflict",
         "Two different records claimed one seq; both are kept.",
         "Look for two machines with one boot id, as a VM that was cloned or restored from a snapshot has.",
+    ),
+    (
+        "record.late",
+        "A record has come although its seq was declared lost; it is stored in its place.",
+        "Nothing to do: less was lost than was said.",
     ),
     (
         "agent.rewound",

@@ -9,7 +9,8 @@
 //! What always holds: the entries of a boot cover every seq from where the reader stood up to what is durable, each
 //! once and in order. A seq is a record, or declared lost, or `Missing`: nothing is passed over in silence, also
 //! when the store was damaged or somebody deleted rows. What is not durable yet is not seen, so that a reader that
-//! remembers the last seq of each boot never has to look back.
+//! remembers the last seq of each boot never has to look back; the one exception, a record that comes although it was
+//! declared lost, is announced by an oddity, and [`Place::read`] looks it up.
 
 use crate::collect::{OpenError, Store, Stored, event_name};
 use outpost_wire::session::LossReason;
@@ -276,6 +277,19 @@ impl Reader {
         rows.collect()
     }
 
+    /// The record that an oddity says has come although it was declared lost.
+    fn late(&self, oddity: &Entry) -> rusqlite::Result<Option<Entry>> {
+        let What::Oddity { event, detail, .. } = &oddity.what else { return Ok(None) };
+        let detail: Value = serde_json::from_str(detail).unwrap_or_default();
+        match detail.get("seq").and_then(Value::as_u64) {
+            Some(seq @ 1..) if event == "record.late" => {
+                let entries = self.records(&oddity.boot, seq - 1, 1)?;
+                Ok(entries.into_iter().find(|entry| entry.place() == seq))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn lost(&self, boot: &Boot, after: u64, to: u64) -> rusqlite::Result<Vec<Range>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT from_seq, to_seq, received_us, reason FROM lost
@@ -329,7 +343,7 @@ impl Place {
             if let What::Oddity { row, .. } = entry.what {
                 place.oddity = row;
             } else {
-                place.seqs.insert(entry.boot.row, entry.place());
+                place.pass(entry.boot.row, entry.place());
                 place.turn = entry.boot.row;
             }
         }
@@ -339,7 +353,12 @@ impl Place {
     /// What comes next, about `limit` entries, and each boot's in order. No boot waits for another: those that have
     /// something share the limit, and the next call begins after the last that had its turn.
     pub fn read(&self, reader: &Reader, limit: u32) -> rusqlite::Result<Vec<Entry>> {
-        let mut entries = reader.oddities(self.oddity, limit)?;
+        let mut entries = Vec::new();
+        for oddity in reader.oddities(self.oddity, limit)? {
+            let late = reader.late(&oddity)?;
+            entries.push(oddity);
+            entries.extend(late);
+        }
         let mut boots = reader.boots()?;
         boots.retain(|boot| boot.durable > self.after(boot));
         let share = (limit / u32::try_from(boots.len()).unwrap_or(u32::MAX).max(1)).max(SHARE_MIN);
@@ -356,9 +375,15 @@ impl Place {
 
     /// Goes on to there.
     pub fn advance(&mut self, to: &Place) {
-        self.seqs.extend(&to.seqs);
+        to.seqs.iter().for_each(|(boot, seq)| self.pass(*boot, *seq));
         self.oddity = self.oddity.max(to.oddity);
         self.turn = to.turn;
+    }
+
+    /// Never back: a record can come late, behind where its boot was read to.
+    fn pass(&mut self, boot: i64, seq: u64) {
+        let place = self.seqs.entry(boot).or_insert(seq);
+        *place = seq.max(*place);
     }
 
     fn after(&self, boot: &Boot) -> u64 {

@@ -388,6 +388,30 @@ fn otlp_leaves_a_bad_record_behind_and_says_so() {
     wait_for("the count in the store", || query::<i64>(&store, "SELECT ifnull(max(refused), 0) FROM forwarders") == 1);
 }
 
+/// What was declared lost and comes after all lies behind the cursor: it must go out all the same.
+#[test]
+fn a_record_that_comes_late_is_forwarded() {
+    let (_directory, store) = directory();
+    boot(&store, "fra1", 0xfa, &[Line::Lost(0, 3, LossReason::Overflow), request(None, 1)]);
+    let server = Server::start(Received::default());
+    let _collector = Process::start_with(&store, &["--forward", &server.target()]);
+    server.wait_for(2);
+    // Written as the first of its boot: seq 1.
+    boot(&store, "fra1", 0xfa, &[request(None, 2)]);
+    boot(&store, "fra1", 0xfb, &[request(None, 3)]);
+    server.wait_for(5);
+    let came = server.received().uids();
+    let of = |agent, boot, place: &str| uid(agent, boot, place);
+    let expected = [
+        of("fra1", 0xfa, "lost-1-3"),
+        of("fra1", 0xfa, "4"),
+        of("fra1", 0xfa, "oddity-1"),
+        of("fra1", 0xfa, "1"),
+        of("fra1", 0xfb, "1"),
+    ];
+    assert_eq!(came, expected);
+}
+
 /// A server that is no OTLP receiver calls everything bad: then nothing may be given up.
 #[test]
 fn otlp_gives_nothing_up_before_the_receiver_has_taken_anything() {

@@ -274,6 +274,11 @@ impl Store {
         }
         let stored = Stored::record(boot.agent.clone(), boot.boot_id, now_us, record, |id| self.name(boot, id));
         self.pending.push(stored);
+        if self.is_declared_lost(boot, record.seq)? {
+            // Whoever reads in the order of seq has passed this place: the oddity tells them to look again.
+            let detail = json!({ "seq": record.seq, "event": show::event_name(record.event) });
+            self.oddity(boot, "record.late", detail, now_us)?;
+        }
         Ok(Kept::New)
     }
 
@@ -410,6 +415,14 @@ impl Store {
         let detail = json!({ "seq": record.seq, "event": show::event_name(record.event) });
         self.oddity(boot, "record.conflict", detail, now_us)?;
         Ok(Kept::Conflict)
+    }
+
+    fn is_declared_lost(&self, boot: &Boot, seq: u64) -> rusqlite::Result<bool> {
+        let mut before = self.connection.prepare_cached(
+            "SELECT to_seq >= ?2 FROM lost WHERE boot = ?1 AND from_seq <= ?2 ORDER BY from_seq DESC LIMIT 1",
+        )?;
+        let lost = before.query_row(params![boot.row, seq.cast_signed()], |row| row.get(0)).optional()?;
+        Ok(lost.unwrap_or(false))
     }
 
     fn stored_body(&self, boot: &Boot, seq: u64) -> rusqlite::Result<Option<Vec<u8>>> {
