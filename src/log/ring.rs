@@ -67,6 +67,8 @@ pub struct Ring<'a> {
     /// The current boot, then earlier ones from the newest to the oldest.
     boots: Vec<Boot, LOG_BOOTS>,
     open: [Option<u16>; 2],
+    /// How many segments were opened in each lane: a reader that found nothing waits for the next one.
+    opened: [u32; 2],
     salvage: Salvage,
 }
 
@@ -181,6 +183,7 @@ impl<'a> Ring<'a> {
             generation: 0,
             boots: Vec::from_array([current]),
             open: [None; 2],
+            opened: [0; 2],
             salvage: Salvage::default(),
         };
         ring.take_over();
@@ -300,6 +303,7 @@ impl<'a> Ring<'a> {
         let meta = Meta { boot: self.boots[0].id, first: seq, last: seq, used: 0, kind: kind(lane), damaged: false };
         self.set_meta(segment, meta);
         self.open[slot(lane)] = Some(segment as u16);
+        self.opened[slot(lane)] = self.opened[slot(lane)].wrapping_add(1);
     }
 
     /// A free segment, made free by eviction where there is none: bulk gives way first, but a vital lane that has
@@ -418,6 +422,8 @@ enum Position {
     Unknown,
     /// At this offset of a segment that began with this seq.
     At { segment: u16, first: u64, at: u16 },
+    /// Nowhere, until one more segment than so many is opened in this lane.
+    Nowhere { opened: u32 },
     /// This boot goes on no more, and neither does the lane.
     Done,
 }
@@ -469,6 +475,9 @@ impl Reader {
 
     /// The first record of this lane at or after `next`.
     fn peek_lane<'r>(&mut self, ring: &'r Ring<'_>, boot: Boot, lane: Lane) -> Option<(u64, &'r [u8])> {
+        if self.lanes[slot(lane)] == (Position::Nowhere { opened: ring.opened[slot(lane)] }) {
+            return None;
+        }
         // A lane that goes on in another segment is looked up once more; both lookups go forward.
         for _ in 0..2 {
             if let Position::At { segment, first, at } = self.lanes[slot(lane)] {
@@ -508,7 +517,7 @@ impl Reader {
             .or_else(|| open.map(|segment| (segment, ring.meta(segment.into()))));
         match found {
             Some((segment, meta)) => Position::At { segment, first: meta.first, at: 0 },
-            None if current => Position::Unknown,
+            None if current => Position::Nowhere { opened: ring.opened[slot(lane)] },
             None => Position::Done,
         }
     }
