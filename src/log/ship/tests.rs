@@ -215,7 +215,12 @@ impl<'a> World<'a> {
                 self.iface.poll(self.now, &mut self.wire, &mut self.sockets);
                 self.poll_ship();
             }
+            // On this wire the far end's acknowledgement comes within the same poll: it is a segment, too.
+            let went = !self.wire.0.is_empty();
             self.iface.poll(self.now, &mut self.wire, &mut self.sockets);
+            if went {
+                self.next_poll = Some(self.now);
+            }
             self.serve();
         }
     }
