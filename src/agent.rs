@@ -89,6 +89,9 @@ impl<'a> Agent<'a> {
     ) -> Agent<'a> {
         let [connection_seed, network_seed, ship_seed, time_seed] = seeds(&facts.seed);
         let mut log = Log::new(log_region, facts.boot_id);
+        for &(event, severity) in &config.config.severity.0 {
+            log.set_severity(event, severity);
+        }
         log.emit(
             now,
             None,
@@ -108,7 +111,12 @@ impl<'a> Agent<'a> {
         }
         let settings = &config.config;
         let ship = settings.collector.as_ref().map(|collector| {
-            let identity = Identity { agent: settings.name.clone(), image_id: facts.image_id, config: settings.hash() };
+            let identity = Identity {
+                agent: settings.name.clone(),
+                image_id: facts.image_id,
+                config: settings.hash(),
+                severities: settings.severity.hash(),
+            };
             Ship::new(collector.address, identity, ship_seed, now)
         });
         let time = Time::new(&settings.time.servers, time_seed, now);

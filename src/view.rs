@@ -144,6 +144,7 @@ pub struct AboutDocument<'v> {
     entropy: &'static str,
     config_source: &'static str,
     config_hash: String<16>,
+    severity_hash: String<16>,
     boot_phases_us: Vec<PhaseDocument, 12>,
     last_reset: &'static str,
     limits: LimitsDocument,
@@ -266,6 +267,7 @@ impl View<'_> {
             entropy: facts.entropy.word().unwrap_or("other"),
             config_source: facts.config_source.word().unwrap_or("other"),
             config_hash: hex_text(u64::from_be_bytes(self.config.hash())),
+            severity_hash: hex_text(u64::from_be_bytes(self.config.severity.hash())),
             boot_phases_us: facts
                 .phases
                 .iter()

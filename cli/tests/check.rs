@@ -31,8 +31,8 @@ fn says_what_the_image_says() {
     let output = check(&["mistakes.json"], b"");
     let loaded = load(Some(&std::fs::read(format!("{DATA}/mistakes.json")).unwrap()));
     let mut expected: Vec<String> = loaded.problems.iter().map(|problem| format!("mistakes.json:{problem}")).collect();
-    expected.push("mistakes.json: and 2 more, shown when these are gone".into());
-    expected.push("mistakes.json: 10 problems; the image would boot with what is right, and not be ready".into());
+    expected.push("mistakes.json: and 4 more, shown when these are gone".into());
+    expected.push("mistakes.json: 12 problems; the image would boot with what is right, and not be ready".into());
     assert_eq!(text(&output.stdout).lines().collect::<Vec<_>>(), expected);
     assert_eq!(output.status.code(), Some(1));
 }

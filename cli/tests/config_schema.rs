@@ -31,6 +31,8 @@ const VALID: &[&str] = &[
     r#"{"http": {"port": 65535, "maintenance": true}}"#,
     r#"{"http": {"operator_allow": []}}"#,
     r#"{"http": {"operator_allow": ["0.0.0.0/0", "255.255.255.255/32", "10.1.2.3/8"]}}"#,
+    r#"{"severity": {}}"#,
+    r#"{"severity": {"panic": "trace", "http.request": 1, "collector.lost": 24}}"#,
     r#"{"on_panic": "stop"}"#,
     r#"{"on_panic": "reset"}"#,
 ];
@@ -99,6 +101,12 @@ const INVALID: &[&str] = &[
     r#"{"http": {"operator_allow": "10.0.0.0/8"}}"#,
     r#"{"http": {"operator_allow": ["10.0.0.0"]}}"#,
     r#"{"http": {"operator_allow": ["10.0.0.0/33"]}}"#,
+    r#"{"severity": ["panic"]}"#,
+    r#"{"severity": {"Panic": "warn"}}"#,
+    r#"{"severity": {"panic": "warning"}}"#,
+    r#"{"severity": {"panic": 0}}"#,
+    r#"{"severity": {"panic": 25}}"#,
+    r#"{"severity": {"panic": "9"}}"#,
     r#"{"on_panic": "halt"}"#,
 ];
 
@@ -107,6 +115,7 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ("a key that is there twice", r#"{"name": "a", "name": "a"}"#),
     ("a number that is whole only in value", r#"{"http": {"port": 80.0}}"#),
     ("a number that is whole only in value", r#"{"http": {"port": 8e1}}"#),
+    ("an event that the catalogue does not have", r#"{"severity": {"cpu.hot": "warn"}}"#),
     ("the network address", r#"{"network": {"static": {"address": "10.0.2.0/24"}}}"#),
     ("the broadcast address", r#"{"network": {"static": {"address": "10.0.2.255/24"}}}"#),
     ("a gateway elsewhere", r#"{"network": {"static": {"address": "10.0.2.15/24", "gateway": "10.0.3.2"}}}"#),

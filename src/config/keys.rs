@@ -5,11 +5,13 @@
 //! could open something up, the closed side is taken: a list of who is let in keeps only what could be read, and a
 //! collector with any mistake is not used, because a mistyped `key` must not mean clear text.
 
+use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Collector, Config, Http, Network, OnPanic, Secret, StaticNetwork, Time};
+use super::{Collector, Config, Http, Network, OnPanic, Secret, Severities, StaticNetwork, Time};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
+use outpost_wire::{CATALOGUE, Severity};
 use serde::de::DeserializeOwned;
 use smoltcp::wire::Ipv4Cidr;
 
@@ -32,6 +34,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
             walker.object(HTTP, &mut config.http, "is not an object: allowed is one like {\"port\": 80}")
         },
     },
+    Key { name: "severity", required: false, read: |walker, config| read_severities(walker, &mut config.severity) },
     Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
 ];
 
@@ -155,6 +158,33 @@ fn read_collector(walker: &mut Walker<'_>, collector: &mut Option<Collector>) ->
     Ok(())
 }
 
+/// Reads the rules that are right. They are kept in the order of the events, so that the order in which they are
+/// written does not change the hash.
+fn read_severities(walker: &mut Walker<'_>, rules: &mut Severities) -> Step {
+    let otherwise = "is not an object: allowed is one like {\"network.down\": \"warn\"}";
+    let rules = &mut rules.0;
+    walker.entries(otherwise, |walker, at, name| {
+        let Some(event) = CATALOGUE.iter().find(|spec| spec.name == name) else {
+            match nearest(name, CATALOGUE.iter().map(|spec| spec.name)) {
+                Some(near) => walker.report(at, format_args!("unknown event: did you mean \"{near}\"?")),
+                None => walker.report(at, format_args!("unknown event: `outpost explain` lists those there are")),
+            }
+            return walker.skip();
+        };
+        if rules.iter().any(|(id, _)| *id == event.id) {
+            return walker.refuse_twice(at);
+        }
+        let too_many = "is one too many: allowed are at most 32";
+        if let Some(severity) = walker.value(|leaf| if rules.is_full() { Err(too_many) } else { severity(leaf) })? {
+            let place = rules.iter().position(|(id, _)| *id > event.id).unwrap_or(rules.len());
+            // There is room: checked in the line above.
+            let _ = rules.insert(place, (event.id, severity));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
 /// Reads the items that are right; the default of the list is gone even when there are none.
 fn read_list<T, const N: usize>(
     walker: &mut Walker<'_>,
@@ -209,6 +239,11 @@ fn port(leaf: &Leaf<'_>) -> Verdict<u16> {
 
 fn boolean(leaf: &Leaf<'_>) -> Verdict<bool> {
     word(leaf).ok_or("is not a boolean: allowed are true and false, without quotes")
+}
+
+fn severity(leaf: &Leaf<'_>) -> Verdict<Severity> {
+    const ALLOWED: &str = "is not a severity: allowed are trace, debug, info, notice, warn, error, fatal and 1 to 24";
+    text(leaf).map_or_else(|| word(leaf).and_then(Severity::from_number), Severity::from_name).ok_or(ALLOWED)
 }
 
 fn on_panic(leaf: &Leaf<'_>) -> Verdict<OnPanic> {

@@ -19,18 +19,22 @@ mod tests;
 
 pub use problem::Problem;
 
-use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS};
+use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, LOG_SEVERITY_RULES};
 use core::fmt::Display;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
+use outpost_wire::{CATALOGUE, Severity};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use smoltcp::wire::Ipv4Cidr;
 use walker::{Step, Walker};
 
 /// Longest [effective document](Config::effective), in bytes: every list full, every address at its longest.
-pub const EFFECTIVE_MAX: usize = 1024;
+pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX;
+
+/// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
+const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
 
 /// Reads a document, or takes the defaults when there is none.
 pub fn load(document: Option<&[u8]>) -> Loaded {
@@ -97,6 +101,9 @@ pub struct Config {
     pub collector: Option<Collector>,
     /// The HTTP server.
     pub http: Http,
+    /// Which events have another severity than the catalogue says.
+    #[serde(skip_serializing_if = "Severities::is_empty")]
+    pub severity: Severities,
     /// What the image does after a panic.
     pub on_panic: OnPanic,
 }
@@ -178,6 +185,33 @@ pub struct Http {
     pub maintenance: bool,
 }
 
+/// Severities by event id, in the order of the ids; serialized, numbers by the events' names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Severities(pub Vec<(u16, Severity), LOG_SEVERITY_RULES>);
+
+impl Severities {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first bytes of the SHA-256 of these rules as they stand in the effective document; zeros when there are
+    /// none.
+    pub fn hash(&self) -> [u8; 8] {
+        let mut buffer = [0; SEVERITIES_MAX];
+        match serde_json_core::to_slice(self, &mut buffer) {
+            Ok(length) if !self.is_empty() => hash(buffer.get(..length).unwrap_or_default()),
+            _ => [0; 8],
+        }
+    }
+}
+
+impl Serialize for Severities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = |id| CATALOGUE.iter().find(|spec| spec.id == id).map_or("", |spec| spec.name);
+        serializer.collect_map(self.0.iter().map(|&(id, severity)| (name(id), severity.number())))
+    }
+}
+
 /// What the image does after a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -217,6 +251,7 @@ impl Default for Config {
                     .collect(),
                 maintenance: false,
             },
+            severity: Severities::default(),
             on_panic: OnPanic::Reset,
         }
     }
@@ -232,9 +267,13 @@ impl Config {
 
     /// The first bytes of the SHA-256 of the effective document: the same for agents that are configured alike.
     pub fn hash(&self) -> [u8; 8] {
-        let digest = Sha256::digest(self.effective(&mut [0; EFFECTIVE_MAX]));
-        core::array::from_fn(|index| digest.get(index).copied().unwrap_or(0))
+        hash(self.effective(&mut [0; EFFECTIVE_MAX]).as_bytes())
     }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 8] {
+    let digest = Sha256::digest(bytes);
+    core::array::from_fn(|index| digest.get(index).copied().unwrap_or(0))
 }
 
 /// Writes a value as the string it displays as.

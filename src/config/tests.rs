@@ -41,6 +41,7 @@ fn reads_every_key() {
                 .collect(),
             maintenance: false,
         },
+        severity: Severities([(4, Severity::WARN), (8, Severity::DEBUG)].into_iter().collect()),
         on_panic: OnPanic::Reset,
     };
     assert_eq!(loaded.config, expected);
@@ -106,19 +107,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
+            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
+            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
+            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "on_panic""#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -294,6 +295,31 @@ fn every_problem_has_its_sentence() {
             r#"{"collector": {"address": "10.0.2.2:7600", "kye": "hush"}}"#,
             r#"1:44: /collector/kye: unknown key: did you mean "key"?"#,
         ),
+        // severity
+        (
+            r#"{"severity": ["panic"]}"#,
+            r#"1:14: /severity: an array is not an object: allowed is one like {"network.down": "warn"}"#,
+        ),
+        (
+            r#"{"severity": {"network.dwon": "warn"}}"#,
+            r#"1:15: /severity/network.dwon: unknown event: did you mean "network.down"?"#,
+        ),
+        (
+            r#"{"severity": {"cpu.hot": "warn"}}"#,
+            "1:15: /severity/cpu.hot: unknown event: `outpost explain` lists those there are",
+        ),
+        (
+            r#"{"severity": {"panic": "warning"}}"#,
+            r#"1:24: /severity/panic: "warning" is not a severity: allowed are trace, debug, info, notice, warn, error, fatal and 1 to 24"#,
+        ),
+        (
+            r#"{"severity": {"panic": 25}}"#,
+            "1:24: /severity/panic: 25 is not a severity: allowed are trace, debug, info, notice, warn, error, fatal and 1 to 24",
+        ),
+        (
+            r#"{"severity": {"panic": "warn", "panic": 9}}"#,
+            "1:32: /severity/panic: the key is there twice: the first one counts, remove the other",
+        ),
         // http
         (r#"{"http": 80}"#, r#"1:10: /http: 80 is not an object: allowed is one like {"port": 80}"#),
         (r#"{"http": {"port": 70000}}"#, "1:19: /http/port: 70000 is not a port: allowed are 1 to 65535"),
@@ -379,7 +405,7 @@ fn finds_all_mistakes_and_keeps_what_is_right() {
             r#"11:59: /http/operator_allow/0: "10.0.0.0" is not a network: allowed is IPv4/prefix, like "10.0.0.0/8""#,
         ]
     );
-    assert_eq!(loaded.problem_count, 10);
+    assert_eq!(loaded.problem_count, 12);
     assert_eq!(
         effective(&loaded),
         r#"{"name":"outpost","network":{"static":{"address":"10.0.2.15/24","dns":["10.0.2.3"]}},"http":{"port":80,"operator_allow":[],"maintenance":false},"on_panic":"reset"}"#
@@ -534,6 +560,9 @@ fn the_longest_effective_document_fits() {
     config.collector = Some(Collector { address: SocketAddrV4::new(address, 65535), key: Some(Secret([0; 32])) });
     config.http.operator_allow = [longest; 16].into_iter().collect();
     config.http.port = 65535;
+    let longest = CATALOGUE.iter().max_by_key(|spec| spec.name.len()).unwrap();
+    let rule = (longest.id, Severity::from_number(24).unwrap());
+    config.severity.0 = [rule; LOG_SEVERITY_RULES].into_iter().collect();
     let mut buffer = [0; EFFECTIVE_MAX];
     let document = config.effective(&mut buffer);
     assert!(document.ends_with(r#""on_panic":"reset"}"#), "{document}");
@@ -554,6 +583,16 @@ fn the_hash_covers_the_redacted_document() {
 }
 
 const DEFAULT_HASH: [u8; 8] = [210, 163, 101, 106, 197, 138, 9, 83];
+
+/// The hash that Hello and `/about` show must be one that anybody can compute from the configuration.
+#[test]
+fn the_hash_of_severities_is_that_of_their_json() {
+    let read = |document: &str| load(Some(document.as_bytes())).config.severity.hash();
+    assert_eq!(read("{}"), [0; 8]);
+    let both = read(r#"{"severity": {"panic": "error", "boot.started": 5}}"#);
+    assert_eq!(both, Sha256::digest(br#"{"boot.started":5,"panic":17}"#)[..8]);
+    assert_eq!(both, read(r#"{"severity": {"boot.started": "debug", "panic": 17}}"#));
+}
 
 /// What is written must be read as the same again, apart from the secret.
 #[test]
@@ -686,5 +725,5 @@ fn the_stack_is_bounded() {
         [b"[".repeat(CONFIG_MAX), br#"{"a":"#.repeat(10_000), br#"{"http":{"port":[[[[[["#.to_vec(), MISTAKES.to_vec()];
     let run = move || documents.iter().map(|document| u64::from(load(Some(document)).problem_count)).sum::<u64>();
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
-    assert_eq!(thread.join().unwrap(), 1 + 2 + 1 + 10);
+    assert_eq!(thread.join().unwrap(), 1 + 2 + 1 + 12);
 }

@@ -116,35 +116,23 @@ impl<'a> Walker<'a> {
     /// Reads an object of these keys; `otherwise` ends the sentence about a value that is none.
     pub fn object<T>(&mut self, keys: &[Key<T>], into: &mut T, otherwise: &'static str) -> Step {
         let start = self.position();
-        if !self.at_object() {
-            return self.refuse(otherwise);
-        }
-        self.open()?;
         let mut seen = 0u32;
-        let mut first = true;
-        while self.next_item(&mut first, b'}')? {
-            let at = self.position();
-            let name = self.key()?;
-            let found = keys.iter().position(|key| name.as_ref().is_ok_and(|name| key.name == name));
-            let above = self.enter(PointerPart(match &name {
-                Ok(name) => name,
-                Err(raw) => raw,
-            }));
+        let is_object = self.entries(otherwise, |walker, at, name| {
+            let found = keys.iter().position(|key| key.name == name);
             match found.and_then(|index| Some((1 << index, keys.get(index)?))) {
                 Some((bit, key)) if seen & bit == 0 => {
                     seen |= bit;
-                    (key.read)(self, into)?;
+                    (key.read)(walker, into)
                 }
-                Some(_) => {
-                    self.report(at, format_args!("the key is there twice: the first one counts, remove the other"));
-                    self.skip()?;
-                }
+                Some(_) => walker.refuse_twice(at),
                 None => {
-                    self.report_unknown(at, name.as_ref().map_or("", |name| name), keys);
-                    self.skip()?;
+                    walker.report_unknown(at, name, keys);
+                    walker.skip()
                 }
             }
-            self.pointer = above;
+        })?;
+        if !is_object {
+            return Ok(());
         }
         for (index, key) in keys.iter().enumerate() {
             if key.required && seen & (1 << index) == 0 {
@@ -152,6 +140,39 @@ impl<'a> Walker<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Reads an object of any keys, handing each to `entry` with its position and the cursor on its value; a key that
+    /// can be no known name comes as an empty one. `otherwise` ends the sentence about a value that is none, for which
+    /// this is `false`.
+    pub fn entries(
+        &mut self,
+        otherwise: &'static str,
+        mut entry: impl FnMut(&mut Self, usize, &str) -> Step,
+    ) -> Result<bool, Stop> {
+        if !self.at_object() {
+            self.refuse(otherwise)?;
+            return Ok(false);
+        }
+        self.open()?;
+        let mut first = true;
+        while self.next_item(&mut first, b'}')? {
+            let at = self.position();
+            let name = self.key()?;
+            let above = self.enter(PointerPart(match &name {
+                Ok(name) => name,
+                Err(raw) => raw,
+            }));
+            entry(self, at, name.as_ref().map_or("", |name| name))?;
+            self.pointer = above;
+        }
+        Ok(true)
+    }
+
+    /// Passes over the value of a key, at byte `at`, that was there before.
+    pub fn refuse_twice(&mut self, at: usize) -> Step {
+        self.report(at, format_args!("the key is there twice: the first one counts, remove the other"));
+        self.skip()
     }
 
     /// Reads an array, handing each item to `item` with the cursor on it.

@@ -39,6 +39,8 @@ pub struct Identity {
     pub image_id: [u8; 32],
     /// The first 8 bytes of the SHA-256 of the redacted config, or zeros.
     pub config: [u8; 8],
+    /// The same of the severity rules alone, or zeros.
+    pub severities: [u8; 8],
 }
 
 /// How far the session is.
@@ -217,6 +219,7 @@ impl Ship {
             catalogue: CATALOGUE_HASH,
             image_id: self.identity.image_id,
             config: self.identity.config,
+            severities: self.identity.severities,
         };
         send(socket, &preface(Mode::Clear))?;
         send_message(socket, &Message::Hello(hello))?;

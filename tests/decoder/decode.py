@@ -141,6 +141,8 @@ class Decoder:
         line["catalogue"] = body.take(8).hex()
         line["image_id"] = body.take(32).hex()
         line["config"] = body.take(8).hex()
+        # It came after the first agents.
+        line["severities"] = (body.rest() + bytes(8))[:8].hex()
         self.agent = line["agent"]
         self.boots = [line["current"]["boot"], (line["previous"] or {}).get("boot")]
         self.lines.append(line)

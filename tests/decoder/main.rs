@@ -62,7 +62,7 @@ fn ours(bytes: &[u8]) -> Vec<Value> {
                 json!({
                     "frame": "hello", "features": hello.features, "agent": agent,
                     "current": range(hello.current), "previous": hello.previous.map(range),
-                    "catalogue": hex(&hello.catalogue), "image_id": hex(&hello.image_id), "config": hex(&hello.config),
+                    "catalogue": hex(&hello.catalogue), "image_id": hex(&hello.image_id), "config": hex(&hello.config), "severities": hex(&hello.severities),
                 })
             }
             Message::Welcome(welcome) => json!({ "frame": "welcome", "features": welcome.features, "current": welcome.current, "previous": welcome.previous }),

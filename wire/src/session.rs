@@ -79,6 +79,10 @@ pub struct Hello<'a> {
     pub image_id: [u8; 32],
     /// The first 8 bytes of the SHA-256 of the redacted config, or zeros.
     pub config: [u8; 8],
+    /// The first 8 bytes of the SHA-256 of the config's severity rules as JSON, or zeros when there are none. It came
+    /// after the first agents: a Hello that ends before it has zeros.
+    #[serde(skip)]
+    pub severities: [u8; 8],
 }
 
 /// The collector's answer to Hello.
@@ -250,7 +254,8 @@ impl<'a> Message<'a> {
     fn decode_body(kind: u8, body: &'a [u8]) -> Option<Message<'a>> {
         Some(match kind {
             KIND_HELLO => {
-                let hello: Hello<'a> = take(body)?;
+                let (mut hello, rest): (Hello<'a>, _) = postcard::take_from_bytes(body).ok()?;
+                hello.severities = rest.first_chunk().copied().unwrap_or_default();
                 if hello.agent.is_empty() || hello.agent.len() > limits::AGENT_NAME_MAX {
                     return None;
                 }
@@ -285,7 +290,10 @@ impl<'a> Message<'a> {
         let (kind, body_len) = {
             let body = out.get_mut(3..)?;
             match self {
-                Message::Hello(m) => (KIND_HELLO, put(m, body)?),
+                Message::Hello(m) => {
+                    let at = put(m, body)?;
+                    (KIND_HELLO, at + put(&m.severities, body.get_mut(at..)?)?)
+                }
                 Message::Welcome(m) => (KIND_WELCOME, put(m, body)?),
                 Message::Data(m) => {
                     let mut at = put(&m.boot, body)?;
@@ -391,6 +399,7 @@ mod tests {
         catalogue: [1; 8],
         image_id: [2; 32],
         config: [3; 8],
+        severities: [4; 8],
     };
 
     fn round_trip(message: Message<'_>, golden_body: &[u8]) {
@@ -406,14 +415,15 @@ mod tests {
     #[test]
     fn golden_bytes_of_every_message() {
         // Another layout of any of these would cut off every agent already deployed.
-        let mut hello = [0u8; 66];
+        let mut hello = [0u8; 71];
         hello[..6].copy_from_slice(&[0, 4, b'f', b'r', b'a', b'1']);
         hello[6..10].copy_from_slice(&[0xb4, 0x24, 1, 3]);
         hello[10..15].copy_from_slice(&[1, 0x99, 0x01, 7, 9]);
         hello[15..23].fill(1);
         hello[23..55].fill(2);
         hello[55..63].fill(3);
-        round_trip(Message::Hello(HELLO), &hello[..63]);
+        hello[63..].fill(4);
+        round_trip(Message::Hello(HELLO), &hello);
         round_trip(Message::Welcome(Welcome { features: 1, current: 300, previous: 2 }), &[1, 0xac, 0x02, 2]);
         round_trip(
             Message::Lost(Lost { boot: 1, from: 4, to: 5, reason: LossReason::CollectorRolledBack }),
@@ -423,6 +433,16 @@ mod tests {
         round_trip(Message::Alive(Alive { next: 9 }), &[9]);
         round_trip(Message::Bye(Bye { reason: ByeReason::Storage }), &[2]);
         assert_eq!(preface(Mode::Clear), *b"OUTP\x01\x00");
+    }
+
+    #[test]
+    fn an_older_hello_is_read() {
+        // An agent that does not know the last field yet must not be turned away.
+        let mut out = [0; limits::FRAME_MAX];
+        let len = Message::Hello(HELLO).encode(&mut out).unwrap();
+        let len = seal(KIND_HELLO, len - FRAME_OVERHEAD - 8, &mut out).unwrap();
+        let older = Hello { severities: [0; 8], ..HELLO };
+        assert_eq!(Message::decode(&out[..len]), Ok(Some((Message::Hello(older), len))));
     }
 
     #[test]

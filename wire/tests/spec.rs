@@ -43,6 +43,7 @@ fn the_examples_are_what_the_code_writes() {
             catalogue: [1; 8],
             image_id: [2; 32],
             config: [3; 8],
+            severities: [4; 8],
         }),
         Message::Welcome(Welcome { features: 0, current: 300, previous: 0 }),
         Message::Lost(Lost { boot: 1, from: 4, to: 5, reason: LossReason::Torn }),

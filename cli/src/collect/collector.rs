@@ -367,6 +367,7 @@ mod tests {
             catalogue: ids.0,
             image_id: ids.1,
             config: ids.2,
+            severities: [0; 8],
         };
         [&preface(Mode::Clear)[..], &frame(&Message::Hello(hello))].concat()
     }

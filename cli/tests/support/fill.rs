@@ -33,8 +33,16 @@ pub enum Line<'a> {
 pub fn boot(store: &Path, agent: &str, boot_id: u64, lines: &[Line<'_>]) {
     let mut store = Store::open(store).unwrap();
     let current = BootRange { boot_id, oldest: 1, next: 1 };
-    let hello =
-        Hello { features: 0, agent, current, previous: None, catalogue: [1; 8], image_id: [2; 32], config: [3; 8] };
+    let hello = Hello {
+        features: 0,
+        agent,
+        current,
+        previous: None,
+        catalogue: [1; 8],
+        image_id: [2; 32],
+        config: [3; 8],
+        severities: [4; 8],
+    };
     let boot = store.hello(&hello, "127.0.0.1:1", NOON).unwrap().boots[0].clone().unwrap();
     let mut seq = 1;
     let mut last = NOON;

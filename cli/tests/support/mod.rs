@@ -160,7 +160,16 @@ pub struct Agent {
 
 pub fn hello(agent: &str, boot_id: u64, oldest: u64, next: u64) -> Hello<'_> {
     let current = BootRange { boot_id, oldest, next };
-    Hello { features: 0, agent, current, previous: None, catalogue: [1; 8], image_id: [2; 32], config: [3; 8] }
+    Hello {
+        features: 0,
+        agent,
+        current,
+        previous: None,
+        catalogue: [1; 8],
+        image_id: [2; 32],
+        config: [3; 8],
+        severities: [4; 8],
+    }
 }
 
 pub fn encode(message: Message<'_>) -> Vec<u8> {

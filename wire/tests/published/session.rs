@@ -27,6 +27,7 @@ pub fn of_the_agent() -> Vec<u8> {
             catalogue: [1; 8],
             image_id: [2; 32],
             config: [3; 8],
+            severities: [4; 8],
         }),
     );
     data(&mut out, 1, 7, &bodies[..1]);
