@@ -5,7 +5,7 @@
 use crate::hypervisor::{self, KvmClock, tsc};
 use crate::scale::Scale;
 use core::sync::atomic::{AtomicU64, Ordering};
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 use x86_64::instructions::port::Port;
 
 const NS: u64 = 1_000_000_000;
@@ -58,6 +58,31 @@ impl Clock {
             // 0 when the host never holds still: `now` then repeats the latest time.
             Source::Kvm { clock, zero_ns } => clock.at(tsc).unwrap_or(0).saturating_sub(zero_ns),
             Source::Tsc { zero, scale } => scale.apply(tsc.saturating_sub(zero)),
+        }
+    }
+
+    /// A count that goes on through resets, where the machine has one; [`Self::unfed_since`] takes it.
+    pub fn ticks(&self) -> u64 {
+        match self.source {
+            Source::Kvm { clock, .. } => clock.at(tsc()).unwrap_or(0),
+            Source::Tsc { .. } => tsc(),
+        }
+    }
+
+    /// The time between such a count of an earlier boot and the entry of this one; zero when the count began anew.
+    pub fn unfed_since(&self, ticks: u64) -> Duration {
+        let ns = match self.source {
+            Source::Kvm { zero_ns, .. } => zero_ns.saturating_sub(ticks),
+            Source::Tsc { zero, scale } => scale.apply(zero.saturating_sub(ticks)),
+        };
+        Duration::from_micros(ns / 1000)
+    }
+
+    /// Lets a tenth of a second pass without asking an interrupt for it.
+    pub fn pause(&self) {
+        let until = self.now() + Duration::from_millis(100);
+        while self.now() < until {
+            core::hint::spin_loop();
         }
     }
 

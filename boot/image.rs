@@ -15,14 +15,17 @@ use crate::power::{self, Power};
 use crate::rtc;
 use crate::serial::{self, Port, Serial};
 use crate::start_info::{Piece, StartInfo};
+use crate::survival;
 use crate::timer::Timer;
 use crate::{exceptions, start_info};
 use core::fmt::Write;
 use outpost::Agent;
 use outpost::agent::{Storage, Wake};
 use outpost::config::{self, OnPanic};
+use outpost::crash::LastWords;
+use outpost::drill::Failure;
 use outpost::facts::{Facts, Phase, WallTime};
-use outpost::limits::CONFIG_MAX;
+use outpost::limits::{CONFIG_MAX, MARK_EVERY};
 use outpost_wire::{ConfigSource, EntropySource, ShutdownCause};
 use smoltcp::time::{Duration, Instant};
 
@@ -101,6 +104,10 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     }
     phases.end("entropy");
 
+    let split = memory::log_region().and_then(LastWords::split);
+    let Some((log_region, last_words)) = split else { refuse(format_args!("the image was entered twice")) };
+    let (history, watchdog) = survival::begin(last_words, entropy.boot_id(), &platform, clock);
+
     let machine = machine_name(&platform, line);
     greet(&machine, info, &clock, &entropy);
 
@@ -126,14 +133,13 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         revision: env!("OUTPOST_REVISION"),
         config_source: if document.is_some() { ConfigSource::Module } else { ConfigSource::Default },
         phases: phases.told(&clock),
+        history,
+        watchdog,
     };
     static STORAGE: Once<Storage> = Once::new(Storage::new());
-    let (Some(storage), Some(log_region)) = (STORAGE.take(), memory::log_region()) else {
-        refuse(format_args!("the image was entered twice"))
-    };
+    let Some(storage) = STORAGE.take() else { refuse(format_args!("the image was entered twice")) };
     let mut agent = Agent::new(facts, config, storage, log_region, &mut nic, clock.now());
-    let agent: *mut Agent<'static> = &raw mut agent;
-    panic::arm(agent, clock);
+    survival::record_is_kept();
 
     static SERIAL: Once<Serial> = Once::new(Serial::new());
     let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
@@ -141,10 +147,8 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     crate::drill::start(line);
     x86_64::instructions::interrupts::enable();
 
+    let mut mark_at = Instant::ZERO;
     loop {
-        // SAFETY: the agent lives in this frame, which never ends. This is the only reference to it but the panic
-        // path's, which ends everything else first.
-        let agent = unsafe { &mut *agent };
         let wake = agent.poll(clock.now(), &mut nic);
         let more_to_say = serial.has_room() && agent.console(clock.now(), serial);
         let console_behind = serial.drain();
@@ -153,12 +157,20 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
             continue;
         }
         let now = clock.now();
+        if now >= mark_at {
+            survival::mark(now);
+            mark_at = now + MARK_EVERY;
+            if let Some(failure) = agent.drill(now) {
+                fail(failure);
+            }
+        }
         let until = match wake {
             Wake::PowerOff => {
                 while serial.has_room() && agent.console(now, serial) {
                     serial.finish();
                 }
                 serial.finish();
+                survival::shutdown(clock.now());
                 power.off()
             }
             Wake::At(at) => at.min(now + SLEEP_MAX),
@@ -173,6 +185,19 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         if until > now && nic.prepare_sleep() {
             timer.arm(until, now);
             interrupts::idle();
+        }
+    }
+}
+
+/// Fails as the configuration asks.
+fn fail(failure: Failure) -> ! {
+    match failure {
+        Failure::Panic => panic!("drill: the configuration asks for a panic"),
+        Failure::Hang => {
+            let _ = writeln!(Port, "\noutpost: drill: the configuration asks for a machine that stands still");
+            loop {
+                x86_64::instructions::interrupts::enable_and_hlt();
+            }
         }
     }
 }

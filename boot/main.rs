@@ -14,6 +14,8 @@
 #[cfg(any(target_os = "none", test))]
 mod acpi;
 #[cfg(any(target_os = "none", test))]
+mod call;
+#[cfg(any(target_os = "none", test))]
 mod cmdline;
 #[cfg(any(target_os = "none", test))]
 mod physical;
@@ -24,6 +26,8 @@ mod scale;
 #[cfg(any(target_os = "none", test))]
 mod start_info;
 
+#[cfg(target_os = "none")]
+mod backtrace;
 #[cfg(target_os = "none")]
 mod clock;
 #[cfg(all(target_os = "none", feature = "fault-drill"))]
@@ -53,7 +57,11 @@ mod power;
 #[cfg(target_os = "none")]
 mod serial;
 #[cfg(target_os = "none")]
+mod survival;
+#[cfg(target_os = "none")]
 mod timer;
+#[cfg(target_os = "none")]
+mod watchdog;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -43,6 +43,9 @@ unsafe extern "C" {
     static bss_start: u8;
     static bss_end: u8;
     static main_stack_bottom: u8;
+    static main_stack_top: u8;
+    static text_start: u8;
+    static text_end: u8;
     static page_fault_stack_top: u8;
     static double_fault_stack_top: u8;
     static other_fault_stack_top: u8;
@@ -103,6 +106,35 @@ pub fn fault_stacks() -> [u64; 3] {
 pub fn in_stack_guard(at: u64) -> bool {
     let bottom = address(addr_of!(main_stack_bottom));
     (bottom - PAGE..bottom).contains(&at)
+}
+
+/// The main stack.
+pub fn main_stack() -> Range<u64> {
+    address(addr_of!(main_stack_bottom))..address(addr_of!(main_stack_top))
+}
+
+/// The image's code.
+pub fn text() -> Range<u64> {
+    address(addr_of!(text_start))..address(addr_of!(text_end))
+}
+
+/// A word of the main stack; 0 elsewhere.
+pub fn read_word(at: u64) -> u64 {
+    let stack = main_stack();
+    if !at.is_multiple_of(8) || at < stack.start || at > stack.end - 8 {
+        return 0;
+    }
+    // SAFETY: mapped, aligned, and any bytes are a number. Volatile, for the compiler knows nothing of this access.
+    unsafe { core::ptr::with_exposed_provenance::<u64>(at as usize).read_volatile() }
+}
+
+/// A byte of the code; 0 elsewhere.
+pub fn read_byte(at: u64) -> u8 {
+    if !text().contains(&at) {
+        return 0;
+    }
+    // SAFETY: mapped and never written.
+    unsafe { core::ptr::with_exposed_provenance::<u8>(at as usize).read_volatile() }
 }
 
 /// Turns on the protections that the processor offers beyond NX and WP: SMEP and UMIP.

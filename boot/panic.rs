@@ -1,34 +1,26 @@
-//! The end of a boot that went wrong: one line on serial, one record in the log, then reset (or the stop that
+//! The end of a boot that went wrong: a record in the last words, one line on serial, then reset (or the stop that
 //! tests ask for).
 //!
-//! A panic and a processor exception end here alike. Ending can itself go wrong, so each further entry does less:
-//! the second leaves out the record, the third everything but the end.
+//! A panic and a processor exception end here alike. Nothing is asked of the agent, which may be half-way through
+//! anything. Ending can itself go wrong, so each further entry does less: the second leaves out the record, the third
+//! everything but the end.
 
-use crate::clock::Clock;
+use crate::backtrace;
 use crate::power;
 use crate::serial::Port;
+use crate::survival;
 use core::fmt::Write;
 use core::panic::PanicInfo;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
-use outpost::Agent;
-use outpost_wire::{Panic, Text};
-use smoltcp::time::Instant;
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use outpost_wire::{EndCause, Panic, Text};
+use smoltcp::time::Duration;
 
 static ENTRIES: AtomicU8 = AtomicU8::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
-static AGENT: AtomicPtr<Agent<'static>> = AtomicPtr::new(null_mut());
-static CLOCK: spin::Mutex<Option<Clock>> = spin::Mutex::new(None);
 
 /// Chooses the stop that tests see instead of a reset.
 pub fn stop_instead_of_reset() {
     STOP.store(true, Ordering::Relaxed);
-}
-
-/// From now on the panic path can record.
-pub fn arm(agent: *mut Agent<'static>, clock: Clock) {
-    *CLOCK.lock() = Some(clock);
-    AGENT.store(agent, Ordering::Release);
 }
 
 /// A processor exception.
@@ -54,7 +46,7 @@ pub fn fault(fault: Fault) -> ! {
     if let Some(cr2) = fault.cr2 {
         let _ = write!(message, " cr2 {cr2:#x}");
     }
-    end(&message, fault.name, fault.rip)
+    end(EndCause::Fault, &message, fault.name, Some(fault.rip), fault.rsp)
 }
 
 #[panic_handler]
@@ -69,7 +61,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         let tail = file.ceil_char_boundary(file.len().saturating_sub(36));
         let _ = write!(location, "{}:{}", &file[tail..], at.line());
     }
-    end(&message, &location, 0)
+    // The frames of the callers lie above this one.
+    let here = 0_u8;
+    end(EndCause::Panic, &message, &location, None, (&raw const here).addr() as u64)
 }
 
 /// Takes as much of the text as fits.
@@ -84,18 +78,33 @@ impl Write for Cut<'_> {
     }
 }
 
-fn end(message: &str, location: &str, rip: u64) -> ! {
+fn end(cause: EndCause, message: &str, location: &str, rip: Option<u64>, stack: u64) -> ! {
     x86_64::instructions::interrupts::disable();
     let entry = ENTRIES.fetch_add(1, Ordering::Relaxed);
     let stop = STOP.load(Ordering::Relaxed);
+    let mut wait = Duration::ZERO;
+    let callers = if entry == 0 { backtrace::walk(stack) } else { backtrace::Backtrace::new() };
+    // A failed assertion has no instruction of its own: the innermost call stands for it.
+    let rip = rip.or_else(|| callers.first().copied()).unwrap_or(0);
+    if entry == 0 {
+        let (message, location) = (Text::new(message), Text::new(location));
+        wait = survival::panic(cause, Panic { message, location, rip, backtrace: backtrace::packed(&callers) });
+        let _ = write!(Port, "\noutpost: backtrace");
+        let _ = callers.iter().try_for_each(|caller| write!(Port, " {caller:#x}"));
+    }
     if entry < 2 {
         let after = if stop { "stopping" } else { "resetting" };
         let _ = writeln!(Port, "\noutpost: panic: {} at {location} rip {rip:#x}: {after}", Escaped(message));
     }
-    if entry == 0 {
-        record(Panic { message: Text::new(message), location: Text::new(location), rip });
+    if stop {
+        survival::disarm();
+        power::stop()
     }
-    if stop { power::stop() } else { power::reset() }
+    if wait > Duration::ZERO {
+        let _ = writeln!(Port, "outpost: one crash after another: {} s before the reset", wait.secs());
+        survival::wait(wait);
+    }
+    power::reset()
 }
 
 /// Text whose control characters cannot forge a line of the console.
@@ -107,19 +116,5 @@ impl core::fmt::Display for Escaped<'_> {
             if character.is_control() { write!(f, "{}", character.escape_default())? } else { f.write_char(character)? }
         }
         Ok(())
-    }
-}
-
-fn record(panic: Panic<'_>) {
-    let agent = AGENT.swap(null_mut(), Ordering::Acquire);
-    let now = CLOCK.try_lock().and_then(|clock| clock.map(|clock| clock.now())).unwrap_or(Instant::ZERO);
-    // SAFETY: the pointer is null or to the agent of `main`'s frame, which never ends. The loop reaches the agent
-    // only through this same pointer; whatever reference it holds is never used again, for interrupts are off,
-    // there is one processor, and this path does not return: the program that held it has ended, and this is
-    // another one that reads its memory. The agent may be half-way through a change, so `record_panic` promises
-    // to be safe at any point: it reads nothing but integers and bytes, and checks them against bounds.
-    let agent = unsafe { agent.as_mut() };
-    if let Some(agent) = agent {
-        agent.record_panic(now, panic);
     }
 }

@@ -4,6 +4,8 @@
 //! the only exit for events.
 
 use crate::config::Loaded;
+use crate::crash::{History, LastBoot};
+use crate::drill::{Drills, Failure};
 use crate::facts::Facts;
 use crate::health::{Check, Health, Reason};
 use crate::http::pool::Class;
@@ -16,7 +18,9 @@ use crate::net::{self, Network};
 use crate::nic::Nic;
 use crate::time::Time;
 use crate::view::{Connections, View};
-use outpost_wire::{BootStarted, ConfigInvalid, DownReason, EntropySource, Panic, Shutdown, ShutdownCause, Text};
+use outpost_wire::{
+    BootPreviousEnded, BootStarted, ConfigInvalid, DownReason, EndCause, EntropySource, Shutdown, ShutdownCause, Text,
+};
 use smoltcp::phy::RxToken;
 use smoltcp::time::{Duration, Instant};
 
@@ -70,6 +74,9 @@ pub struct Agent<'a> {
     /// When the clock has something to do, if no frame comes before.
     time_at: Instant,
     health: Health,
+    drills: Option<Drills>,
+    /// Until then the agent does no more than it must: after a crash loop.
+    safe_until: Option<Instant>,
     started: Instant,
     diagnose_at: Instant,
     /// Set when the agent is to end: by then at the latest.
@@ -88,6 +95,7 @@ impl<'a> Agent<'a> {
         now: Instant,
     ) -> Agent<'a> {
         let [connection_seed, network_seed, ship_seed, time_seed] = seeds(&facts.seed);
+        let mut facts = facts;
         let mut log = Log::new(log_region, facts.boot_id);
         for &(event, severity) in &config.config.severity.0 {
             log.set_severity(event, severity);
@@ -105,6 +113,7 @@ impl<'a> Agent<'a> {
                 boot_us: now.total_micros().max(0) as u64,
             },
         );
+        tell_previous(&mut facts.history, &mut log, now);
         if let Some(problem) = config.problems.first() {
             let (pointer, text) = (Text::new(&problem.pointer), Text::new(&problem.text));
             log.emit(now, None, ConfigInvalid { pointer, problem: text, errors: config.problem_count });
@@ -119,6 +128,8 @@ impl<'a> Agent<'a> {
             };
             Ship::new(collector.address, identity, ship_seed, now)
         });
+        let safe_until = facts.history.safe_mode.then_some(Instant::ZERO + limits::SAFE_MODE_TIME);
+        let drills = settings.drill.filter(|_| safe_until.is_none()).map(|asked| Drills::new(asked, now));
         let time = Time::new(&settings.time.servers, time_seed, now);
         let Storage { network, server } = storage;
         let network = Network::new(&settings.network, network, nic, network_seed, now);
@@ -133,6 +144,8 @@ impl<'a> Agent<'a> {
             time,
             time_at: now,
             health: Health::new(now),
+            drills,
+            safe_until,
             started: now,
             diagnose_at: now + DIAGNOSE_EVERY,
             ending: None,
@@ -151,6 +164,9 @@ impl<'a> Agent<'a> {
         self.keep_time(now);
         self.judge(now);
         self.serve(now, nic);
+        if let Some(drills) = &mut self.drills {
+            drills.make_load(now, &mut self.log);
+        }
         self.log.poll(now);
         self.ship(now);
         self.network.egress(now, nic);
@@ -200,8 +216,11 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Asks the time servers that are due, and takes in what they say.
+    /// Asks the time servers that are due, and takes in what they say. Not in safe mode.
     fn keep_time(&mut self, now: Instant) {
+        if let Some(until) = self.safe_until {
+            self.time_at = until;
+        }
         if now < self.time_at && !self.network.has_ntp() {
             return;
         }
@@ -239,6 +258,12 @@ impl<'a> Agent<'a> {
             Some(_) => Reason::NotAuthenticated,
         };
         let entropy = if self.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
+        self.safe_until = self.safe_until.filter(|until| now < *until);
+        let boot = match (self.safe_until, self.config.config.drill) {
+            (Some(_), _) => Reason::SafeMode,
+            (None, Some(_)) => Reason::Drill,
+            (None, None) => Reason::Ok,
+        };
         let maintenance = if self.config.config.http.maintenance { Reason::Maintenance } else { Reason::Ok };
         for (check, reason) in [
             (Check::Network, network),
@@ -247,6 +272,7 @@ impl<'a> Agent<'a> {
             (Check::Collector, collector),
             (Check::Entropy, entropy),
             (Check::Maintenance, maintenance),
+            (Check::Boot, boot),
         ] {
             self.health.set(check, reason, now);
         }
@@ -267,6 +293,7 @@ impl<'a> Agent<'a> {
             address,
             time: self.time.now(now),
             collector: self.ship.as_ref().map(Ship::status),
+            safe_mode: self.safe_until.is_some(),
             connections: connections(&self.server),
         };
         let log = &mut self.log;
@@ -301,6 +328,8 @@ impl<'a> Agent<'a> {
             self.log.poll_at(),
             Some(self.ship_at),
             Some(self.time_at),
+            self.drills.as_ref().and_then(Drills::poll_at),
+            self.safe_until,
             self.ending,
             (!self.health.is_ready()).then_some(self.diagnose_at),
         ];
@@ -319,6 +348,11 @@ impl<'a> Agent<'a> {
             let reachable = self.ship.is_some() && self.network.state() == net::State::Up;
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
+    }
+
+    /// How the machine is to fail now, because the configuration it was booted with asks for a drill.
+    pub fn drill(&self, now: Instant) -> Option<Failure> {
+        self.drills.as_ref()?.due(now)
     }
 
     /// Writes at most a few of the lines that the serial console has not shown yet; `true` when there are more.
@@ -359,12 +393,14 @@ impl<'a> Agent<'a> {
         if self.config.config.http.maintenance {
             write!(out, " http.maintenance is on.")?;
         }
+        if self.safe_until.is_some() {
+            let (minutes, ends) = (limits::SAFE_MODE_TIME.secs() / 60, self.facts.history.abnormal_ends);
+            write!(
+                out,
+                " safe mode after {ends} abnormal ends in a row: ends after {minutes} minutes, or by a power-down."
+            )?;
+        }
         write!(out, "\r\n")
-    }
-
-    /// The image is about to reset: writes the panic record into the ring. Bounded, and safe to call at any point.
-    pub fn record_panic(&mut self, now: Instant, panic: Panic<'_>) {
-        self.log.record_panic(now, panic);
     }
 
     /// The log: for what the machine itself has to say, and for who looks at the records from outside.
@@ -376,6 +412,32 @@ impl<'a> Agent<'a> {
     pub fn on_panic(&self) -> crate::config::OnPanic {
         self.config.config.on_panic
     }
+}
+
+/// Takes over what the boot before this one left, and says how it ended.
+fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
+    if let Some(left) = &history.record {
+        log.adopt(left);
+    }
+    if history.last.is_none() {
+        // Its last words did not survive, its records did.
+        history.last =
+            log.previous().map(|boot| LastBoot { boot_id: boot.id, cause: EndCause::Unknown, uptime: Duration::ZERO });
+    }
+    let Some(last) = &history.last else { return };
+    let held = log.earlier(last.boot_id);
+    let known = held.or(log.previous().filter(|boot| boot.id == last.boot_id));
+    let event = BootPreviousEnded {
+        cause: last.cause,
+        last_seq: known.map_or(0, |boot| boot.next - 1),
+        salvaged: held.map_or(0, |boot| boot.held),
+        torn: log.salvage().torn,
+        boot_id: last.boot_id.to_be_bytes(),
+        uptime_s: u32::try_from(last.uptime.secs()).unwrap_or(u32::MAX),
+        abnormal_ends: history.abnormal_ends,
+        safe_mode: history.safe_mode,
+    };
+    log.emit(now, None, event);
 }
 
 /// Later than any deadline.

@@ -1,5 +1,6 @@
 //! What the machine tells the agent once, at boot. The agent never asks for any of it.
 
+use crate::crash::History;
 use heapless::{String, Vec};
 use outpost_wire::{ConfigSource, EntropySource};
 use smoltcp::time::Instant;
@@ -51,4 +52,8 @@ pub struct Facts {
     pub config_source: ConfigSource,
     /// The phases of the boot before the agent started, in order.
     pub phases: Vec<Phase, 12>,
+    /// How the boots before this one ended.
+    pub history: History,
+    /// The watchdog that is fed, if any.
+    pub watchdog: Option<&'static str>,
 }

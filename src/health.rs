@@ -43,11 +43,13 @@ pub enum Check {
     Entropy,
     /// The operator's own switch.
     Maintenance,
+    /// How this boot came about, and what it is for.
+    Boot,
 }
 
 /// All checks, in the order they are shown.
-pub const CHECKS: [Check; 6] =
-    [Check::Network, Check::Config, Check::Clock, Check::Collector, Check::Entropy, Check::Maintenance];
+pub const CHECKS: [Check; 7] =
+    [Check::Network, Check::Config, Check::Clock, Check::Collector, Check::Entropy, Check::Maintenance, Check::Boot];
 
 impl Check {
     /// As it is written in answers.
@@ -59,6 +61,7 @@ impl Check {
             Check::Collector => "collector",
             Check::Entropy => "entropy",
             Check::Maintenance => "maintenance",
+            Check::Boot => "boot",
         }
     }
 }
@@ -98,6 +101,10 @@ pub enum Reason {
     WeakEntropy,
     /// The operator asked for it.
     Maintenance,
+    /// The image crashed again and again: it does no more than it must.
+    SafeMode,
+    /// The configuration asks for trouble.
+    Drill,
 }
 
 impl Reason {
@@ -110,7 +117,8 @@ impl Reason {
             | Reason::NoLink
             | Reason::NoAddress
             | Reason::ConfigInvalid
-            | Reason::Maintenance => State::Fail,
+            | Reason::Maintenance
+            | Reason::SafeMode => State::Fail,
             Reason::ConfigAbsent
             | Reason::Unsynchronised
             | Reason::ClockUnknown
@@ -119,7 +127,8 @@ impl Reason {
             | Reason::Disconnected
             | Reason::NotAuthenticated
             | Reason::RecordsLost
-            | Reason::WeakEntropy => State::Warn,
+            | Reason::WeakEntropy
+            | Reason::Drill => State::Warn,
         }
     }
 
@@ -142,6 +151,8 @@ impl Reason {
             Reason::RecordsLost => "records were lost",
             Reason::WeakEntropy => "weak",
             Reason::Maintenance => "the operator asked for it",
+            Reason::SafeMode => "safe mode after a crash loop, see last_reset in /about",
+            Reason::Drill => "a drill is configured",
         }
     }
 }

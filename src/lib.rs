@@ -8,6 +8,8 @@
 
 pub mod agent;
 pub mod config;
+pub mod crash;
+pub mod drill;
 pub mod facts;
 pub mod health;
 pub mod http;

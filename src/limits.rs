@@ -15,6 +15,43 @@ pub const CONNECTION_TX: usize = 2048;
 /// Bytes of the log region at its fixed place in memory: an hour at 20 records/s.
 pub const LOG_REGION: usize = 4 * 1024 * 1024;
 
+/// Bytes at the end of the log region that a boot keeps its last words in: what the ring's segments leave over.
+pub const LAST_WORDS: usize = 512;
+
+/// How often a boot notes that it lives, and feeds its watchdog: seldom enough to cost nothing.
+pub const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// A watchdog that was not fed for this long resets the machine: longer than any host takes the processor away for.
+/// Both kinds can count to it.
+pub const WATCHDOG_TIME: Duration = Duration::from_secs(16);
+
+/// Addresses of a panic's backtrace.
+pub const BACKTRACE: usize = 8;
+
+/// So many abnormal ends in a row ...
+pub const CRASHES: u32 = 3;
+
+/// ... the last of them within this time, and the next boot is in safe mode.
+pub const CRASH_TIME: Duration = Duration::from_secs(60);
+
+/// A boot that lives this long leaves safe mode.
+pub const SAFE_MODE_TIME: Duration = Duration::from_secs(600);
+
+/// Shortest wait before a reset while the image crashes again and again; it doubles each time.
+pub const CRASH_BACKOFF_MIN: Duration = Duration::from_secs(1);
+
+/// Longest such wait: somebody who comes to look must not wait for the next attempt.
+pub const CRASH_BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// A drill's load is made this often at most, so that the agent still sleeps between.
+pub const DRILL_EVERY: Duration = Duration::from_millis(5);
+
+/// Records that a drill makes in one poll, so that it does not hold up what it is to load.
+pub const DRILL_PER_POLL: u64 = 64;
+
+const _: () = assert!(MARK_EVERY.total_micros() * 4 <= WATCHDOG_TIME.total_micros());
+const _: () = assert!(SAFE_MODE_TIME.total_micros() > CRASH_TIME.total_micros());
+
 /// Longest configuration document, in bytes.
 pub const CONFIG_MAX: usize = 64 * 1024;
 

@@ -36,6 +36,8 @@ pub struct View<'v> {
     pub time: Option<Estimate>,
     /// The session to the collector, where one is configured.
     pub collector: Option<log::Status>,
+    /// Whether the agent does no more than it must.
+    pub safe_mode: bool,
     /// Connections by what they are doing: open and limit.
     pub connections: Connections,
 }
@@ -147,6 +149,10 @@ pub struct AboutDocument<'v> {
     severity_hash: String<16>,
     boot_phases_us: Vec<PhaseDocument, 12>,
     last_reset: &'static str,
+    previous_boot: Option<PreviousDocument>,
+    abnormal_ends: u32,
+    safe_mode: bool,
+    watchdog: Option<&'static str>,
     limits: LimitsDocument,
 }
 
@@ -154,6 +160,12 @@ pub struct AboutDocument<'v> {
 struct PhaseDocument {
     phase: &'static str,
     took_us: u32,
+}
+
+#[derive(Serialize)]
+struct PreviousDocument {
+    boot_id: String<16>,
+    uptime_s: u64,
 }
 
 #[derive(Serialize)]
@@ -273,7 +285,15 @@ impl View<'_> {
                 .iter()
                 .map(|phase| PhaseDocument { phase: phase.name, took_us: phase.took_us })
                 .collect(),
-            last_reset: "unknown",
+            last_reset: facts.history.last.as_ref().map_or("power_on", |last| last.cause.word().unwrap_or("unknown")),
+            previous_boot: facts
+                .history
+                .last
+                .as_ref()
+                .map(|last| PreviousDocument { boot_id: hex_text(last.boot_id), uptime_s: last.uptime.secs() }),
+            abnormal_ends: facts.history.abnormal_ends,
+            safe_mode: self.safe_mode,
+            watchdog: facts.watchdog,
             limits: LimitsDocument {
                 connections: limits::CONNECTIONS,
                 connection_receive_bytes: limits::CONNECTION_RX,

@@ -13,10 +13,10 @@
 mod card;
 mod mmio;
 mod msix;
-mod pci;
+pub mod pci;
 mod places;
 mod queue;
-mod region;
+pub mod region;
 pub mod rng;
 mod start;
 

@@ -25,7 +25,7 @@ use virtio_drivers::transport::pci::{
 };
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
-use x86_64::instructions::port::Port;
+use x86_64::instructions::port::{Port, PortWrite};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Ids of network cards and of entropy sources, transitional and modern (section 4.1.2).
@@ -51,6 +51,13 @@ impl ConfigurationPorts {
         let address = 1 << 31 | function | u32::from(register & 0xfc);
         // SAFETY: 0xcf8 selects a configuration register and does nothing else; nobody but us uses it.
         unsafe { Port::<u32>::new(0xcf8).write(address) }
+    }
+
+    /// Writes a register that takes no more than its own 1 or 2 bytes at a time.
+    pub fn write_part<T: PortWrite>(device: DeviceFunction, register: u8, value: T) {
+        Self::select(device, register);
+        // SAFETY: as in `write_word`; the one caller beside this file sets how its watchdog counts.
+        unsafe { Port::<T>::new(0xcfc + u16::from(register & 3)).write(value) }
     }
 
     /// Whether the ports are there: the address register reads back what was written.

@@ -20,6 +20,9 @@ pub struct Region {
     len: usize,
 }
 
+// SAFETY: the registers are mapped for ever, and whoever has the region has them alone.
+unsafe impl Send for Region {}
+
 impl Region {
     /// Maps `len` bytes at `offset` of a memory BAR. `None`: no such BAR, or the firmware gave it no address.
     pub fn in_bar(device: DeviceFunction, bar: u8, offset: u32, len: usize) -> Option<Region> {

@@ -33,6 +33,8 @@ const VALID: &[&str] = &[
     r#"{"http": {"operator_allow": ["0.0.0.0/0", "255.255.255.255/32", "10.1.2.3/8"]}}"#,
     r#"{"severity": {}}"#,
     r#"{"severity": {"panic": "trace", "http.request": 1, "collector.lost": 24}}"#,
+    r#"{"drill": {}}"#,
+    r#"{"drill": {"panic_after_s": 1, "hang_after_s": 3600, "records_per_s": 10000}}"#,
     r#"{"on_panic": "stop"}"#,
     r#"{"on_panic": "reset"}"#,
 ];
@@ -107,6 +109,10 @@ const INVALID: &[&str] = &[
     r#"{"severity": {"panic": 0}}"#,
     r#"{"severity": {"panic": 25}}"#,
     r#"{"severity": {"panic": "9"}}"#,
+    r#"{"drill": true}"#,
+    r#"{"drill": {"panic_after_s": 0}}"#,
+    r#"{"drill": {"hang_after_s": 3601}}"#,
+    r#"{"drill": {"records_per_s": "500"}}"#,
     r#"{"on_panic": "halt"}"#,
 ];
 

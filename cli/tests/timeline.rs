@@ -47,7 +47,12 @@ fn lost() -> Event<'static> {
 fn incident() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store.db");
-    let panic = Event::from(Panic { message: Text::new("a|b `c` <d>\n"), location: Text::new("src/x.rs:1"), rip: 0 });
+    let panic = Event::from(Panic {
+        message: Text::new("a|b `c` <d>\n"),
+        location: Text::new("src/x.rs:1"),
+        rip: 0,
+        backtrace: [0; 32],
+    });
     let connected =
         Event::from(CollectorConnected { address: Ip4([192, 0, 2, 2]), port: 7600, resume_seq: 8, keyed: false });
     boot(

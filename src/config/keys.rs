@@ -7,7 +7,7 @@
 
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Collector, Config, Http, Network, OnPanic, Secret, Severities, StaticNetwork, Time};
+use super::{Collector, Config, Drill, Http, Network, OnPanic, Secret, Severities, StaticNetwork, Time};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
@@ -35,6 +35,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
         },
     },
     Key { name: "severity", required: false, read: |walker, config| read_severities(walker, &mut config.severity) },
+    Key { name: "drill", required: false, read: |walker, config| read_drill(walker, &mut config.drill) },
     Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
 ];
 
@@ -98,6 +99,31 @@ const HTTP: &[Key<Http>] = &[
     },
     Key { name: "maintenance", required: false, read: |walker, http| walker.set(&mut http.maintenance, boolean) },
 ];
+
+const DRILL: &[Key<Drill>] = &[
+    Key {
+        name: "panic_after_s",
+        required: false,
+        read: |walker, drill| walker.set(&mut drill.panic_after_s, |leaf| drill_time(leaf).map(Some)),
+    },
+    Key {
+        name: "hang_after_s",
+        required: false,
+        read: |walker, drill| walker.set(&mut drill.hang_after_s, |leaf| drill_time(leaf).map(Some)),
+    },
+    Key {
+        name: "records_per_s",
+        required: false,
+        read: |walker, drill| walker.set(&mut drill.records_per_s, |leaf| drill_rate(leaf).map(Some)),
+    },
+];
+
+fn read_drill(walker: &mut Walker<'_>, drill: &mut Option<Drill>) -> Step {
+    let mut read = Drill::default();
+    let outcome = walker.object(DRILL, &mut read, "is not an object: allowed is one like {\"panic_after_s\": 60}");
+    *drill = Some(read).filter(|read| *read != Drill::default());
+    outcome
+}
 
 fn read_network(walker: &mut Walker<'_>, network: &mut Network) -> Step {
     const ALLOWED: &str = "is not a network: allowed are \"dhcp\" and {\"static\": {\"address\": ...}}";
@@ -235,6 +261,14 @@ fn port(leaf: &Leaf<'_>) -> Verdict<u16> {
         Leaf::Text(_) => Err("is a string, not a port: allowed are 1 to 65535, without quotes"),
         leaf => word(leaf).filter(|port| *port != 0).ok_or("is not a port: allowed are 1 to 65535"),
     }
+}
+
+fn drill_time(leaf: &Leaf<'_>) -> Verdict<u16> {
+    word(leaf).filter(|seconds| (1..=3600).contains(seconds)).ok_or("is not a time: allowed are 1 to 3600 seconds")
+}
+
+fn drill_rate(leaf: &Leaf<'_>) -> Verdict<u16> {
+    word(leaf).filter(|rate| (1..=10_000).contains(rate)).ok_or("is not a rate: allowed are 1 to 10000 records/s")
 }
 
 fn boolean(leaf: &Leaf<'_>) -> Verdict<bool> {

@@ -104,6 +104,9 @@ pub struct Config {
     /// Which events have another severity than the catalogue says.
     #[serde(skip_serializing_if = "Severities::is_empty")]
     pub severity: Severities,
+    /// Trouble to make on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
     /// What the image does after a panic.
     pub on_panic: OnPanic,
 }
@@ -212,6 +215,20 @@ impl Serialize for Severities {
     }
 }
 
+/// Trouble to make on purpose; at least one of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Drill {
+    /// Panic so many seconds after the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panic_after_s: Option<u16>,
+    /// Stand still so many seconds after the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hang_after_s: Option<u16>,
+    /// Log so many records in each second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_s: Option<u16>,
+}
+
 /// What the image does after a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -252,6 +269,7 @@ impl Default for Config {
                 maintenance: false,
             },
             severity: Severities::default(),
+            drill: None,
             on_panic: OnPanic::Reset,
         }
     }

@@ -42,6 +42,7 @@ fn reads_every_key() {
             maintenance: false,
         },
         severity: Severities([(4, Severity::WARN), (8, Severity::DEBUG)].into_iter().collect()),
+        drill: None,
         on_panic: OnPanic::Reset,
     };
     assert_eq!(loaded.config, expected);
@@ -107,19 +108,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
+            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
+            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
+            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "on_panic""#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -355,6 +356,20 @@ fn every_problem_has_its_sentence() {
             r#"{"http": {"operator_allow": ["10.0.0.0/8", "10.0.0.1"]}}"#,
             r#"1:44: /http/operator_allow/1: "10.0.0.1" is not a network: allowed is IPv4/prefix, like "10.0.0.0/8""#,
         ),
+        // drill
+        (r#"{"drill": 5}"#, r#"1:11: /drill: 5 is not an object: allowed is one like {"panic_after_s": 60}"#),
+        (
+            r#"{"drill": {"panic_after_s": 0}}"#,
+            "1:29: /drill/panic_after_s: 0 is not a time: allowed are 1 to 3600 seconds",
+        ),
+        (
+            r#"{"drill": {"hang_after_s": 3601}}"#,
+            "1:28: /drill/hang_after_s: 3601 is not a time: allowed are 1 to 3600 seconds",
+        ),
+        (
+            r#"{"drill": {"records_per_s": 10001}}"#,
+            "1:29: /drill/records_per_s: 10001 is not a rate: allowed are 1 to 10000 records/s",
+        ),
         // on_panic
         (r#"{"on_panic": "halt"}"#, r#"1:14: /on_panic: "halt" is not known: allowed are "reset" and "stop""#),
         (r#"{"on_panic": true}"#, r#"1:14: /on_panic: true is not known: allowed are "reset" and "stop""#),
@@ -563,9 +578,21 @@ fn the_longest_effective_document_fits() {
     let longest = CATALOGUE.iter().max_by_key(|spec| spec.name.len()).unwrap();
     let rule = (longest.id, Severity::from_number(24).unwrap());
     config.severity.0 = [rule; LOG_SEVERITY_RULES].into_iter().collect();
+    config.drill = Some(Drill { panic_after_s: Some(3600), hang_after_s: Some(3600), records_per_s: Some(10_000) });
     let mut buffer = [0; EFFECTIVE_MAX];
     let document = config.effective(&mut buffer);
     assert!(document.ends_with(r#""on_panic":"reset"}"#), "{document}");
+}
+
+/// A drill that was mistyped must not run as another one, and one that asks for nothing is none.
+#[test]
+fn only_a_drill_that_was_understood_runs() {
+    let drill = |document: &str| load(Some(document.as_bytes())).config.drill;
+    let asked = Drill { panic_after_s: Some(3), hang_after_s: None, records_per_s: Some(500) };
+    assert_eq!(drill(r#"{"drill": {"panic_after_s": 3, "records_per_s": 500}}"#), Some(asked));
+    assert_eq!(drill(r#"{"drill": {"panic_after_s": 3, "hang_after_s": 0, "records_per_s": 500}}"#), Some(asked));
+    assert_eq!(drill(r#"{"drill": {"panic_after_s": -1}}"#), None);
+    assert_eq!(drill(r#"{"drill": {}}"#), None);
 }
 
 /// Agents that are configured alike must show the same hash, others another; it is public, so no key is in it.

@@ -23,14 +23,13 @@ pub use bugs::Bug;
 pub use ring::{Boot, Reader, Salvage, Step};
 pub use ship::{Identity, Phase, Ship, Status};
 
+use crate::crash::LeftRecord;
 use crate::limits::LOG_SEVERITY_RULES;
 use console::Console;
 use heapless::Vec;
 use names::Names;
 use outpost_wire::limits::INTERN_TEXT_MAX;
-use outpost_wire::{
-    DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Panic, Record, Severity, Shutdown, Text,
-};
+use outpost_wire::{DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Record, Severity, Shutdown, Text};
 use ring::Ring;
 use smoltcp::time::Instant;
 use volume::{Limiter, Requests};
@@ -99,7 +98,7 @@ impl<'a> Log<'a> {
     pub fn emit<'e>(&mut self, now: Instant, transaction: Option<u32>, event: impl Into<Event<'e>>) -> u64 {
         let event = event.into();
         let spec = event.spec();
-        if self.ended && spec.id != Panic::SPEC.id {
+        if self.ended {
             self.suppressed += 1;
             return self.ring.current().next - 1;
         }
@@ -177,14 +176,25 @@ impl<'a> Log<'a> {
         self.console.show(now, &self.ring, &self.names, out).unwrap_or(false)
     }
 
-    /// Records a panic: bounded, and right at any point, also in the middle of an `emit`, whose unfinished record
-    /// it replaces.
-    pub fn record_panic(&mut self, now: Instant, panic: Panic<'_>) {
-        self.emit(now, None, panic);
+    /// Takes in the record of the panic that ended an earlier boot: it becomes that boot's last, in place of one that
+    /// was unfinished when the panic came.
+    pub fn adopt(&mut self, left: &LeftRecord) {
+        // What has no room is a gap at the end of that boot, and told as such.
+        let _ = self.ring.adopt(left.boot_id, &left.body);
     }
 
-    /// Records the end of the boot: what was counted and not told is told first, and after it nothing is recorded
-    /// but a panic, so that it is the last record.
+    /// The boot before this one, as far as the region knows it.
+    pub fn previous(&self) -> Option<Boot> {
+        self.ring.previous()
+    }
+
+    /// What the region holds of an earlier boot; `None` when it holds nothing that the collector does not have.
+    pub fn earlier(&self, boot_id: u64) -> Option<Boot> {
+        self.ring.boots().iter().skip(1).find(|boot| boot.id == boot_id).copied()
+    }
+
+    /// Records the end of the boot: what was counted and not told is told first, and after it nothing is recorded,
+    /// so that it is the last record.
     pub fn end(&mut self, now: Instant, shutdown: Shutdown) {
         self.tell_counted_until(now, FAR);
         while let Some(summary) = self.limiter.due(FAR) {

@@ -70,6 +70,7 @@ pub struct Ring<'a> {
     /// How many segments were opened in each lane: a reader that found nothing waits for the next one.
     opened: [u32; 2],
     salvage: Salvage,
+    previous: Option<Boot>,
 }
 
 /// One entry of the index.
@@ -185,6 +186,7 @@ impl<'a> Ring<'a> {
             open: [None; 2],
             opened: [0; 2],
             salvage: Salvage::default(),
+            previous: None,
         };
         ring.take_over();
         ring.write_header();
@@ -206,6 +208,43 @@ impl<'a> Ring<'a> {
         self.salvage
     }
 
+    /// The boot that wrote here last, as it was found, also when nothing of it is left to send.
+    pub fn previous(&self) -> Option<Boot> {
+        self.previous
+    }
+
+    /// Gives an earlier boot one more record, its last: the body that it left beside the ring. One that the ring has
+    /// already is not taken twice.
+    pub fn adopt(&mut self, boot_id: u64, body: &[u8]) -> Option<()> {
+        let encode = |seq, out: &mut [u8]| Record::decode_body(seq, body).ok()?.encode(out);
+        if boot_id == self.boots[0].id {
+            self.append(Lane::Vital, encode);
+            return Some(());
+        }
+        let place = match self.boots.iter().position(|boot| boot.id == boot_id) {
+            Some(place) => place,
+            None => {
+                if self.boots.is_full() {
+                    let dropped = self.boots.remove(1 + LOG_BOOTS / 2);
+                    self.drop_boot(dropped.id);
+                }
+                let unknown = Boot { id: boot_id, acked: 0, next: 1, held: 0 };
+                self.boots.insert(1, self.previous.filter(|boot| boot.id == boot_id).unwrap_or(unknown)).ok()?;
+                1
+            }
+        };
+        let seq = self.boots[place].next;
+        if Reader::new(boot_id, seq - 1).peek(self) == Step::Record(seq - 1, body) {
+            return Some(());
+        }
+        let segment = self.begin_segment(boot_id, Lane::Vital, seq);
+        let written = self.write_entry(segment, seq, &encode);
+        self.boots[place].next += 1;
+        self.boots[place].held += u64::from(written.is_some());
+        self.write_header();
+        written
+    }
+
     /// Bytes of all segments, and of those that are not free.
     pub fn size_and_used(&self) -> (u32, u32) {
         let used = (0..self.segments()).filter(|&segment| self.meta(segment).kind != FREE).count();
@@ -216,9 +255,9 @@ impl<'a> Ring<'a> {
     /// that does not fit even an empty segment is lost, and being a gap it is told as such.
     pub fn append(&mut self, lane: Lane, encode: impl Fn(u64, &mut [u8]) -> Option<usize>) -> u64 {
         let seq = self.boots[0].next;
-        let written = self.write_entry(lane, seq, &encode).or_else(|| {
+        let written = self.write_entry(self.open[slot(lane)], seq, &encode).or_else(|| {
             self.open_segment(lane, seq);
-            self.write_entry(lane, seq, &encode)
+            self.write_entry(self.open[slot(lane)], seq, &encode)
         });
         self.boots[0].next += 1;
         self.boots[0].held += u64::from(written.is_some());
@@ -275,8 +314,13 @@ impl<'a> Ring<'a> {
         if torn { LossReason::Torn } else { LossReason::Overflow }
     }
 
-    fn write_entry(&mut self, lane: Lane, seq: u64, encode: &impl Fn(u64, &mut [u8]) -> Option<usize>) -> Option<()> {
-        let segment = usize::from(self.open[slot(lane)]?);
+    fn write_entry(
+        &mut self,
+        segment: Option<u16>,
+        seq: u64,
+        encode: &impl Fn(u64, &mut [u8]) -> Option<usize>,
+    ) -> Option<()> {
+        let segment = usize::from(segment?);
         let meta_bytes = self.index.get_mut(segment * META..)?.get_mut(..META)?;
         let mut meta = Meta::read(meta_bytes);
         let room = self.data.get_mut(segment * LOG_SEGMENT..)?.get_mut(usize::from(meta.used)..LOG_SEGMENT)?;
@@ -298,12 +342,16 @@ impl<'a> Ring<'a> {
         {
             self.release(full.into());
         }
-        let Some(segment) = self.take_segment() else { return };
+        self.open[slot(lane)] = self.begin_segment(self.boots[0].id, lane, seq);
+    }
+
+    /// An empty segment whose first record is to be this one.
+    fn begin_segment(&mut self, boot: u64, lane: Lane, seq: u64) -> Option<u16> {
+        let segment = self.take_segment()?;
         self.bytes_mut(segment).fill(0);
-        let meta = Meta { boot: self.boots[0].id, first: seq, last: seq, used: 0, kind: kind(lane), damaged: false };
-        self.set_meta(segment, meta);
-        self.open[slot(lane)] = Some(segment as u16);
+        self.set_meta(segment, Meta { boot, first: seq, last: seq, used: 0, kind: kind(lane), damaged: false });
         self.opened[slot(lane)] = self.opened[slot(lane)].wrapping_add(1);
+        Some(segment as u16)
     }
 
     /// A free segment, made free by eviction where there is none: bulk gives way first, but a vital lane that has
@@ -577,6 +625,7 @@ impl Ring<'_> {
                 self.release(segment);
             }
         }
+        self.previous = earlier.first().copied();
         // A boot id that comes twice (a machine without entropy) goes on where it was: no seq is given twice.
         if let Some(place) = earlier.iter().position(|boot| boot.id == self.boots[0].id) {
             self.boots[0] = earlier.remove(place);
@@ -585,15 +634,20 @@ impl Ring<'_> {
         while earlier.len() + 1 > LOG_BOOTS {
             // The oldest boot shows how a crash loop began, the newest how it is now.
             let dropped = earlier.remove(LOG_BOOTS / 2);
-            self.salvage.boots_dropped += 1;
-            for segment in 0..self.segments() {
-                if self.meta(segment).kind != FREE && self.meta(segment).boot == dropped.id {
-                    self.release(segment);
-                }
-            }
+            self.drop_boot(dropped.id);
         }
         self.salvage.records = earlier.iter().map(|boot| boot.held).sum();
         self.boots.extend(earlier);
+    }
+
+    /// Frees what an earlier boot holds.
+    fn drop_boot(&mut self, id: u64) {
+        self.salvage.boots_dropped += 1;
+        for segment in 0..self.segments() {
+            if self.meta(segment).kind != FREE && self.meta(segment).boot == id {
+                self.release(segment);
+            }
+        }
     }
 
     /// Moves the valid entries of a segment to its beginning and clears the rest; `false` when nothing of it is

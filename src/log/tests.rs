@@ -1,8 +1,11 @@
 //! The log as its users see it: console lines, volume, names, severities, panics.
 
 use super::*;
+use crate::crash::{LastWords, WatchdogVerdict};
 use crate::limits::{LOG_CONSOLE_PER_SECOND, LOG_LIMITED_PER_SECOND, LOG_NAMES};
-use outpost_wire::{ConfigInvalid, DownReason, HttpRejected, HttpRequests, Ip4, Method, NetworkDown, Suppressed};
+use outpost_wire::{
+    ConfigInvalid, DownReason, EndCause, HttpRejected, HttpRequests, Ip4, Method, NetworkDown, Panic, Suppressed,
+};
 use smoltcp::time::Duration;
 use std::vec::Vec;
 
@@ -208,14 +211,46 @@ fn a_panic_in_the_middle_of_an_emit_is_recorded() {
         })
     });
     assert!(std::panic::catch_unwind(unfinished).is_err());
-    log.record_panic(ms(2), Panic { message: Text::new("why"), location: Text::new("src/x.rs:1"), rip: 1 });
-    assert_eq!(log.stats().emitted, 2);
-    drop(log);
-    let log = Log::new(&mut region, 2);
-    assert_eq!(log.salvage(), Salvage { records: 2, torn: 0, boots_dropped: 0 });
+    let mut words = [0; crate::limits::LAST_WORDS];
+    let panic = Panic { message: Text::new("why"), location: Text::new("src/x.rs:1"), rip: 1, backtrace: [0; 32] };
+    LastWords::begin(&mut words, 1, WatchdogVerdict::Quiet, |_| Duration::ZERO).0.panic(ms(2), EndCause::Panic, panic);
+    let (_, history) = LastWords::begin(&mut words, 2, WatchdogVerdict::Quiet, |_| Duration::ZERO);
+    let left = history.record.expect("the panic left its record");
+
+    let mut log = Log::new(&mut region, 2);
+    // A reset right after it was taken in brings it a second time.
+    log.adopt(&left);
+    log.adopt(&left);
+    assert_eq!(log.earlier(1), Some(Boot { id: 1, acked: 0, next: 3, held: 2 }));
     let mut reader = Reader::new(1, 2);
     let Step::Record(2, body) = log.read(&mut reader) else { panic!("the panic is not there") };
     assert!(matches!(Record::decode_body(2, body).unwrap().decode_event(), Some(Event::Panic(_))));
+}
+
+#[test]
+fn a_panic_after_everything_was_delivered_is_one_more_record() {
+    // The ring forgets a boot whose records are all delivered: its panic must neither be lost nor take a used seq.
+    let body = heapless::Vec::from_slice(&[9, 21, 0, 14, 1, 0, 0]).unwrap();
+    let left_by = |boot_id| LeftRecord { boot_id, body: body.clone() };
+    for delivered in [0, 3] {
+        let mut region = region();
+        let mut log = Log::new(&mut region, 1);
+        (1..=3).for_each(|at| _ = log.emit(ms(at), None, NetworkDown { reason: DownReason::NoLink }));
+        assert_eq!(log.ring.acknowledge(1, delivered), delivered > 0);
+        let mut log = Log::new(&mut region, 2);
+        assert_eq!(log.previous().map(|boot| boot.next), Some(4));
+        log.adopt(&left_by(1));
+        assert_eq!(log.earlier(1), Some(Boot { id: 1, acked: delivered, next: 5, held: 4 - delivered }));
+        // A boot that did not get as far as its log has this one record.
+        log.adopt(&left_by(77));
+        let mut log = Log::new(&mut region, 3);
+        assert_eq!(log.earlier(1).map(|boot| boot.next), Some(5));
+        assert_eq!(log.earlier(77), Some(Boot { id: 77, acked: 0, next: 2, held: 1 }));
+        assert_eq!(log.read(&mut Reader::new(77, 1)), Step::Record(1, &body));
+        // With more boots than there are places, the middle gives way: the oldest and the newest stay.
+        (100..108).for_each(|boot_id| log.adopt(&left_by(boot_id)));
+        assert!(log.earlier(1).is_some() && log.earlier(107).is_some() && log.earlier(102).is_none());
+    }
 }
 
 #[test]

@@ -4,10 +4,13 @@ use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
 use outpost::config::{Collector, Config, Loaded, Network, StaticNetwork, Time};
+use outpost::crash::{History, LastWords, WatchdogVerdict};
 use outpost::facts::Facts;
+use outpost::limits::LAST_WORDS;
 use outpost::log::Step;
-use outpost_wire::{ConfigSource, EntropySource, Panic, Text};
-use smoltcp::time::Instant;
+use outpost_wire::limits::{FIELDS_MAX, RECORD_MAX};
+use outpost_wire::{ConfigSource, EndCause, EntropySource, Event, Panic, Record, Text};
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Cidr;
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -51,6 +54,8 @@ pub fn facts(boot_id: u64, seed: [u8; 32]) -> Facts {
         revision: "simulation",
         config_source: ConfigSource::Module,
         phases: heapless::Vec::new(),
+        history: History::default(),
+        watchdog: None,
     }
 }
 
@@ -74,9 +79,24 @@ pub fn config(network: Option<(Ipv4Cidr, Ipv4Addr)>, collector: Option<SocketAdd
     Loaded { config, present: true, problems: heapless::Vec::new(), problem_count: 0 }
 }
 
-/// What the image writes when it panics.
-pub fn panic() -> Panic<'static> {
-    Panic { message: Text::new("a panic of the simulation"), location: Text::new("nowhere"), rip: 0 }
+/// Begins a boot's last words, and reads those of the boot before it.
+pub fn begin(block: &mut [u8; LAST_WORDS], boot_id: u64) -> (LastWords<'_>, History) {
+    LastWords::begin(block, boot_id, WatchdogVerdict::Quiet, |_| Duration::ZERO)
+}
+
+/// What the image writes when it panics: the next boot gives the record its seq, the one after the last.
+pub fn panic(words: &mut LastWords<'_>, now: Instant, oracle: &mut Oracle) {
+    let (message, location) = (Text::new("a panic of the simulation"), Text::new("nowhere"));
+    let panic = Panic { message, location, rip: 0, backtrace: [0; 32] };
+    words.panic(now, EndCause::Panic, panic);
+    let (event, mut fields, mut body) = (Event::from(panic), [0; FIELDS_MAX], [0; RECORD_MAX]);
+    let len = event.encode(&mut fields).expect("fits");
+    let (spec, mono_us) = (event.spec(), now.total_micros() as u64);
+    let record =
+        Record { seq: 1, mono_us, severity: spec.severity, transaction: None, event: spec.id, fields: &fields[..len] };
+    let len = record.encode_body(&mut body).expect("fits");
+    let seq = oracle.last().map_or(1, |(_, last)| last + 1);
+    oracle.emit(seq, &body[..len]);
 }
 
 /// Tells the oracle of every record that was emitted since it was last told.

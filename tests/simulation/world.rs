@@ -24,7 +24,8 @@ use crate::rng::Rng;
 use crate::scenario::{Change, Scenario};
 use crate::station::Station;
 use outpost::agent::{Agent, Wake};
-use outpost::limits::LOG_SEGMENT;
+use outpost::facts::Facts;
+use outpost::limits::{LAST_WORDS, LOG_SEGMENT};
 use outpost::nic::Link as CardLink;
 use outpost_wire::session::LossReason;
 use outpost_wire::{DependencyLog, Text};
@@ -65,6 +66,8 @@ const LINE: &str =
 /// How a boot ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootEnd {
+    /// The machine panicked, and is reset.
+    Panic,
     /// The machine was reset.
     Reset,
     /// It was reset, and its memory suffered.
@@ -182,6 +185,8 @@ pub struct World {
     /// Lines recorded in each poll.
     chatter: u8,
     stage: Stage,
+    /// What each boot leaves for the next one, beside the log region.
+    last_words: [u8; LAST_WORDS],
 }
 
 impl World {
@@ -263,6 +268,7 @@ impl World {
             second: (0, 0, 0),
             chatter: 0,
             stage: Stage::Faults,
+            last_words: [0; LAST_WORDS],
             rng,
             scenario,
         };
@@ -278,7 +284,7 @@ impl World {
         loop {
             let end = self.boot(&mut region, &adjust);
             match end {
-                BootEnd::Reset => {}
+                BootEnd::Reset | BootEnd::Panic => {}
                 BootEnd::DamagingReset => self.damage(&mut region),
                 BootEnd::Over => break,
             }
@@ -303,16 +309,24 @@ impl World {
         self.oracle.boot(boot_id);
         let collector = core::net::SocketAddrV4::new(self.collector.station.address, PORT);
         let network = (!self.scenario.dhcp).then(|| (Ipv4Cidr::new(AGENT, PREFIX), ROUTERS[0]));
-        let facts = probe::facts(boot_id, self.rng.array());
+        let mut last_words = self.last_words;
+        let (mut words, history) = probe::begin(&mut last_words, boot_id);
+        let facts = Facts { history, ..probe::facts(boot_id, self.rng.array()) };
         let config = probe::config(network, Some(collector));
         // Time of a boot starts with the machine's clock, which is the world's: a reset does not turn it back.
         let started = self.now.max(self.scenario.first_poll);
         let mut agent = Agent::new(facts, config, &mut storage, region, &mut self.nic, started);
+        words.record_is_kept();
         adjust(&mut agent);
         self.observe(&mut agent);
         self.agent_wake = Some(started);
         self.agent_busy = started;
         let end = self.live(&mut agent);
+        words.alive(self.now, 0);
+        if end == BootEnd::Panic {
+            probe::panic(&mut words, self.now, &mut self.oracle);
+        }
+        self.last_words = last_words;
         self.nic.reset();
         end
     }
@@ -355,11 +369,7 @@ impl World {
                 match entry.remove() {
                     Event::Frame { port, bytes } => self.arrive(port, bytes),
                     Event::Change(change @ (Change::Reset | Change::Panic)) => {
-                        if change == Change::Panic {
-                            agent.record_panic(self.now, probe::panic());
-                            self.observe(agent);
-                        }
-                        return BootEnd::Reset;
+                        return if change == Change::Panic { BootEnd::Panic } else { BootEnd::Reset };
                     }
                     Event::Change(Change::DamagingReset) => return BootEnd::DamagingReset,
                     Event::Change(change) => self.change(change),

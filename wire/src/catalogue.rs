@@ -92,6 +92,24 @@ words! {
 }
 
 words! {
+    /// How a boot ended, as far as the next one can know.
+    EndCause {
+        /// Nothing says how: its last words did not survive.
+        Unknown = 0 "unknown",
+        /// In an orderly way.
+        Shutdown = 1 "shutdown",
+        /// By a failed assertion of the image.
+        Panic = 2 "panic",
+        /// By a processor exception.
+        Fault = 3 "fault",
+        /// The watchdog reset a machine that no longer turned.
+        Watchdog = 4 "watchdog",
+        /// Without a word: the reset button, a triple fault, or the VMM.
+        Reset = 5 "reset",
+    }
+}
+
+words! {
     /// Where the random seed came from.
     EntropySource {
         /// Nothing better than timing: connections can be guessed, keyed sessions are refused.
@@ -254,6 +272,9 @@ events! {
         location: Text<'a, 48>,
         /// Instruction pointer, or 0.
         rip: u64,
+        /// Where it was called from, innermost first: up to 8 addresses, each as its low 4 bytes in network order (the
+        /// high ones are ffffffff), then zeros. `outpost symbolize` names them.
+        backtrace: [u8; 32],
     }
 
     /// The agent ends in an orderly way; this is the last record of the boot.
@@ -374,6 +395,36 @@ events! {
         server: Ip4,
         /// Why.
         reason: ClockRefusal,
+    }
+
+    /// The log region holds an earlier boot: how it ended, and what of its records was saved.
+    23 BootPreviousEnded = "boot.previous_ended", Vital, WARN, since "0.1.0",
+    action "Unless you reset it: read the last records of that boot, `outpost symbolize` names the addresses of a panic."
+    {
+        /// How it ended.
+        cause: EndCause,
+        /// Its last record, a panic's own included.
+        last_seq: u64,
+        /// Records that the collector did not have yet, and that are sent now.
+        salvaged: u64,
+        /// Places in the region where a record was found damaged.
+        torn: u32,
+        /// Its id.
+        boot_id: [u8; 8],
+        /// How long it had been up, in seconds.
+        uptime_s: u32,
+        /// How many boots in a row, this one included, did not end in an orderly way.
+        abnormal_ends: u32,
+        /// Whether this boot is in safe mode because of that: network, HTTP and log only.
+        safe_mode: bool,
+    }
+
+    /// Load made on purpose: the configuration asks for it.
+    24 DrillRecord = "drill.record", Bulk, DEBUG, since "0.1.0",
+    action "Take `drill` out of the configuration when the drill is over."
+    {
+        /// How many the drill has made, this one included.
+        number: u64,
     }
 }
 
