@@ -120,6 +120,13 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         panic::stop_instead_of_reset();
     }
     phases.end("config");
+    if entropy.source() == EntropySource::Weak && config.config.collector.as_ref().is_some_and(|c| c.key.is_some()) {
+        let _ = writeln!(
+            Port,
+            "collector.key is set, but this machine's randomness can be guessed: no keyed session is opened, records \
+             stay in memory. Give the VM a processor with RDRAND (-cpu host) or a virtio-rng device.",
+        );
+    }
 
     let facts = Facts {
         boot_id: entropy.boot_id(),

@@ -11,16 +11,19 @@ use crate::health::{Check, Health, Reason};
 use crate::http::pool::Class;
 use crate::http::server::{self, Server, Surroundings};
 use crate::limits;
-use crate::log::{Identity, Log, Phase, Ship};
+use crate::log::{Identity, Log, Phase, Security, Ship};
 use crate::net::frame::{self, Sort};
 use crate::net::link::Hop;
 use crate::net::{self, Network};
 use crate::nic::Nic;
 use crate::time::Time;
 use crate::view::{Connections, View};
+use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
-    BootPreviousEnded, BootStarted, ConfigInvalid, DownReason, EndCause, EntropySource, Shutdown, ShutdownCause, Text,
+    BootPreviousEnded, BootStarted, ConfigInvalid, DownReason, EndCause, EntropySource, SessionEnd, Shutdown,
+    ShutdownCause, Text,
 };
+use sha2::{Digest, Sha256};
 use smoltcp::phy::RxToken;
 use smoltcp::time::{Duration, Instant};
 
@@ -126,7 +129,12 @@ impl<'a> Agent<'a> {
                 config: settings.hash(),
                 severities: settings.severity.hash(),
             };
-            Ship::new(collector.address, identity, ship_seed, now)
+            let security = match &collector.key {
+                None => Security::Clear,
+                Some(_) if facts.entropy == EntropySource::Weak => Security::Refused,
+                Some(key) => Security::Keyed(Key::new(key.0), Ephemerals::new(&facts.seed)),
+            };
+            Ship::new(collector.address, identity, security, ship_seed, now)
         });
         let safe_until = facts.history.safe_mode.then_some(Instant::ZERO + limits::SAFE_MODE_TIME);
         let drills = settings.drill.filter(|_| safe_until.is_none()).map(|asked| Drills::new(asked, now));
@@ -253,9 +261,11 @@ impl<'a> Agent<'a> {
         };
         let collector = match &self.ship {
             None => Reason::NoCollector,
+            Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
             Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
             Some(_) if self.log.stats().lost > 0 => Reason::RecordsLost,
-            Some(_) => Reason::NotAuthenticated,
+            Some(ship) if !ship.status().keyed => Reason::NotAuthenticated,
+            Some(_) => Reason::Ok,
         };
         let entropy = if self.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
         self.safe_until = self.safe_until.filter(|until| now < *until);
@@ -456,11 +466,11 @@ fn connections(server: &Server<'_>) -> Connections {
     }
 }
 
-/// Four independent numbers from the seed.
+/// Four independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
+/// and the keys of sessions come from the same seed.
 fn seeds(seed: &[u8; 32]) -> [u64; 4] {
-    core::array::from_fn(|at| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&seed[at * 8..at * 8 + 8]);
-        u64::from_le_bytes(bytes)
+    [0u8, 1, 2, 3].map(|number| {
+        let digest = Sha256::new().chain_update(seed).chain_update([number]).finalize();
+        digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     })
 }

@@ -95,6 +95,8 @@ pub enum Reason {
     Disconnected,
     /// The collector is not authenticated.
     NotAuthenticated,
+    /// A key is configured, but the random seed can be guessed: no session is opened.
+    KeyRefused,
     /// Records were lost in this boot.
     RecordsLost,
     /// The random seed can be guessed.
@@ -126,6 +128,7 @@ impl Reason {
             | Reason::NoCollector
             | Reason::Disconnected
             | Reason::NotAuthenticated
+            | Reason::KeyRefused
             | Reason::RecordsLost
             | Reason::WeakEntropy
             | Reason::Drill => State::Warn,
@@ -148,6 +151,7 @@ impl Reason {
             Reason::NoCollector => "not configured",
             Reason::Disconnected => "disconnected",
             Reason::NotAuthenticated => "not authenticated",
+            Reason::KeyRefused => "weak entropy, no keyed session is opened",
             Reason::RecordsLost => "records were lost",
             Reason::WeakEntropy => "weak",
             Reason::Maintenance => "the operator asked for it",

@@ -242,7 +242,7 @@ impl View<'_> {
                     Phase::Greeting => "greeting",
                     Phase::Connected => "connected",
                 },
-                authenticated: false,
+                authenticated: session.keyed && session.phase == Phase::Connected,
                 since_s: self.seconds_since(session.since),
                 last_ack_s: session.last_ack.map(|at| self.seconds_since(at)),
                 failed_attempts: session.attempts,

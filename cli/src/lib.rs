@@ -6,6 +6,7 @@ pub mod collect;
 pub mod explain;
 pub mod forward;
 pub mod image;
+pub mod key;
 pub mod logs;
 pub mod store_read;
 pub mod timeline;

@@ -7,14 +7,17 @@
 //!
 //! Ctrl-C presses the guest's power button and waits, for a bounded time, for its end and for its last record.
 
-use crate::collect::{Format, Options, Output, Printer, Server, limits::Deadlines};
-use crate::image;
+use crate::collect::{Access, Format, Keys, Options, Output, Printer, Server};
+use crate::{image, key};
 use outpost::config;
 use outpost_qemu::{Accel, Error, Forward, Machine, Network, Running, Vm, kvm_works};
+use outpost_wire::noise::Key;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -119,17 +122,14 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     let store = args.store.clone().unwrap_or(store);
     // Signals are kept from here on: one that comes while QEMU starts must not leave it alone.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("no signals: {error}"))?;
-    let options = Options {
-        listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into(),
-        store: store.clone(),
-        insecure: false,
-        deadlines: Deadlines::default(),
-    };
+    let (document, key) = (Document::read(args.config.as_deref())?, key::random()?);
+    let mut options = Options::new(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into(), store.clone());
+    options.access = Access::keyed(Keys::one(&document.agent, Key::new(key)), false, &key::random()?);
     let (server, output) = Server::start(options).map_err(|error| error.to_string())?;
-    let document = Document::prepare(args.config.as_deref(), server.local_address().port())?;
+    let document = document.with_collector(server.local_address().port(), &key::hex(&key));
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let config = folder.path().join("config.json");
-    fs::write(&config, &document.bytes).map_err(|error| format!("{}: {error}", config.display()))?;
+    write_secret(&config, &document.bytes).map_err(|error| format!("{}: {error}", config.display()))?;
 
     let machine = match args.machine {
         MachineArg::Microvm => Machine::Microvm,
@@ -153,7 +153,8 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     for path in ["/livez", "/readyz", "/status", "/about"] {
         eprintln!("  http://{host}{path}");
     }
-    eprintln!("Its records, as they are stored in {}:", store.display());
+    let session = if document.ours { "Its records, over a session with a fresh key" } else { "Records" };
+    eprintln!("{session}, as they are stored in {}:", store.display());
     let session = Session {
         running,
         server,
@@ -193,41 +194,60 @@ fn accel(wanted: AccelArg) -> Result<Accel, String> {
     }
 }
 
+/// Writes a file that nobody else can read.
+fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}
+
 /// The configuration as the guest gets it.
 struct Document {
     bytes: Vec<u8>,
+    /// The agent's name in it.
+    agent: String,
+    /// Whether it names no collector, so that ours is added.
+    ours: bool,
     /// Where the guest will listen.
     http_port: u16,
 }
 
 impl Document {
-    /// The user's document, or an empty one, with our collector where it names none. What is wrong in it is told
-    /// and goes to the guest as it is, which boots with defaults for it.
-    fn prepare(file: Option<&Path>, collector_port: u16) -> Result<Document, String> {
-        let ours = json!({ "address": format!("10.0.2.2:{collector_port}") });
-        let bytes = match file {
-            None => json!({ "name": "outpost-up", "collector": ours }).to_string().into_bytes(),
+    /// The user's document, or an empty one. What is wrong in it is told and goes to the guest as it is, which boots
+    /// with defaults for it.
+    fn read(file: Option<&Path>) -> Result<Document, String> {
+        let (bytes, ours) = match file {
+            None => (json!({ "name": "outpost-up" }).to_string().into_bytes(), true),
             Some(path) => {
                 let shown = path.display();
                 let bytes = fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}."))?;
                 for problem in &config::load(Some(&bytes)).problems {
                     eprintln!("{shown}:{problem}");
                 }
-                match serde_json::from_slice(&bytes) {
-                    Ok(Value::Object(mut keys)) if !keys.contains_key("collector") => {
-                        keys.insert(String::from("collector"), ours);
-                        Value::Object(keys).to_string().into_bytes()
-                    }
-                    Ok(_) => {
-                        eprintln!("{shown}: its records go to the collector it names, not to this terminal.");
-                        bytes
-                    }
+                let ours = match serde_json::from_slice(&bytes) {
+                    Ok(Value::Object(keys)) => !keys.contains_key("collector"),
+                    Ok(_) => false,
                     Err(_) => return Err(format!("{shown} is not JSON. Mend it: outpost check {shown}")),
+                };
+                if !ours {
+                    eprintln!("{shown}: its records go to the collector it names, not to this terminal.");
                 }
+                (bytes, ours)
             }
         };
-        let http_port = config::load(Some(&bytes)).config.http.port;
-        Ok(Document { bytes, http_port })
+        let config = config::load(Some(&bytes)).config;
+        Ok(Document { bytes, agent: config.name.to_string(), ours, http_port: config.http.port })
+    }
+
+    /// With our collector, where it names none.
+    fn with_collector(mut self, port: u16, key: &str) -> Document {
+        if self.ours
+            && let Ok(Value::Object(mut keys)) = serde_json::from_slice(&self.bytes)
+        {
+            let collector = json!({ "address": format!("10.0.2.2:{port}"), "key": key });
+            keys.insert(String::from("collector"), collector);
+            self.bytes = Value::Object(keys).to_string().into_bytes();
+        }
+        self
     }
 }
 

@@ -14,7 +14,7 @@ const SHORT: Duration = Duration::from_millis(700);
 fn start(store: &std::path::Path) -> (Server, Receiver<Output>) {
     let deadlines = Deadlines { hello: SHORT, frame: SHORT, silence: 4 * SHORT, ..Deadlines::default() };
     let listen = "127.0.0.1:0".parse().unwrap();
-    Server::start(Options { listen, store: store.to_path_buf(), insecure: false, deadlines }).unwrap()
+    Server::start(Options { deadlines, ..Options::new(listen, store.to_path_buf()) }).unwrap()
 }
 
 /// How long until the collector closes.

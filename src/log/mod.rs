@@ -21,7 +21,7 @@ mod volume;
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::Bug;
 pub use ring::{Boot, Reader, Salvage, Step};
-pub use ship::{Identity, Phase, Ship, Status};
+pub use ship::{Identity, Phase, Security, Ship, Status};
 
 use crate::crash::LeftRecord;
 use crate::limits::LOG_SEVERITY_RULES;

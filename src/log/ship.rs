@@ -1,10 +1,14 @@
 //! Shipping: the agent's side of the log session (`outpost_wire::session`).
 //!
 //! ```text
-//! Waiting ─until─▶ Connecting ─established─▶ Greeting ─Welcome─▶ Open ─┐
-//!    ▲                  │ deadline, refused      │ deadline           │ closed, silent, Bye, protocol
-//!    └── back-off ◀─────┴────────────────────────┴────────────────────┘
+//! Waiting ─until─▶ Connecting ─(with a key: Proving)─▶ Greeting ─Welcome─▶ Open ─┐
+//!    ▲                  │ deadline, refused              │ deadline           │ closed, silent, Bye, protocol
+//!    └── back-off ◀─────┴────────────────────────────────┴────────────────────┘
 //! ```
+//!
+//! With a key each session begins with a handshake of its own (`outpost_wire::noise`), and every frame travels
+//! sealed: until the collector has proven that it knows the key, nothing is said but our name, and no byte that it
+//! did not seal is believed.
 //!
 //! No IO of its own: its TCP socket is an argument. A session resumes where the collector says it is and never
 //! believes that it holds more than was ever sent. What always holds: of each boot every seq is told in order and
@@ -24,6 +28,7 @@ use crate::limits::{
 use core::net::SocketAddrV4;
 use heapless::{String, Vec};
 use outpost_wire::limits::{AGENT_NAME_MAX, FRAME_MAX};
+use outpost_wire::noise::{Ephemerals, HANDSHAKE_LEN, Initiator, Key, OPENING_MAX, SEALED_MAX, TAG_LEN, Transport};
 use outpost_wire::session::{Ack, Alive, BootRange, DataWriter, Hello, Lost, Message, Mode, Welcome, preface};
 use outpost_wire::{CATALOGUE_HASH, CollectorConnected, CollectorLost, Ip4, SessionEnd};
 use smoltcp::iface::Context;
@@ -43,6 +48,17 @@ pub struct Identity {
     pub severities: [u8; 8],
 }
 
+/// How the session is kept from strangers.
+#[derive(Debug)]
+pub enum Security {
+    /// Not at all: no key is configured.
+    Clear,
+    /// By this key, with handshakes of these secrets.
+    Keyed(Key, Ephemerals),
+    /// A key is configured, but our randomness can be guessed: no session is opened, and records are kept.
+    Refused,
+}
+
 /// How far the session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -50,7 +66,7 @@ pub enum Phase {
     Waiting,
     /// A connection is being opened.
     Connecting,
-    /// Hello is sent; Welcome has not come yet.
+    /// The key is being proven, or Hello is sent and Welcome has not come yet.
     Greeting,
     /// Records travel.
     Connected,
@@ -71,19 +87,23 @@ pub struct Status {
     pub attempts: u32,
     /// How the last session or attempt ended.
     pub last_end: Option<SessionEnd>,
+    /// Whether a session is, or would be, authenticated and encrypted.
+    pub keyed: bool,
 }
 
 /// The session to the collector.
 pub struct Ship {
     status: Status,
     identity: Identity,
+    security: Security,
     random: u64,
     state: State,
+    channel: Channel,
     /// What was sent and is not acknowledged; kept after a session ended, until Welcome says what of it arrived.
     in_flight: Vec<Sent, LOG_IN_FLIGHT>,
     /// The highest seq of the current boot that was ever sent.
     sent: u64,
-    inbox: [u8; FRAME_MAX],
+    inbox: [u8; SEALED_MAX],
     inbox_len: usize,
     outage: Option<Outage>,
 }
@@ -92,8 +112,19 @@ pub struct Ship {
 enum State {
     Waiting { until: Instant },
     Connecting { deadline: Instant },
+    Proving { deadline: Instant },
     Greeting { deadline: Instant, previous: Option<u64> },
     Open(Session),
+}
+
+/// What frames travel in.
+enum Channel {
+    /// Nothing around them.
+    Clear,
+    /// A handshake is under way: no frame may travel.
+    Proving(Initiator),
+    /// Sealed.
+    Keyed(Transport),
 }
 
 /// A session in which records travel.
@@ -121,6 +152,8 @@ struct Sent {
 /// A time without the collector, told by one record when it begins and by reminders when it lasts.
 struct Outage {
     told: Instant,
+    /// Whether it was told that the other end does not prove that it knows our key.
+    told_key: bool,
     attempts: u32,
 }
 
@@ -134,16 +167,20 @@ enum Heard {
 
 impl Ship {
     /// A session to this collector, to be opened by the first `poll`. `seed` makes ports and back-off unguessable.
-    pub fn new(address: SocketAddrV4, identity: Identity, seed: u64, now: Instant) -> Ship {
-        let status = Status { address, phase: Phase::Waiting, since: now, last_ack: None, attempts: 0, last_end: None };
+    pub fn new(address: SocketAddrV4, identity: Identity, security: Security, seed: u64, now: Instant) -> Ship {
+        let keyed = matches!(security, Security::Keyed(..));
+        let (phase, last_end) = (Phase::Waiting, None);
+        let status = Status { address, phase, since: now, last_ack: None, attempts: 0, last_end, keyed };
         Ship {
             status,
             identity,
+            security,
+            channel: Channel::Clear,
             random: seed,
             state: State::Waiting { until: now },
             in_flight: Vec::new(),
             sent: 0,
-            inbox: [0; FRAME_MAX],
+            inbox: [0; SEALED_MAX],
             inbox_len: 0,
             outage: None,
         }
@@ -161,10 +198,15 @@ impl Ship {
     ) -> Option<Instant> {
         let step = match self.state {
             State::Waiting { .. } if !network_up => return None,
+            State::Waiting { .. } if matches!(self.security, Security::Refused) => {
+                self.refuse(now, log);
+                return None;
+            }
             _ if !network_up => Err(SessionEnd::NetworkDown),
             State::Waiting { until } if now < until => Ok(until),
             State::Waiting { .. } => self.connect(now, socket, cx),
             State::Connecting { deadline } => self.connecting(now, socket, log, deadline),
+            State::Proving { deadline } => self.proving(now, socket, log, deadline),
             State::Greeting { deadline, previous } => self.greeting(now, socket, log, deadline, previous),
             State::Open(session) => self.converse(now, socket, log, session),
         };
@@ -209,6 +251,47 @@ impl Ship {
             tcp::State::Established | tcp::State::CloseWait => {}
             _ => return Err(SessionEnd::ConnectRefused),
         }
+        let Security::Keyed(key, ephemerals) = &mut self.security else {
+            self.channel = Channel::Clear;
+            send(socket, &preface(Mode::Clear))?;
+            return self.greet(now, socket, log);
+        };
+        let mut opening = [0; OPENING_MAX];
+        let (initiator, len) = Initiator::begin(key, &self.identity.agent, ephemerals.next(), &mut opening)
+            .ok_or(SessionEnd::NotAuthenticated)?;
+        send(socket, opening.get(..len).unwrap_or_default())?;
+        self.channel = Channel::Proving(initiator);
+        let deadline = now + LOG_CONNECT_TIME;
+        (self.state, self.status.phase) = (State::Proving { deadline }, Phase::Greeting);
+        Ok(deadline)
+    }
+
+    /// Waits for the collector's half of the handshake. A connection that ends here was closed by one who does not
+    /// know the key of our name; what is in its way looks the same.
+    fn proving(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        log: &Log<'_>,
+        deadline: Instant,
+    ) -> Result<Instant, SessionEnd> {
+        let wanted = self.inbox.get_mut(self.inbox_len..HANDSHAKE_LEN).unwrap_or_default();
+        self.inbox_len += socket.recv_slice(wanted).map_err(|_| SessionEnd::NotAuthenticated)?;
+        let answer = match self.inbox.first_chunk::<HANDSHAKE_LEN>() {
+            Some(answer) if self.inbox_len == HANDSHAKE_LEN => answer,
+            _ if now >= deadline => return Err(SessionEnd::Silent),
+            _ => return Ok(deadline),
+        };
+        let Channel::Proving(initiator) = core::mem::replace(&mut self.channel, Channel::Clear) else {
+            return Err(SessionEnd::Protocol);
+        };
+        self.channel = Channel::Keyed(initiator.finish(answer).map_err(|_| SessionEnd::NotAuthenticated)?);
+        self.inbox_len = 0;
+        self.greet(now, socket, log)
+    }
+
+    /// Says Hello.
+    fn greet(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, log: &Log<'_>) -> Result<Instant, SessionEnd> {
         let range = |boot: super::Boot| BootRange { boot_id: boot.id, oldest: log.ring.oldest(boot), next: boot.next };
         let previous = log.ring.boots()[1..].last().copied();
         let hello = Hello {
@@ -221,8 +304,7 @@ impl Ship {
             config: self.identity.config,
             severities: self.identity.severities,
         };
-        send(socket, &preface(Mode::Clear))?;
-        send_message(socket, &Message::Hello(hello))?;
+        send_message(socket, &mut self.channel, &Message::Hello(hello))?;
         let deadline = now + LOG_CONNECT_TIME;
         self.state = State::Greeting { deadline, previous: previous.map(|boot| boot.id) };
         self.status.phase = Phase::Greeting;
@@ -277,7 +359,7 @@ impl Ship {
         (self.status.phase, self.status.since) = (Phase::Connected, now);
         self.outage = None;
         let (address, port) = self.address();
-        log.emit(now, None, CollectorConnected { address, port, resume_seq: durable + 1, keyed: false });
+        log.emit(now, None, CollectorConnected { address, port, resume_seq: durable + 1, keyed: self.status.keyed });
         Ok(now)
     }
 
@@ -303,8 +385,8 @@ impl Ship {
             }
         }
         more |= self.tell(now, socket, log, &mut session)?;
-        if now >= session.said + LOG_ALIVE && room(socket) >= FRAME_MAX {
-            send_message(socket, &Message::Alive(Alive { next: log.ring.current().next }))?;
+        if now >= session.said + LOG_ALIVE && room(socket) >= SEALED_MAX {
+            send_message(socket, &mut self.channel, &Message::Alive(Alive { next: log.ring.current().next }))?;
             session.said = now;
         }
         let owed = !self.in_flight.is_empty();
@@ -315,7 +397,7 @@ impl Ship {
         self.turn_to_next_boot(now, socket, log, &session);
         let hold = session.held_since.map(|since| since + LOG_BATCH_HOLD);
         // Without room Alive waits for a segment, or for the silence that ends the session.
-        let alive = (room(socket) >= FRAME_MAX).then_some(session.said + LOG_ALIVE);
+        let alive = (room(socket) >= SEALED_MAX).then_some(session.said + LOG_ALIVE);
         let silence = owed.then_some(session.heard + LOG_SILENCE);
         let deadlines = [alive, hold, silence, more.then_some(now)];
         Ok(deadlines.into_iter().flatten().min().unwrap_or(session.said + LOG_SILENCE))
@@ -355,7 +437,7 @@ impl Ship {
         session: &mut Session,
     ) -> Result<bool, SessionEnd> {
         for _ in 0..LOG_FRAMES_PER_POLL {
-            if self.in_flight.is_full() || room(socket) < FRAME_MAX {
+            if self.in_flight.is_full() || room(socket) < SEALED_MAX {
                 // Both are made room for by a segment that arrives.
                 session.held_since = None;
                 return Ok(false);
@@ -372,12 +454,12 @@ impl Ship {
             }
             let lost = match step {
                 Told::Lost(to, reason) => {
-                    send_message(socket, &Message::Lost(Lost { boot: place, from, to, reason }))?;
+                    send_message(socket, &mut self.channel, &Message::Lost(Lost { boot: place, from, to, reason }))?;
                     reader.pass(to);
                     true
                 }
                 Told::Records => {
-                    send_records(socket, log, place, reader)?;
+                    send_records(socket, &mut self.channel, log, place, reader)?;
                     false
                 }
             };
@@ -411,15 +493,20 @@ impl Ship {
     /// Ends the session or attempt, says so once per outage, and returns when the next attempt is due.
     fn end(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, log: &mut Log<'_>, reason: SessionEnd) -> Instant {
         socket.abort();
+        self.channel = Channel::Clear;
         let attempt = !matches!(self.state, State::Open(_));
         if !attempt {
             self.status.since = now;
         }
         (self.status.phase, self.status.last_end) = (Phase::Waiting, Some(reason));
         self.status.attempts = self.status.attempts.saturating_add(1);
-        let outage = self.outage.get_or_insert(Outage { told: now - LOG_OUTAGE_REMINDER, attempts: 0 });
+        let outage =
+            self.outage.get_or_insert(Outage { told: now - LOG_OUTAGE_REMINDER, told_key: false, attempts: 0 });
         outage.attempts = outage.attempts.saturating_add(attempt.into());
-        if now >= outage.told + LOG_OUTAGE_REMINDER {
+        // A stranger in the collector's place is worth a record of its own, however the outage began.
+        let key = reason == SessionEnd::NotAuthenticated && !outage.told_key;
+        if key || now >= outage.told + LOG_OUTAGE_REMINDER {
+            outage.told_key |= key;
             let attempts = core::mem::take(&mut outage.attempts);
             outage.told = now;
             let (address, port) = self.address();
@@ -428,6 +515,15 @@ impl Ship {
         let until = now + self.backoff();
         self.state = State::Waiting { until };
         until
+    }
+
+    /// Says once that there will be no session.
+    fn refuse(&mut self, now: Instant, log: &mut Log<'_>) {
+        if self.status.last_end.is_none() {
+            let ((address, port), reason) = (self.address(), SessionEnd::WeakEntropy);
+            self.status.last_end = Some(reason);
+            log.emit(now, None, CollectorLost { address, port, reason, attempts: 0 });
+        }
     }
 
     /// Doubling from [`LOG_BACKOFF_MIN`] to [`LOG_BACKOFF_MAX`], a random half of it, so that a fleet does not come
@@ -455,7 +551,18 @@ impl Ship {
     fn next_message(&mut self, socket: &mut tcp::Socket<'_>) -> Result<Option<Heard>, SessionEnd> {
         // Either what is there is a message, or one read makes it one, or it is not all there.
         for _ in 0..2 {
-            match Message::decode(&self.inbox[..self.inbox_len]).map_err(|_| SessionEnd::Protocol)? {
+            let inbox = self.inbox.get_mut(..self.inbox_len).unwrap_or_default();
+            let (frame, sealed) = match &mut self.channel {
+                Channel::Clear => (&*inbox, None),
+                Channel::Proving(_) => return Err(SessionEnd::Protocol),
+                Channel::Keyed(transport) => match transport.open(inbox).map_err(|_| SessionEnd::NotAuthenticated)? {
+                    Some(taken) => (inbox.get(2..taken - TAG_LEN).unwrap_or_default(), Some(taken)),
+                    None => (&[][..], None),
+                },
+            };
+            match Message::decode(frame).map_err(|_| SessionEnd::Protocol)? {
+                Some((_, len)) if sealed.is_some() && len != frame.len() => return Err(SessionEnd::Protocol),
+                None if sealed.is_some() => return Err(SessionEnd::Protocol),
                 Some((message, len)) => {
                     let heard = match message {
                         Message::Welcome(welcome) => Heard::Welcome(welcome),
@@ -466,8 +573,9 @@ impl Ship {
                             return Err(SessionEnd::Protocol);
                         }
                     };
-                    self.inbox.copy_within(len..self.inbox_len, 0);
-                    self.inbox_len -= len;
+                    let taken = sealed.unwrap_or(len);
+                    self.inbox.copy_within(taken..self.inbox_len, 0);
+                    self.inbox_len -= taken;
                     return Ok(Some(heard));
                 }
                 None => {
@@ -508,22 +616,42 @@ fn hold_back(now: Instant, log: &Log<'_>, next: u64, held_since: &mut Option<Ins
     log.ring.current().next - next < LOG_BATCH_RECORDS && now < since + LOG_BATCH_HOLD
 }
 
-fn send_records(socket: &mut tcp::Socket<'_>, log: &Log<'_>, place: u8, reader: &mut Reader) -> Result<(), SessionEnd> {
-    let mut frame = [0; FRAME_MAX];
-    let mut writer = DataWriter::new(&mut frame, place, reader.next_seq()).ok_or(SessionEnd::Protocol)?;
-    while let Step::Record(seq, body) = reader.peek(&log.ring)
-        && writer.push(seq, body)
-    {
-        reader.pass(seq);
-    }
-    let len = writer.finish().ok_or(SessionEnd::Protocol)?;
-    send(socket, &frame[..len])
+fn send_records(
+    socket: &mut tcp::Socket<'_>,
+    channel: &mut Channel,
+    log: &Log<'_>,
+    place: u8,
+    reader: &mut Reader,
+) -> Result<(), SessionEnd> {
+    send_frame(socket, channel, |frame| {
+        let mut writer = DataWriter::new(frame, place, reader.next_seq())?;
+        while let Step::Record(seq, body) = reader.peek(&log.ring)
+            && writer.push(seq, body)
+        {
+            reader.pass(seq);
+        }
+        writer.finish()
+    })
 }
 
-fn send_message(socket: &mut tcp::Socket<'_>, message: &Message<'_>) -> Result<(), SessionEnd> {
-    let mut frame = [0; FRAME_MAX];
-    let len = message.encode(&mut frame).ok_or(SessionEnd::Protocol)?;
-    send(socket, &frame[..len])
+fn send_message(socket: &mut tcp::Socket<'_>, channel: &mut Channel, message: &Message<'_>) -> Result<(), SessionEnd> {
+    send_frame(socket, channel, |frame| message.encode(frame))
+}
+
+/// Sends the frame that `write` makes, sealed where the session is keyed.
+fn send_frame(
+    socket: &mut tcp::Socket<'_>,
+    channel: &mut Channel,
+    write: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Result<(), SessionEnd> {
+    let mut buffer = [0; SEALED_MAX];
+    let len = buffer.get_mut(2..2 + FRAME_MAX).and_then(write).ok_or(SessionEnd::Protocol)?;
+    let bytes = match channel {
+        Channel::Clear => buffer.get(2..2 + len),
+        Channel::Proving(_) => None,
+        Channel::Keyed(transport) => transport.seal(&mut buffer, len).and_then(|len| buffer.get(..len)),
+    };
+    send(socket, bytes.ok_or(SessionEnd::Protocol)?)
 }
 
 /// Sends all of it or ends the session: half a frame would be the end of its framing.

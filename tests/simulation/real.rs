@@ -6,7 +6,7 @@
 use crate::collector::{Service, SessionId};
 use crate::oracle::{Oracle, Stored};
 use outpost_cli::collect::limits::Deadlines;
-use outpost_cli::collect::{self, Now, Store};
+use outpost_cli::collect::{self, Access, Now, Store};
 use outpost_wire::limits::RECORD_MAX;
 use outpost_wire::session::LossReason;
 use outpost_wire::{Record, Severity};
@@ -91,7 +91,7 @@ impl Real {
 }
 
 fn open(file: &std::path::Path) -> collect::Collector {
-    collect::Collector::new(Store::open(file).expect("the store opens"), Deadlines::default())
+    collect::Collector::new(Store::open(file).expect("the store opens"), Access::clear(), Deadlines::default())
 }
 
 impl Service for Real {

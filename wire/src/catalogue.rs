@@ -60,6 +60,10 @@ words! {
         NetworkDown = 5 "network_down",
         /// Connection refused: nothing listens at the address.
         ConnectRefused = 6 "connect_refused",
+        /// The other end did not prove that it knows our key: another key or name, or bytes changed on their way.
+        NotAuthenticated = 7 "not_authenticated",
+        /// A key is configured, but our own randomness can be guessed: no keyed session is opened.
+        WeakEntropy = 8 "weak_entropy",
     }
 }
 

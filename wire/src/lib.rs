@@ -16,6 +16,7 @@ mod catalogue;
 mod event;
 mod hash;
 pub mod limits;
+pub mod noise;
 mod record;
 pub mod session;
 mod severity;

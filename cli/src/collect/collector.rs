@@ -9,6 +9,7 @@
 //! rules. What always holds: one transaction serves all sessions, and when it fails, every session that has
 //! something in it ends; so no session ever believes in something that is not in the store.
 
+use super::access::Access;
 use super::limits::{self, Deadlines};
 use super::session::{End, Session};
 use super::show::{Output, escape};
@@ -44,6 +45,7 @@ struct Newest {
 #[derive(Debug)]
 pub struct Collector {
     store: Store,
+    access: Access,
     deadlines: Deadlines,
     sessions: BTreeMap<SessionId, Session>,
     next_id: u64,
@@ -60,9 +62,10 @@ pub struct Collector {
 
 impl Collector {
     /// A collector with this store and no session.
-    pub fn new(store: Store, deadlines: Deadlines) -> Collector {
+    pub fn new(store: Store, access: Access, deadlines: Deadlines) -> Collector {
         Collector {
             store,
+            access,
             deadlines,
             sessions: BTreeMap::new(),
             next_id: 0,
@@ -95,7 +98,7 @@ impl Collector {
             return;
         }
         let greeted_before = session.boot().is_some();
-        let result = session.receive(now.monotonic, now.unix_us, bytes, &mut self.store);
+        let result = session.receive(now.monotonic, now.unix_us, bytes, &mut self.access, &mut self.store);
         let greeted = session.boot().is_some();
         match result {
             Ok(frames) => {
@@ -347,7 +350,7 @@ mod tests {
     }
 
     fn collector() -> Collector {
-        Collector::new(Store::in_memory().unwrap(), Deadlines::default())
+        Collector::new(Store::in_memory().unwrap(), Access::clear(), Deadlines::default())
     }
 
     fn frame(message: &Message<'_>) -> Vec<u8> {

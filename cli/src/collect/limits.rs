@@ -1,6 +1,6 @@
 //! Every bound of the collector, with the reason for its number. Relations between bounds are checked here.
 
-use outpost_wire::limits::FRAME_MAX;
+use outpost_wire::noise::{HANDSHAKE_LEN, SEALED_MAX};
 use std::time::Duration;
 
 /// Sessions at the same time: a fleet's worth of agents on one machine, and few enough that their buffers and
@@ -69,5 +69,5 @@ impl Default for Deadlines {
     }
 }
 
-const _: () = assert!(OUTBOX >= 2 * FRAME_MAX, "an answer and the Bye after it must fit");
+const _: () = assert!(OUTBOX >= HANDSHAKE_LEN + 2 * SEALED_MAX, "an answer and the Bye after it must fit");
 const _: () = assert!(GROUP_COMMIT.as_millis() <= 50, "the promise of DESIGN 4.5");

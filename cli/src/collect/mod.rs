@@ -7,6 +7,7 @@
 //!
 //! `collector`, `session` and `store` know no socket, thread or clock: the simulation runs them as they are.
 
+mod access;
 mod collector;
 pub mod limits;
 mod server;
@@ -14,6 +15,7 @@ mod session;
 mod show;
 mod store;
 
+pub use access::{Access, Keys, KeysError};
 pub use collector::{Collector, Now, SessionId};
 pub use server::{Options, Server, ServerError};
 pub use session::End;
@@ -21,7 +23,7 @@ pub use show::{Output, Stored, escape, event_name, utc};
 pub use store::{OpenError, Store};
 
 use crate::forward::{Forwarders, Target};
-use limits::Deadlines;
+use crate::key;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,11 +40,12 @@ const EXAMPLES: &str = "\
 Examples:
   outpost collect                              listen on 127.0.0.1:7600, store in outpost.db
   outpost collect --json | jq .event           one JSON object per record
-  outpost collect --listen 10.0.0.5:7600 --insecure --store /var/lib/outpost/store.db
+  outpost collect --listen 10.0.0.5:7600 --keys /etc/outpost/keys --store /var/lib/outpost/store.db
   outpost verify outpost.db                    is every record of every boot accounted for?
   outpost collect --forward otlp=http://127.0.0.1:4318 --forward 'syslog=logs:601?facility=local3'
 
-In the agent's configuration: {\"collector\": {\"address\": \"10.0.0.5:7600\"}}
+In the agent's configuration: {\"collector\": {\"address\": \"10.0.0.5:7600\", \"key\": \"…\"}}
+`outpost key new --agent NAME` makes a key and its line for the key file.
 
 A record is acknowledged only after it is durable. Ctrl-C ends in order; nothing is lost by killing it either.
 Exit code: 0 after an orderly end, 1 when it could not start or go on.";
@@ -70,6 +73,12 @@ pub struct Args {
     /// until it has arrived; a new receiver gets the store from its beginning. More than once: to each
     #[arg(long, value_name = "RECEIVER")]
     pub forward: Vec<Target>,
+    /// File of the agents' keys (lines `agent key`, or a JSON object): only sessions with them are served
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// Serve agents without a key too
+    #[arg(long, requires = "keys")]
+    pub allow_clear: bool,
 }
 
 /// Runs until SIGINT or SIGTERM; has told everything when it returns.
@@ -90,15 +99,19 @@ fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let (server, output) = Server::start(Options {
-        listen: args.listen,
-        store: args.store.clone(),
-        insecure: args.insecure,
-        deadlines: Deadlines::default(),
-    })?;
+    let mut options = Options::new(args.listen, args.store.clone());
+    options.insecure = args.insecure;
+    if let Some(path) = &args.keys {
+        options.access = Access::keyed(Keys::read(path)?, args.allow_clear, &key::random()?);
+    }
+    let clear = options.access.allows_clear();
+    let (server, output) = Server::start(options)?;
     eprintln!("collecting on {} into {}", server.local_address(), args.store.display());
-    if !server.local_address().ip().is_loopback() {
-        eprintln!("warning: --insecure: anyone who reaches this port can acknowledge records, which erases them");
+    if clear && !server.local_address().ip().is_loopback() {
+        eprintln!(
+            "warning: sessions without a key are served: anyone who reaches this port can acknowledge records, which \
+             erases them"
+        );
     }
     // A server has opened the store, so that it has its tables.
     let forwarders = Forwarders::start(&args.store, &args.forward, |line| eprintln!("forward {line}"))?;

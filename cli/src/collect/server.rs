@@ -4,6 +4,7 @@
 //! between reader and writer, and no order to reason about. While it commits, what arrives waits in the kernel's
 //! buffers, and when those are full, in the agents' rings.
 
+use super::access::Access;
 use super::collector::{Collector, Now, SessionId};
 use super::limits::{self, Deadlines};
 use super::show::Output;
@@ -29,7 +30,7 @@ const FIRST_SESSION: usize = 2;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// How a collector is started.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
@@ -37,8 +38,17 @@ pub struct Options {
     pub store: PathBuf,
     /// Whether to listen beyond this machine although sessions without a key can be forged.
     pub insecure: bool,
+    /// Who may open a session.
+    pub access: Access,
     /// How long clients may take.
     pub deadlines: Deadlines,
+}
+
+impl Options {
+    /// A collector of clear sessions here with this store, everything else as usual.
+    pub fn new(listen: SocketAddr, store: PathBuf) -> Options {
+        Options { listen, store, insecure: false, access: Access::clear(), deadlines: Deadlines::default() }
+    }
 }
 
 /// Why a collector could not start, or ended, in words for people.
@@ -68,11 +78,11 @@ impl Server {
     /// its end when the collector has ended.
     pub fn start(options: Options) -> Result<(Server, Receiver<Output>), ServerError> {
         let listen = options.listen;
-        if !listen.ip().is_loopback() && !options.insecure {
+        if !listen.ip().is_loopback() && !options.insecure && options.access.allows_clear() {
             return Err(ServerError(format!(
                 "{listen} can be reached from other machines, and without a key any of them could acknowledge \
-                 records to an agent, which erases them, or write into the store. Listen on 127.0.0.1, or add \
-                 --insecure if this network is trusted."
+                 records to an agent, which erases them, or write into the store. Give it keys (--keys FILE, made by \
+                 `outpost key new`), listen on 127.0.0.1, or add --insecure if this network is trusted."
             )));
         }
         let store = Store::open(&options.store).map_err(|error| ServerError(error.to_string()))?;
@@ -85,7 +95,7 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = sync_channel(limits::OUTPUT);
         let mut turn = Turn {
-            collector: Collector::new(store, options.deadlines),
+            collector: Collector::new(store, options.access, options.deadlines),
             listener,
             poll,
             connections: BTreeMap::new(),

@@ -7,9 +7,12 @@
 //! What always holds: Welcome and Ack speak only of what a commit has made durable; each seq of a boot is in Data
 //! or in a Lost range, in order and without a gap, or the session ends; what waits here is bounded.
 
+use super::access::Access;
 use super::limits::{self, Deadlines};
+use super::show::escape;
 use super::store::{Boot, Greeted, Store};
 use outpost_wire::limits::FRAME_MAX;
+use outpost_wire::noise::{NotAuthentic, Opening, SEALED_MAX, TAG_LEN, Transport};
 use outpost_wire::session::{Ack, Bye, ByeReason, Data, FrameError, Hello, LossReason, Lost, Message, Welcome};
 use outpost_wire::session::{MAGIC, Mode, PREFACE_LEN, VERSION};
 use serde_json::json;
@@ -27,6 +30,12 @@ pub enum End {
     Version(u8),
     /// The agent asks for this mode, which we do not serve.
     Mode(u8),
+    /// The agent asks for a clear session, and only keyed ones are served.
+    KeyRequired,
+    /// The agent of this name, if it is that, did not prove that it knows its key.
+    NotAuthenticated(String),
+    /// An agent that proved to be the first of these says that it is the second.
+    Hijack(String, String),
     /// A frame cannot be read.
     Frame(FrameError),
     /// Record number this of a batch cannot be read.
@@ -56,6 +65,9 @@ impl End {
             End::NotOurs => "not_ours",
             End::Version(_) => "version",
             End::Mode(_) => "mode",
+            End::KeyRequired => "key_required",
+            End::NotAuthenticated(_) => "not_authenticated",
+            End::Hijack(..) => "hijack",
             End::Frame(FrameError::Crc) => "crc",
             End::Frame(_) | End::Record(_) => "malformed",
             End::Gap { .. } => "gap",
@@ -69,11 +81,13 @@ impl End {
     /// What the agent is told; nothing when it is gone or was never one of ours.
     fn bye(&self) -> Option<ByeReason> {
         match self {
-            End::Closed | End::NotOurs => None,
+            // Who has not proven anything gets not one byte that depends on what it sent.
+            End::Closed | End::NotOurs | End::NotAuthenticated(_) => None,
+            End::KeyRequired => Some(ByeReason::KeyRequired),
             End::Version(_) | End::Mode(_) => Some(ByeReason::Version),
             End::Storage(_) => Some(ByeReason::Storage),
             End::Shutdown => Some(ByeReason::Shutdown),
-            End::Frame(_) | End::Record(_) | End::Gap { .. } | End::Unexpected(_) | End::Slow(_) => {
+            End::Frame(_) | End::Record(_) | End::Gap { .. } | End::Unexpected(_) | End::Hijack(..) | End::Slow(_) => {
                 Some(ByeReason::Protocol)
             }
         }
@@ -89,7 +103,25 @@ impl fmt::Display for End {
                 write!(f, "it speaks version {version} of the protocol, this collector {VERSION}: update the older one")
             }
             End::Mode(1) => {
-                write!(f, "it asks for a keyed session, which this collector does not serve: remove collector.key")
+                write!(
+                    f,
+                    "it asks for a keyed session, and this collector has no keys: start it with --keys FILE, or remove \
+                     collector.key from the agent's configuration"
+                )
+            }
+            End::KeyRequired => write!(
+                f,
+                "it asks for a clear session, and this collector serves keyed ones only: give the agent a \
+                 collector.key (outpost key new), or start the collector with --allow-clear"
+            ),
+            End::NotAuthenticated(agent) => write!(
+                f,
+                "it did not prove that it knows the key of {}: compare collector.key in its configuration, and its \
+                 name, with the key file; or somebody else tries that name",
+                escape(agent)
+            ),
+            End::Hijack(agent, claimed) => {
+                write!(f, "it has the key of {} and says that it is {}", escape(agent), escape(claimed))
             }
             End::Mode(mode) => write!(f, "it asks for the unknown mode {mode}"),
             End::Frame(FrameError::Length) => write!(f, "a frame's length is zero or above {FRAME_MAX} bytes"),
@@ -124,6 +156,7 @@ struct Cursor {
 
 #[derive(Debug)]
 enum State {
+    /// Nothing is known of the agent; a keyed one has not answered for its name.
     Preface,
     Hello,
     /// Hello is in the store's transaction. Holds `next` of each boot.
@@ -134,10 +167,21 @@ enum State {
     },
 }
 
+/// What a keyed session is sealed with.
+#[derive(Debug)]
+struct Channel {
+    transport: Transport,
+    /// The name that the key belongs to.
+    agent: String,
+    /// The beginning of a sealed frame whose end has not come.
+    inbox: Vec<u8>,
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     state: State,
+    channel: Option<Channel>,
     peer: String,
     /// The beginning of a frame whose end has not come.
     inbox: Vec<u8>,
@@ -159,6 +203,7 @@ impl Session {
     pub fn new(now: Duration, peer: String) -> Session {
         Session {
             state: State::Preface,
+            channel: None,
             peer,
             inbox: Vec::new(),
             outbox: Vec::new(),
@@ -172,16 +217,26 @@ impl Session {
     }
 
     /// Takes what came, in pieces of any size, adds it to the store and says how many frames it completed.
-    pub fn receive(&mut self, now: Duration, now_us: i64, bytes: &[u8], store: &mut Store) -> Result<usize, End> {
-        if self.inbox.is_empty() {
+    pub fn receive(
+        &mut self,
+        now: Duration,
+        now_us: i64,
+        bytes: &[u8],
+        access: &mut Access,
+        store: &mut Store,
+    ) -> Result<usize, End> {
+        if self.inbox.is_empty() && self.channel.as_ref().is_none_or(|channel| channel.inbox.is_empty()) {
             self.frame_began = now;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        inbox.extend_from_slice(bytes);
-        let (mut rest, mut frames) = (inbox.as_slice(), 0);
-        if matches!(self.state, State::Preface) && self.preface(&mut rest)? {
-            self.state = State::Hello;
+        match &mut self.channel {
+            Some(channel) => channel.open(bytes, &mut inbox)?,
+            None => inbox.extend_from_slice(bytes),
         }
+        if matches!(self.state, State::Preface) {
+            self.preface(now, &mut inbox, access)?;
+        }
+        let (mut rest, mut frames) = (inbox.as_slice(), 0);
         while !matches!(self.state, State::Preface) {
             let Some((message, len)) = Message::decode(rest).map_err(End::Frame)? else { break };
             self.message(now_us, &message, store)?;
@@ -288,7 +343,8 @@ impl Session {
                 nearest = (at, what);
             }
         };
-        if !self.inbox.is_empty() {
+        let sealed = self.channel.as_ref().is_some_and(|channel| !channel.inbox.is_empty());
+        if sealed || !self.inbox.is_empty() {
             also(self.frame_began + deadlines.frame, "a frame did not become whole in time");
         }
         if !self.outbox.is_empty() {
@@ -297,24 +353,47 @@ impl Session {
         nearest
     }
 
-    /// Takes the preface from the beginning of `rest`; `false` while more of it must come. Refuses at the first
-    /// wrong byte, so that another protocol's client learns it at once.
-    fn preface(&self, rest: &mut &[u8]) -> Result<bool, End> {
-        if rest.iter().zip(MAGIC).any(|(byte, magic)| *byte != magic) {
+    /// Takes what begins the session from the inbox, when all of it is there. Refuses at the first wrong byte, so that
+    /// another protocol's client learns it at once.
+    fn preface(&mut self, now: Duration, inbox: &mut Vec<u8>, access: &mut Access) -> Result<(), End> {
+        if inbox.iter().zip(MAGIC).any(|(byte, magic)| *byte != magic) {
             return Err(End::NotOurs);
         }
-        match rest.get(MAGIC.len()) {
+        match inbox.get(MAGIC.len()) {
             Some(&version) if version != VERSION => return Err(End::Version(version)),
             _ => {}
         }
-        match rest.get(MAGIC.len() + 1) {
-            Some(&mode) if mode != Mode::Clear as u8 => Err(End::Mode(mode)),
-            Some(_) => {
-                *rest = rest.get(PREFACE_LEN..).unwrap_or_default();
-                Ok(true)
+        const CLEAR: u8 = Mode::Clear as u8;
+        const KEYED: u8 = Mode::Keyed as u8;
+        match inbox.get(MAGIC.len() + 1) {
+            None => {}
+            Some(&CLEAR) if access.allows_clear() => {
+                inbox.drain(..PREFACE_LEN);
+                self.state = State::Hello;
             }
-            None => Ok(false),
+            Some(&CLEAR) => return Err(End::KeyRequired),
+            Some(&KEYED) if access.has_keys() => self.prove(now, inbox, access)?,
+            Some(&mode) => return Err(End::Mode(mode)),
         }
+        Ok(())
+    }
+
+    /// Answers the opening of a keyed session when all of it is there; what comes after it is sealed.
+    fn prove(&mut self, now: Duration, inbox: &mut Vec<u8>, access: &mut Access) -> Result<(), End> {
+        let refused = |agent: &str| End::NotAuthenticated(agent.to_owned());
+        let Some((opening, len)) = Opening::read(inbox).map_err(|_| refused("an impossible name"))? else {
+            return Ok(());
+        };
+        let agent = opening.agent.to_owned();
+        let (transport, answer) = access.answer(&opening).map_err(|_| refused(&agent))?;
+        if self.outbox.is_empty() {
+            self.sent = now;
+        }
+        self.outbox.extend_from_slice(&answer);
+        self.state = State::Hello;
+        let sealed = inbox.split_off(len);
+        inbox.clear();
+        self.channel.insert(Channel { transport, agent, inbox: Vec::new() }).open(&sealed, inbox)
     }
 
     fn message(&mut self, now_us: i64, message: &Message<'_>, store: &mut Store) -> Result<(), End> {
@@ -322,6 +401,9 @@ impl Session {
         match (&mut self.state, message) {
             (_, Message::Unknown(_)) => Ok(()),
             (State::Hello, Message::Hello(hello)) => {
+                if let Some(channel) = self.channel.as_ref().filter(|channel| channel.agent != hello.agent) {
+                    return Err(End::Hijack(channel.agent.clone(), hello.agent.to_owned()));
+                }
                 self.dirty = true;
                 check(hello)?;
                 let greeted = store.hello(hello, &self.peer, now_us).map_err(storage)?;
@@ -391,7 +473,7 @@ impl Session {
         for ((number, cursor), ack) in (0..).zip(boots.iter_mut()).zip(&mut acks) {
             let Some(cursor) = cursor else { continue };
             // One frame of room stays free for Bye.
-            if cursor.durable > cursor.told && self.outbox.len() + 2 * FRAME_MAX <= limits::OUTBOX {
+            if cursor.durable > cursor.told && self.outbox.len() + 2 * SEALED_MAX <= limits::OUTBOX {
                 cursor.told = cursor.durable;
                 *ack = Some(Ack { boot: number, seq: cursor.durable });
             }
@@ -405,10 +487,35 @@ impl Session {
         if self.outbox.is_empty() {
             self.sent = now;
         }
-        let mut frame = [0; FRAME_MAX];
-        if let Some(frame) = message.encode(&mut frame).and_then(|len| frame.get(..len)) {
-            self.outbox.extend_from_slice(frame);
+        let mut buffer = [0; SEALED_MAX];
+        let Some(len) = buffer.get_mut(2..2 + FRAME_MAX).and_then(|frame| message.encode(frame)) else { return };
+        let bytes = match &mut self.channel {
+            Some(channel) => channel.transport.seal(&mut buffer, len).and_then(|len| buffer.get(..len)),
+            None => buffer.get(2..2 + len),
+        };
+        self.outbox.extend_from_slice(bytes.unwrap_or_default());
+    }
+}
+
+impl Channel {
+    /// Takes what came and appends the frames that it completes to `frames`.
+    fn open(&mut self, bytes: &[u8], frames: &mut Vec<u8>) -> Result<(), End> {
+        self.inbox.extend_from_slice(bytes);
+        let mut rest = self.inbox.as_mut_slice();
+        let mut opened = 0;
+        loop {
+            match self.transport.open(rest) {
+                Err(NotAuthentic) => return Err(End::NotAuthenticated(self.agent.clone())),
+                Ok(None) => break,
+                Ok(Some(taken)) => {
+                    frames.extend_from_slice(rest.get(2..taken - TAG_LEN).unwrap_or_default());
+                    rest = rest.get_mut(taken..).unwrap_or_default();
+                    opened += taken;
+                }
+            }
         }
+        self.inbox.drain(..opened);
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(dead_code)]
 
+use outpost_wire::noise::{Ephemeral, Ephemerals, HANDSHAKE_LEN, Initiator, Key, OPENING_MAX, SEALED_MAX, Transport};
 use outpost_wire::session::{BootRange, Bye, DataWriter, Hello, Message, Mode, Welcome, preface};
 use outpost_wire::{Event, HttpRequest, Ip4, Method, NameId, Record, Severity, limits};
 use rusqlite::Connection;
@@ -13,6 +14,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -62,7 +64,7 @@ pub struct Process {
 
 impl Process {
     pub fn start(store: &Path) -> Process {
-        Process::spawn(Command::new(env!("CARGO_BIN_EXE_outpost")), store)
+        Process::start_with(store, &[])
     }
 
     /// With more arguments.
@@ -156,6 +158,21 @@ pub struct Agent {
     pub stream: TcpStream,
     pub boot_id: u64,
     received: Vec<u8>,
+    /// Of a keyed session.
+    pub channel: Option<Transport>,
+}
+
+/// A handshake's secret, another one each time.
+pub fn ephemeral() -> Ephemeral {
+    static COUNT: AtomicU8 = AtomicU8::new(0);
+    Ephemerals::new(&[COUNT.fetch_add(1, Ordering::Relaxed); 32]).next()
+}
+
+/// What begins a keyed session of this agent.
+pub fn opening(key: &Key, agent: &str) -> (Initiator, Vec<u8>) {
+    let mut out = [0; OPENING_MAX];
+    let (initiator, len) = Initiator::begin(key, agent, ephemeral(), &mut out).unwrap();
+    (initiator, out[..len].to_vec())
 }
 
 pub fn hello(agent: &str, boot_id: u64, oldest: u64, next: u64) -> Hello<'_> {
@@ -222,7 +239,7 @@ pub fn data(boot: u8, first_seq: u64, bodies: &[Vec<u8>]) -> Vec<u8> {
 impl Agent {
     /// A second handle on the session of an agent, for a thread that only sends.
     pub fn sender(&self) -> Agent {
-        Agent { stream: self.stream.try_clone().unwrap(), boot_id: self.boot_id, received: Vec::new() }
+        Agent { stream: self.stream.try_clone().unwrap(), boot_id: self.boot_id, received: Vec::new(), channel: None }
     }
 
     /// Connects and sends these bytes.
@@ -231,7 +248,7 @@ impl Agent {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.write_all(bytes).unwrap();
-        Agent { stream, boot_id: 0, received: Vec::new() }
+        Agent { stream, boot_id: 0, received: Vec::new(), channel: None }
     }
 
     /// Sends the preface and Hello, without waiting for Welcome.
@@ -252,24 +269,74 @@ impl Agent {
     /// Sends the records of the current boot with these seqs; an error is for later to find.
     pub fn send(&mut self, from: u64, to: u64) {
         let bodies: Vec<_> = (from..=to).map(|seq| body(self.boot_id, seq)).collect();
-        let _ = self.stream.write_all(&data(0, from, &bodies));
+        let bytes = self.sealed(&data(0, from, &bodies));
+        let _ = self.stream.write_all(&bytes);
     }
 
     pub fn say(&mut self, message: Message<'_>) {
-        self.stream.write_all(&encode(message)).unwrap();
+        let bytes = self.sealed(&encode(message));
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// These frames as they travel.
+    pub fn sealed(&mut self, frames: &[u8]) -> Vec<u8> {
+        let Some(channel) = &mut self.channel else { return frames.to_vec() };
+        let (mut rest, mut all) = (frames, Vec::new());
+        while let Some((_, len)) = Message::decode(rest).unwrap() {
+            let mut out = [0; SEALED_MAX];
+            out[2..2 + len].copy_from_slice(&rest[..len]);
+            let sealed = channel.seal(&mut out, len).unwrap();
+            all.extend_from_slice(&out[..sealed]);
+            rest = &rest[len..];
+        }
+        all
+    }
+
+    /// Opens a keyed session up to the handshake.
+    pub fn prove(address: SocketAddr, key: &Key, name: &str) -> Agent {
+        let (initiator, bytes) = opening(key, name);
+        let mut agent = Agent::raw(address, &bytes);
+        let mut answer = [0; HANDSHAKE_LEN];
+        agent.stream.read_exact(&mut answer).unwrap();
+        agent.channel = Some(initiator.finish(&answer).unwrap());
+        agent
+    }
+
+    /// Opens a keyed session and returns what Welcome said.
+    pub fn open_keyed(address: SocketAddr, key: &Key, hello: Hello<'_>) -> (Agent, Welcome) {
+        let mut agent = Agent { boot_id: hello.current.boot_id, ..Agent::prove(address, key, hello.agent) };
+        agent.say(Message::Hello(hello));
+        match agent.next() {
+            Said::Welcome(welcome) => (agent, welcome),
+            other => panic!("instead of Welcome came {other:?}"),
+        }
+    }
+
+    /// Whether the collector closes without another whole message: of a session whose channel was never made.
+    pub fn next_closed(&mut self) -> Said {
+        let mut rest = Vec::new();
+        Said::Closed(self.stream.read_to_end(&mut rest).is_ok())
     }
 
     /// The next thing the collector says.
     pub fn next(&mut self) -> Said {
         loop {
-            if let Some((message, len)) = Message::decode(&self.received).unwrap() {
+            let mut sealed = None;
+            let frame = match &mut self.channel {
+                None => &self.received[..],
+                Some(channel) => {
+                    sealed = channel.open(&mut self.received).unwrap();
+                    sealed.map_or(&[][..], |taken| &self.received[2..taken - 16])
+                }
+            };
+            if let Some((message, len)) = Message::decode(frame).unwrap() {
                 let said = match message {
                     Message::Welcome(welcome) => Said::Welcome(welcome),
                     Message::Ack(ack) => Said::Ack { boot: ack.boot, seq: ack.seq },
                     Message::Bye(bye) => Said::Bye(bye),
                     other => panic!("a collector never sends {other:?}"),
                 };
-                self.received.drain(..len);
+                self.received.drain(..sealed.unwrap_or(len));
                 return said;
             }
             let mut buffer = [0; 4096];
