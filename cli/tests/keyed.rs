@@ -1,5 +1,7 @@
 //! Keyed sessions with the collector as a real process: who has the key, who has not, and what either can do.
 
+#[path = "../../tests/support/mod.rs"]
+mod left_out;
 mod support;
 
 use outpost_wire::limits::FRAME_MAX;
@@ -70,6 +72,35 @@ fn with_the_key_a_session_is_like_any_other() {
     assert_eq!(verify(&store).0, 0);
     collector.signal("-TERM");
     assert_eq!(agent.next(), Said::Bye(Bye { reason: ByeReason::Shutdown }), "sealed, too");
+}
+
+/// A Python that has `noiseprotocol`, as set-up installs it.
+fn python() -> Option<std::path::PathBuf> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    let works = Command::new(&python).args(["-c", "import noise.connection"]).output();
+    works.is_ok_and(|output| output.status.success()).then_some(python)
+}
+
+#[test]
+fn a_stranger_with_the_specification_and_another_library_is_understood() {
+    // Two ends written by one hand agree on their mistakes; this one is Python, on another implementation of Noise.
+    let Some(python) = python() else {
+        left_out::left_out(left_out::Why::Skipped, "keyed session from Python", "no noiseprotocol: scripts/setup test");
+        return;
+    };
+    let (_directory, store) = directory();
+    let collector = start(&store, &[]);
+    let (host, port) = (collector.address.ip().to_string(), collector.address.port().to_string());
+    let agent = |key: &str| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python/keyed_agent.py");
+        let output = Command::new(&python).arg(script).args([&host, &port, "fra1", key]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr)
+    };
+    assert_eq!(agent(FRA1), "welcome 0\nack 2\n");
+    assert_eq!(agent(FRA1), "welcome 2\nack 4\n", "resumed");
+    assert_eq!(agent(FRA2), "closed\n", "with another's key");
+    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM records WHERE event = 4 AND severity = 17"), 4);
+    assert_eq!(verify(&store).0, 0);
 }
 
 #[test]
