@@ -16,11 +16,13 @@
 use crate::limits::{AGENT_NAME_MAX, FRAME_MAX};
 use crate::session::{Mode, PREFACE_LEN, preface};
 use clatter::bytearray::SensitiveByteArray;
-use clatter::crypto::{cipher::ChaChaPoly, dh::X25519, hash::Sha256};
-use clatter::traits::{Dh, Hash};
+use clatter::crypto::{cipher::ChaChaPoly, dh::X25519};
+use clatter::error::DhResult;
+use clatter::traits::{CryptoComponent, Dh, Hash, Rng};
 use clatter::transportstate::TransportState;
 use clatter::{Handshaker, KeyPair, NqHandshakeCore, handshakepattern::noise_nn_psk0};
 use core::fmt;
+use sha2::Digest;
 
 /// Length of a key and of every other secret here, in bytes.
 pub const KEY_LEN: usize = 32;
@@ -123,10 +125,10 @@ fn hash(label: &[u8], seed: &[u8; KEY_LEN]) -> SecretBytes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAuthentic;
 
-type Core = NqHandshakeCore<X25519, ChaChaPoly, Sha256, NoRng>;
+type Core = NqHandshakeCore<Curve, ChaChaPoly, Sha256, NoRng>;
 
 fn core(key: &Key, prologue: &[u8], initiator: bool, secret: Ephemeral) -> Option<Core> {
-    let ephemeral = KeyPair::new(X25519::pubkey(&secret.0), secret.0);
+    let ephemeral = KeyPair::new(Curve::pubkey(&secret.0), secret.0);
     let mut core = Core::new(noise_nn_psk0(), prologue, initiator, None, Some(ephemeral), None, None).ok()?;
     core.push_psk(&*key.0);
     Some(core)
@@ -234,6 +236,66 @@ impl fmt::Debug for Transport {
 impl fmt::Debug for Initiator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+/// SHA-256 of the version that the image has anyway; the library's own is an older one beside it.
+#[derive(Clone, Default)]
+struct Sha256(sha2::Sha256);
+
+impl CryptoComponent for Sha256 {
+    fn name() -> &'static str {
+        "SHA256"
+    }
+}
+
+impl Hash for Sha256 {
+    type Block = [u8; 64];
+    type Output = SecretBytes;
+
+    fn input(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    fn result(self) -> SecretBytes {
+        SecretBytes::new(self.0.finalize().into())
+    }
+}
+
+/// X25519 with nothing but the ladder of RFC 7748. The library's own way to public keys brings a second kind of
+/// arithmetic into the image, and its way to make keys wants random numbers where there are none.
+#[derive(Clone)]
+struct Curve;
+
+/// The base point (RFC 7748, section 4.1).
+const BASE: [u8; 32] = {
+    let mut base = [0; 32];
+    base[0] = 9;
+    base
+};
+
+impl CryptoComponent for Curve {
+    fn name() -> &'static str {
+        X25519::name()
+    }
+}
+
+impl Dh for Curve {
+    type PrivateKey = SecretBytes;
+    type PubKey = [u8; 32];
+    type Output = SecretBytes;
+
+    fn genkey_rng<R: Rng>(_: &mut R) -> DhResult<KeyPair<Self::PubKey, Self::PrivateKey>> {
+        unreachable!("the ephemeral key is given")
+    }
+
+    fn pubkey(secret: &SecretBytes) -> [u8; 32] {
+        // It fails for no key; were that to change, an all-zero key fails the handshake.
+        X25519::dh(secret, &BASE).map_or([0; 32], |public| *public)
+    }
+
+    fn dh(secret: &SecretBytes, public: &[u8; 32]) -> DhResult<SecretBytes> {
+        X25519::dh(secret, public)
     }
 }
 
