@@ -257,7 +257,7 @@ impl Ship {
             return self.greet(now, socket, log);
         };
         let mut opening = [0; OPENING_MAX];
-        let (initiator, len) = Initiator::begin(key, &self.identity.agent, ephemerals.next(), &mut opening)
+        let (initiator, len) = Initiator::begin(key, &self.identity.agent, ephemerals.fresh(), &mut opening)
             .ok_or(SessionEnd::NotAuthenticated)?;
         send(socket, opening.get(..len).unwrap_or_default())?;
         self.channel = Channel::Proving(initiator);

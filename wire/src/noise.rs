@@ -92,7 +92,7 @@ impl Ephemerals {
     }
 
     /// The next secret; none comes twice.
-    pub fn next(&mut self) -> Ephemeral {
+    pub fn fresh(&mut self) -> Ephemeral {
         self.count += 1;
         Ephemeral(hash(&self.count.to_le_bytes(), &self.seed))
     }
@@ -461,7 +461,7 @@ mod tests {
     fn no_secret_is_used_twice_and_none_is_shown() {
         // A handshake with the secret of an earlier one can be replayed; a key in a log is everybody's.
         let mut ephemerals = Ephemerals::new(&[1; KEY_LEN]);
-        let (first, second) = (ephemerals.next(), ephemerals.next());
+        let (first, second) = (ephemerals.fresh(), ephemerals.fresh());
         assert!(first.0 != second.0 && *first.0 != [1; KEY_LEN]);
         assert!(Ephemerals::new(&[2; KEY_LEN]).next().0 != first.0);
         let shown = Key::from_hex(&"5a".repeat(KEY_LEN)).unwrap();

@@ -133,7 +133,7 @@ impl Access {
     /// Sessions with these keys, and clear ones if they are allowed beside. The seed is random and secret.
     pub fn keyed(keys: Keys, allow_clear: bool, seed: &[u8; KEY_LEN]) -> Access {
         let mut ephemerals = Ephemerals::new(seed);
-        let decoy = ephemerals.next().into_key();
+        let decoy = ephemerals.fresh().into_key();
         Access { keys: Some(keys), allow_clear, ephemerals, decoy }
     }
 
@@ -149,7 +149,7 @@ impl Access {
 
     /// Answers an opening with the key of the agent that it names.
     pub fn answer(&mut self, opening: &Opening<'_>) -> Result<(Transport, [u8; HANDSHAKE_LEN]), NotAuthentic> {
-        let secret: Ephemeral = self.ephemerals.next();
+        let secret: Ephemeral = self.ephemerals.fresh();
         let key = self.keys.as_ref().and_then(|keys| keys.0.get(opening.agent));
         opening.answer(key.unwrap_or(&self.decoy), secret)
     }

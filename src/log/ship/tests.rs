@@ -109,7 +109,7 @@ impl Collector {
         assert_eq!(opening.agent, "a");
         let ephemerals = self.ephemerals.get_or_insert_with(|| Ephemerals::new(&[77; 32]));
         self.openings.push(self.inbox[..len].to_vec());
-        let Ok((channel, answer)) = opening.answer(key, ephemerals.next()) else { return false };
+        let Ok((channel, answer)) = opening.answer(key, ephemerals.fresh()) else { return false };
         self.inbox.drain(..len);
         self.outbox.extend_from_slice(&answer);
         self.channel = Some(channel);
