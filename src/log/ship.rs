@@ -118,6 +118,7 @@ enum State {
 }
 
 /// What frames travel in.
+#[allow(clippy::large_enum_variant, reason = "there is one, and no heap")]
 enum Channel {
     /// Nothing around them.
     Clear,

@@ -336,7 +336,7 @@ mod tests {
 
     fn opening(key: &Key, seed: u8) -> (Initiator, Vec<u8>) {
         let mut out = [0; OPENING_MAX];
-        let secret = Ephemerals::new(&[seed; KEY_LEN]).next();
+        let secret = Ephemerals::new(&[seed; KEY_LEN]).fresh();
         let (initiator, len) = Initiator::begin(key, "fra1", secret, &mut out).unwrap();
         (initiator, out[..len].to_vec())
     }
@@ -344,7 +344,7 @@ mod tests {
     fn answered(key: &Key, opening: &[u8]) -> Result<(Transport, [u8; HANDSHAKE_LEN]), NotAuthentic> {
         let (opening, len) = Opening::read(opening)?.expect("it is complete");
         assert_eq!((opening.agent, len), ("fra1", PREFACE_LEN + 5 + HANDSHAKE_LEN));
-        opening.answer(key, Ephemerals::new(&[9; KEY_LEN]).next())
+        opening.answer(key, Ephemerals::new(&[9; KEY_LEN]).fresh())
     }
 
     fn pair() -> (Transport, Transport) {
@@ -403,7 +403,7 @@ mod tests {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;
             let refused = match Opening::read(&bytes) {
-                Ok(Some((opening, _))) => opening.answer(&key(), Ephemerals::new(&[9; 32]).next()).is_err(),
+                Ok(Some((opening, _))) => opening.answer(&key(), Ephemerals::new(&[9; 32]).fresh()).is_err(),
                 // Another length of the name: more or less has to come, or it cannot be one.
                 Ok(None) | Err(NotAuthentic) => at == PREFACE_LEN,
             };
@@ -452,7 +452,7 @@ mod tests {
         }
         let mut out = [0; OPENING_MAX];
         for name in ["", "0123456789012345678901234567890123456789012345678901234567890123"] {
-            assert!(Initiator::begin(&key(), name, Ephemerals::new(&[1; 32]).next(), &mut out).is_none());
+            assert!(Initiator::begin(&key(), name, Ephemerals::new(&[1; 32]).fresh(), &mut out).is_none());
         }
         assert!(pair().0.seal(&mut [0; SEALED_MAX], FRAME_MAX + 1).is_none());
     }
@@ -463,7 +463,7 @@ mod tests {
         let mut ephemerals = Ephemerals::new(&[1; KEY_LEN]);
         let (first, second) = (ephemerals.fresh(), ephemerals.fresh());
         assert!(first.0 != second.0 && *first.0 != [1; KEY_LEN]);
-        assert!(Ephemerals::new(&[2; KEY_LEN]).next().0 != first.0);
+        assert!(Ephemerals::new(&[2; KEY_LEN]).fresh().0 != first.0);
         let shown = Key::from_hex(&"5a".repeat(KEY_LEN)).unwrap();
         assert_eq!(shown, key());
         assert_eq!(format!("{shown:?} {ephemerals:?} {:?}", pair().0), "(secret) (secret, 2 used) (secret)");

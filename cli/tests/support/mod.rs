@@ -165,7 +165,7 @@ pub struct Agent {
 /// A handshake's secret, another one each time.
 pub fn ephemeral() -> Ephemeral {
     static COUNT: AtomicU8 = AtomicU8::new(0);
-    Ephemerals::new(&[COUNT.fetch_add(1, Ordering::Relaxed); 32]).next()
+    Ephemerals::new(&[COUNT.fetch_add(1, Ordering::Relaxed); 32]).fresh()
 }
 
 /// What begins a keyed session of this agent.

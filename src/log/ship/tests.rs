@@ -732,9 +732,9 @@ fn a_stranger_in_the_collectors_place_frees_nothing() {
         }),
         ("an ack sealed with another key", |collector| {
             let (mut out, key) = ([0; OPENING_MAX], Key::new([1; 32]));
-            let (_, len) = Initiator::begin(&key, "a", Ephemerals::new(&[1; 32]).next(), &mut out).unwrap();
+            let (_, len) = Initiator::begin(&key, "a", Ephemerals::new(&[1; 32]).fresh(), &mut out).unwrap();
             let (opening, _) = Opening::read(&out[..len]).unwrap().unwrap();
-            let (channel, _) = opening.answer(&key, Ephemerals::new(&[2; 32]).next()).unwrap();
+            let (channel, _) = opening.answer(&key, Ephemerals::new(&[2; 32]).fresh()).unwrap();
             collector.channel = Some(channel);
             collector.say(Message::Ack(Ack { boot: 0, seq: 5 }));
         }),
