@@ -145,6 +145,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     };
     static STORAGE: Once<Storage> = Once::new(Storage::new());
     let Some(storage) = STORAGE.take() else { refuse(format_args!("the image was entered twice")) };
+    outpost::log::dependency::install();
     let mut agent = Agent::new(facts, config, storage, log_region, &mut nic, clock.now());
     survival::record_is_kept();
 
