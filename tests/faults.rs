@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+#[path = "support/events.rs"]
+mod events;
 mod support;
 
 /// A boot under TCG takes well under a second; this machine may be busy.
@@ -119,4 +121,5 @@ fn a_panic_leaves_its_record_in_the_log_region() {
         region.windows(14).any(|bytes| bytes == b"drill: a panic")
     });
     assert!(recorded, "no panic record in the log region");
+    events::seen("panic");
 }

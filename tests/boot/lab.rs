@@ -128,7 +128,10 @@ impl Lab {
             let fields = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default();
             Ok(Stored { boot: row.get(0)?, seq: row.get(1)?, event: row.get(2)?, fields })
         });
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
+        let rows: Vec<Stored> = rows.unwrap().collect::<Result<_, _>>().unwrap();
+        let known = outpost_wire::CATALOGUE.iter().filter(|spec| rows.iter().any(|row| row.event == spec.id));
+        known.for_each(|spec| crate::events::seen(spec.name));
+        rows
     }
 
     /// Waits until the store holds `count` records of this event, and returns them.

@@ -14,6 +14,8 @@
 //!
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
 
+#[path = "../support/events.rs"]
+mod events;
 mod host;
 mod lab;
 mod memory;

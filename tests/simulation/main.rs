@@ -7,6 +7,8 @@ mod alone;
 mod attacker;
 mod client;
 mod collector;
+#[path = "../support/events.rs"]
+mod events;
 mod frames;
 mod gateway;
 mod http;
@@ -15,6 +17,7 @@ mod link;
 mod nic;
 mod oracle;
 mod probe;
+mod rare;
 mod real;
 mod rng;
 mod scenario;

@@ -1,5 +1,6 @@
 //! Where the simulation touches the agent: what it is given at boot, and how what it emits is seen.
 
+use crate::events;
 use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
@@ -97,6 +98,14 @@ pub fn panic(words: &mut LastWords<'_>, now: Instant, oracle: &mut Oracle) {
     let len = record.encode_body(&mut body).expect("fits");
     let seq = oracle.last().map_or(1, |(_, last)| last + 1);
     oracle.emit(seq, &body[..len]);
+}
+
+/// Notes the event of a stored record, unless the simulation itself emitted it.
+pub fn seen(seq: u64, body: &[u8]) {
+    let Some(event) = Record::decode_body(seq, body).ok().and_then(|record| record.decode_event()) else { return };
+    if !matches!(event, Event::DependencyLog(_) | Event::Panic(_)) {
+        events::seen(event.spec().name);
+    }
 }
 
 /// Tells the oracle of every record that was emitted since it was last told.

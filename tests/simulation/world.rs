@@ -584,6 +584,7 @@ impl World {
             self.judge_end(region);
         }
         for (boot, store) in &stored {
+            store.rows.iter().for_each(|(&seq, body)| probe::seen(seq, body));
             (boot, &store.rows).hash(&mut self.hash);
             store.lost.iter().for_each(|&(from, to, reason)| (from, to, u8::from(reason)).hash(&mut self.hash));
         }
