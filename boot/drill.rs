@@ -14,6 +14,7 @@ pub fn start(line: &str) {
             core::hint::black_box(overflow(1));
         }
         Some("double-fault") => double_fault(),
+        Some("triple-fault") => crate::power::triple_fault(),
         _ => {}
     }
 }

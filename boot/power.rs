@@ -165,7 +165,8 @@ fn halt() -> ! {
     }
 }
 
-fn triple_fault() -> ! {
+/// An exception that has nowhere to go: the processor gives up, and the machine is reset.
+pub fn triple_fault() -> ! {
     let nowhere = x86_64::structures::DescriptorTablePointer { limit: 0, base: x86_64::VirtAddr::zero() };
     // SAFETY: an empty interrupt table makes the next exception a triple fault, which is wanted.
     unsafe { x86_64::instructions::tables::lidt(&nowhere) };

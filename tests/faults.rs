@@ -106,6 +106,16 @@ fn every_machine_resets_after_a_fault() {
 }
 
 #[test]
+fn a_triple_fault_is_told_by_the_next_boot() {
+    // Nothing of ours runs at a triple fault, so only the region can say that there was a boot.
+    let Some(image) = image() else { return };
+    for machine in [Machine::Microvm, Machine::Q35] {
+        let mut running = Vm { reboot: true, ..vm(machine, image, "triple-fault", "reset") }.start().unwrap();
+        running.wait_for("boot.previous_ended cause=reset", DEADLINE).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
 fn a_panic_leaves_its_record_in_the_log_region() {
     // The next boot sends what lies there: without the record a crash loop has no cause.
     let Some(image) = image() else { return };

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `serve.rs` | every machine and card serves, logs, switches off, and comes back after a reset |
 //! | `trouble.rs` | what is wrong with a machine stands on its serial console, with the remedy |
+//! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `host.rs` | `outpost up` and the errors of the host side |
 //! | `time.rs` | wall time comes from a real chrony |
@@ -14,6 +15,7 @@
 //!
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
 
+mod crash;
 #[path = "../support/events.rs"]
 mod events;
 mod host;

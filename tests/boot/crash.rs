@@ -1,0 +1,116 @@
+//! What a crash leaves: whatever ends a boot, the next one has its records, and knows how it ended.
+
+use crate::lab::{Guest, Lab, OUTPOST, PATIENCE, Stored, get};
+use outpost_qemu::{Accel, Machine, Vm};
+use outpost_wire::{BootPreviousEnded, EndCause, Event};
+use std::net::SocketAddrV4;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a guest makes load before it is reset: some thousand records.
+const LOAD: Duration = Duration::from_secs(3);
+
+/// A guest with this drill, and the devices that `extra` names.
+fn drilled(lab: &Lab, machine: Machine, drill: &str, extra: &[&str]) -> Vm {
+    let collector = lab.port();
+    let config = format!(r#"{{"name":"lab","collector":{{"address":"10.0.2.2:{collector}"}},"drill":{{{drill}}}}}"#);
+    Vm {
+        config: Some(lab.file("drill.json", &config)),
+        extra: extra.iter().map(ToString::to_string).collect(),
+        ..lab.vm(machine, machine.nics()[0], Accel::Tcg)
+    }
+}
+
+/// How the first boot ended, as the second one says; and the first one's records, all of them.
+fn first_end(lab: &Lab) -> (BootPreviousEnded, Vec<Stored>) {
+    let ends = lab.wait_for("boot.previous_ended", 1);
+    let Event::BootPreviousEnded(end) = ends[0].event() else { panic!("{:?}", ends[0]) };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let first: Vec<Stored> = lab.stored().into_iter().filter(|record| record.boot != ends[0].boot).collect();
+        let boot = first.first().map(|record| record.boot);
+        let first: Vec<Stored> = first.into_iter().filter(|record| Some(record.boot) == boot).collect();
+        let seqs = first.iter().map(|record| record.seq as u64);
+        if seqs.eq(1..=end.last_seq) {
+            return (end, first);
+        }
+        assert!(Instant::now() < deadline, "{} of {} records of the first boot", first.len(), end.last_seq);
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_panic_is_told_by_the_next_boot() {
+    // A crash whose cause is gone with it happens again.
+    for machine in [Machine::Microvm, Machine::Q35] {
+        let lab = Lab::new();
+        let _guest = Guest::boot(&drilled(&lab, machine, r#""panic_after_s":4"#, &[]));
+        let (end, records) = first_end(&lab);
+        assert_eq!((end.cause, end.abnormal_ends, end.torn), (EndCause::Panic, 1, 0), "{machine}");
+        assert!((4..10).contains(&end.uptime_s), "{machine}: {} s", end.uptime_s);
+        let Some(Event::Panic(panic)) = records.last().map(Stored::event) else { panic!("{:?}", records.last()) };
+        assert!(panic.message.as_str().starts_with("drill: "), "{panic:?}");
+        assert!(panic.location.as_str().starts_with("boot/image.rs:"), "{panic:?}");
+        let innermost = u32::from_be_bytes([0, 1, 2, 3].map(|at| panic.backtrace[at]));
+        assert!((0x8050_0000..0x8100_0000).contains(&innermost), "{panic:?}");
+    }
+}
+
+#[test]
+fn a_reset_in_the_middle_of_load_loses_nothing() {
+    // The reset button, or a triple fault, leaves no time for anything: what is in the ring must be enough.
+    for machine in [Machine::Microvm, Machine::Q35] {
+        let lab = Lab::new();
+        let mut guest = Guest::boot(&drilled(&lab, machine, r#""records_per_s":500"#, &[]));
+        guest.wait_ok("/livez");
+        thread::sleep(LOAD);
+        guest.running.qmp().system_reset().unwrap();
+        let (end, records) = first_end(&lab);
+        assert_eq!(end.cause, EndCause::Reset, "{machine}");
+        assert!(end.salvaged > 0 && records.len() > 500, "{machine}: {end:?}");
+        guest.wait_ok("/livez");
+        guest.power_down();
+        let store = lab.file("asked", "").with_file_name("store.db");
+        let verified = Command::new(OUTPOST).arg("verify").arg(store).output().unwrap();
+        assert!(verified.status.success(), "{machine}: {}", String::from_utf8_lossy(&verified.stdout));
+    }
+}
+
+#[test]
+fn a_hang_is_ended_by_the_watchdog() {
+    // A machine that stands still serves nobody until somebody looks.
+    for (machine, device) in [(Machine::Microvm, "ib700"), (Machine::Q35, "i6300esb"), (Machine::Pc, "ib700")] {
+        let lab = Lab::new();
+        let extra = ["-device", device, "-action", "watchdog=reset"];
+        let mut guest = Guest::boot(&drilled(&lab, machine, r#""hang_after_s":5"#, &extra));
+        let about = guest.wait_ok("/about").body;
+        assert!(about.contains(&format!(r#""watchdog":"{device}"#)), "{about}");
+        assert!(about.contains(r#""last_reset":"power_on""#), "{about}");
+        guest.wait_for_line(&["a machine that stands still"]);
+        let (end, _) = first_end(&lab);
+        assert_eq!(end.cause, EndCause::Watchdog, "{machine} with {device}: {end:?}");
+    }
+}
+
+#[test]
+fn a_crash_loop_ends_in_safe_mode() {
+    // A machine that crashes as soon as it serves must still say so, and why.
+    let lab = Lab::new();
+    let mut guest = Guest::boot(&drilled(&lab, Machine::Microvm, r#""panic_after_s":1"#, &[]));
+    guest.wait_for_line(&["boot.previous_ended", "safe_mode=true"]);
+    let http: SocketAddrV4 = guest.running.forwarded(80).unwrap();
+    guest.wait_ok("/livez");
+    let ready = get(http, "/readyz").unwrap();
+    assert!(ready.status == 503 && ready.body.contains("[-]boot failed: safe mode"), "{ready:?}");
+    let about = guest.wait_ok("/about").body;
+    assert!(about.contains(r#""last_reset":"panic""#) && about.contains(r#""safe_mode":true"#), "{about}");
+    let ends = lab.wait_for("boot.previous_ended", 3);
+    let Some(Event::BootPreviousEnded(last)) = ends.last().map(Stored::event) else { panic!("{ends:?}") };
+    assert_eq!((last.cause, last.abnormal_ends, last.safe_mode), (EndCause::Panic, 3, true));
+    assert_eq!(lab.wait_for("panic", 3).len(), 3, "each boot's panic, under its own id, and no other");
+    // The drill would have come again by now.
+    thread::sleep(Duration::from_secs(3));
+    guest.wait_ok("/livez");
+    assert_eq!(guest.running.serial().text().matches("outpost: panic:").count(), 3);
+}
