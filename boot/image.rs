@@ -107,6 +107,8 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let split = memory::log_region().and_then(LastWords::split);
     let Some((log_region, last_words)) = split else { refuse(format_args!("the image was entered twice")) };
     let (history, watchdog) = survival::begin(last_words, entropy.boot_id(), &platform, clock);
+    #[cfg(feature = "fault-drill")]
+    let crashed = history.abnormal_ends > 0;
 
     let machine = machine_name(&platform, line);
     greet(&machine, info, &clock, &entropy);
@@ -152,7 +154,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     static SERIAL: Once<Serial> = Once::new(Serial::new());
     let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
     #[cfg(feature = "fault-drill")]
-    crate::drill::start(line);
+    crate::drill::start(line, crashed);
     x86_64::instructions::interrupts::enable();
 
     let mut mark_at = Instant::ZERO;
