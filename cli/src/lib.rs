@@ -9,6 +9,7 @@ pub mod image;
 pub mod key;
 pub mod logs;
 pub mod store_read;
+pub mod symbolize;
 pub mod timeline;
 pub mod up;
 pub mod verify;

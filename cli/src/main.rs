@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use outpost_cli::{check, collect, explain, image, key, logs, timeline, up, verify};
+use outpost_cli::{check, collect, explain, image, key, logs, symbolize, timeline, up, verify};
 use std::process::ExitCode;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
@@ -32,6 +32,8 @@ enum Command {
     Explain(explain::Args),
     /// Make the key that an agent and its collector share.
     Key(key::Args),
+    /// Name the functions and lines of a panic's addresses.
+    Symbolize(symbolize::Args),
     /// Check a configuration document with the code that the image runs.
     Check(check::Args),
     /// Build the image: dist/outpost.elf.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Symbolize(args) => symbolize::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Image(args) => image::run(&args),
     }
