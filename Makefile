@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench image
+.PHONY: help run test soak fuzz bench image
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -22,6 +22,10 @@ test:  ## every check and every test, at most 10 minutes after the build
 soak:  ## the simulation with many more seeds (SEEDS=20000)
 	@scripts/setup test
 	@OUTPOST_SEEDS=$${SEEDS:-20000} cargo test --release -p outpost-cli --test simulation -- --nocapture
+
+fuzz:  ## fuzz every reader of what comes from outside, each for EACH=60 seconds
+	@scripts/setup fuzz
+	@scripts/fuzz $${EACH:-60}
 
 bench:  ## measure size, boot, load and instructions per request (root; BENCH="--only boot,count")
 	@scripts/setup bench
