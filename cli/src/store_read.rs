@@ -12,7 +12,7 @@
 //! remembers the last seq of each boot never has to look back; the one exception, a record that comes although it was
 //! declared lost, is announced by an oddity, and [`Place::read`] looks it up.
 
-use crate::collect::{OpenError, Store, Stored, event_name};
+use crate::collect::{Clock, OpenError, Store, Stored, event_name};
 use outpost_wire::session::LossReason;
 use outpost_wire::{Record, Severity};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -37,14 +37,7 @@ pub struct Boot {
     pub durable: u64,
 }
 
-/// A moment in UTC and how wrong it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Utc {
-    /// Microseconds since 1970-01-01 UTC.
-    pub us: i64,
-    /// It is at most so many microseconds off.
-    pub error_us: u64,
-}
+pub use crate::collect::Utc;
 
 /// What stands at a place of the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +65,13 @@ pub enum What {
         to: u64,
         /// Why.
         reason: LossReason,
+    },
+    /// Records that were here and went by the collector's retention.
+    Retired {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
     },
     /// Seqs that the store neither has nor knows to be lost; `outpost verify` calls them unaccounted.
     Missing {
@@ -114,7 +114,7 @@ impl Entry {
     pub fn place(&self) -> u64 {
         match self.what {
             What::Record { seq, .. } => seq,
-            What::Lost { to, .. } | What::Missing { to, .. } => to,
+            What::Lost { to, .. } | What::Retired { to, .. } | What::Missing { to, .. } => to,
             What::Oddity { row, .. } => row.cast_unsigned(),
         }
     }
@@ -124,6 +124,7 @@ impl Entry {
         match self.what {
             What::Record { severity, .. } => severity,
             What::Missing { .. } => Severity::ERROR,
+            What::Retired { .. } => Severity::INFO,
             What::Lost { .. } | What::Oddity { .. } => Severity::WARN,
         }
     }
@@ -133,6 +134,7 @@ impl Entry {
         match &self.what {
             What::Record { event, .. } => event_name(*event),
             What::Lost { .. } => "lost".to_owned(),
+            What::Retired { .. } => "retired".to_owned(),
             What::Missing { .. } => "missing".to_owned(),
             What::Oddity { event, .. } => event.clone(),
         }
@@ -144,6 +146,7 @@ impl Entry {
         let place = match self.what {
             What::Record { seq, .. } => seq.to_string(),
             What::Lost { from, to, .. } => format!("lost-{from}-{to}"),
+            What::Retired { from, to } => format!("retired-{from}-{to}"),
             What::Missing { from, to } => format!("missing-{from}-{to}"),
             What::Oddity { row, .. } => format!("oddity-{row}"),
         };
@@ -236,12 +239,13 @@ impl Reader {
                 let (seq, mono_us) = (*seq, *mono_us);
                 let (severity, transaction, event) = (*severity, *transaction, *event);
                 let record = Record { seq, mono_us, severity, transaction, event, fields };
-                Stored::record(agent, boot_id, received_us, &record, |id| self.name(entry.boot.row, id))
+                let name_of = |id| self.name(entry.boot.row, id);
+                Stored { utc: entry.utc, ..Stored::record(agent, boot_id, received_us, &record, name_of) }
             }
             What::Lost { from, to, reason } => Stored::lost(agent, boot_id, received_us, (*from, *to), *reason),
-            What::Missing { from, to } => {
-                let mut stored =
-                    Stored::oddity(agent, boot_id, received_us, "missing", json!({ "from": from, "to": to }));
+            What::Missing { from, to } | What::Retired { from, to } => {
+                let detail = json!({ "from": from, "to": to });
+                let mut stored = Stored::oddity(agent, boot_id, received_us, &entry.event(), detail);
                 stored.severity = entry.severity();
                 stored
             }
@@ -253,20 +257,21 @@ impl Reader {
     }
 
     fn records(&self, boot: &Arc<Boot>, after: u64, limit: u32) -> rusqlite::Result<Vec<Entry>> {
+        let clock = Clock::of(&self.connection, boot.row)?;
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, received_us, mono_us, severity, txn, event, fields, utc_us, utc_error_us
+            "SELECT seq, received_us, mono_us, severity, txn, event, fields
              FROM records WHERE boot = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
         )?;
         let rows =
             statement.query_map(params![boot.row, after.cast_signed(), boot.durable.cast_signed(), limit], |row| {
-                let (us, error_us) = (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(8)?);
+                let mono_us = row.get::<_, i64>(2)?.cast_unsigned();
                 Ok(Entry {
                     boot: boot.clone(),
                     received_us: row.get(1)?,
-                    utc: us.zip(error_us).map(|(us, error_us)| Utc { us, error_us: error_us.cast_unsigned() }),
+                    utc: clock.utc(mono_us),
                     what: What::Record {
                         seq: row.get::<_, i64>(0)?.cast_unsigned(),
-                        mono_us: row.get::<_, i64>(2)?.cast_unsigned(),
+                        mono_us,
                         severity: Severity::from_number(row.get(3)?).unwrap_or(Severity::INFO),
                         transaction: row.get(4)?,
                         event: row.get(5)?,
@@ -293,14 +298,16 @@ impl Reader {
     fn lost(&self, boot: &Boot, after: u64, to: u64) -> rusqlite::Result<Vec<Range>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT from_seq, to_seq, received_us, reason FROM lost
-             WHERE boot = ?1 AND from_seq <= ?3 AND to_seq > ?2 ORDER BY from_seq",
+             WHERE boot = ?1 AND from_seq <= ?3 AND to_seq > ?2
+             UNION ALL SELECT from_seq, to_seq, retired_us, NULL FROM retired
+             WHERE boot = ?1 AND from_seq <= ?3 AND to_seq > ?2 ORDER BY 1",
         )?;
         let rows = statement.query_map(params![boot.row, after.cast_signed(), to.cast_signed()], |row| {
             Ok(Range {
                 from: row.get::<_, i64>(0)?.cast_unsigned(),
                 to: row.get::<_, i64>(1)?.cast_unsigned(),
                 received_us: row.get(2)?,
-                reason: row.get::<_, u8>(3)?.into(),
+                reason: row.get::<_, Option<u8>>(3)?.map(LossReason::from),
             })
         })?;
         rows.collect()
@@ -401,12 +408,13 @@ fn boot(row: &Row<'_>, first: usize) -> rusqlite::Result<Boot> {
     })
 }
 
-/// A row of `lost`.
+/// A row of `lost`, or of `retired`.
 struct Range {
     from: u64,
     to: u64,
     received_us: i64,
-    reason: LossReason,
+    /// Why it was lost; nothing for what went by retention.
+    reason: Option<LossReason>,
 }
 
 /// Cuts the holes between records into what was declared lost and what is missing.
@@ -431,7 +439,10 @@ impl Gaps<'_> {
                 let what = What::Missing { from: at, to: from - 1 };
                 self.entries.push(Entry { boot: self.boot.clone(), received_us, utc: None, what });
             }
-            let what = What::Lost { from, to, reason: range.reason };
+            let what = match range.reason {
+                Some(reason) => What::Lost { from, to, reason },
+                None => What::Retired { from, to },
+            };
             self.entries.push(Entry { boot: self.boot.clone(), received_us: range.received_us, utc: None, what });
             at = to + 1;
         }

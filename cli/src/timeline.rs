@@ -348,14 +348,16 @@ impl Problem {
 
 impl Change {
     fn is_gap(&self) -> bool {
-        matches!(self.entry.what, What::Lost { .. } | What::Missing { .. })
+        matches!(self.entry.what, What::Lost { .. } | What::Retired { .. } | What::Missing { .. })
     }
 
     /// `#12`, or `#5–#7` of a gap.
     fn seq(&self) -> String {
         match self.entry.what {
             What::Record { seq, .. } => format!("#{seq}"),
-            What::Lost { from, to, .. } | What::Missing { from, to } => format!("#{from}–#{to}"),
+            What::Lost { from, to, .. } | What::Retired { from, to } | What::Missing { from, to } => {
+                format!("#{from}–#{to}")
+            }
             What::Oddity { .. } => "–".to_owned(),
         }
     }
@@ -374,6 +376,9 @@ impl Change {
             What::Lost { from, to, .. } => {
                 let reason = self.stored.fields.get("reason").and_then(Value::as_str).unwrap_or_default();
                 format!("{} records, #{from} to #{to}, declared lost ({reason})", to - from + 1)
+            }
+            What::Retired { from, to } => {
+                format!("{} records, #{from} to #{to}, retired: too old, or the store was full", to - from + 1)
             }
             What::Missing { from, to } => {
                 format!("{} records, #{from} to #{to}, UNACCOUNTED: neither stored nor declared lost", to - from + 1)

@@ -1,6 +1,6 @@
 //! `outpost verify`: is every record of every boot in a store accounted for?
 //!
-//! For each boot, every seq from 1 to the highest that the store has must be a record or declared lost. What the
+//! For each boot, every seq from 1 to the highest that the store has must be a record, declared lost, or retired (it was here and went by retention). What the
 //! agent is known to have emitted beyond that is an unknown tail: the machine ended before it could send it.
 
 use crate::collect::{OpenError, Store, escape};
@@ -51,6 +51,8 @@ pub struct BootReport {
     pub records: u64,
     /// Seqs that are declared lost and not stored.
     pub lost: u64,
+    /// Seqs that were stored and went by the collector's retention.
+    pub retired: u64,
     /// Highest seq that is stored or declared lost.
     pub highest: u64,
     /// Highest seq that the agent is known to have emitted.
@@ -131,6 +133,7 @@ fn report(connection: &Connection) -> rusqlite::Result<Report> {
                 boot_id: unsigned(2)?,
                 records: 0,
                 lost: 0,
+                retired: 0,
                 highest: 0,
                 emitted: unsigned(3)?.saturating_sub(1),
                 unaccounted: 0,
@@ -147,23 +150,25 @@ fn report(connection: &Connection) -> rusqlite::Result<Report> {
 fn walk(connection: &Connection, row: i64, mut boot: BootReport) -> rusqlite::Result<BootReport> {
     let mut ranges = connection.prepare_cached(
         "SELECT seq, seq, 1 FROM records WHERE boot = ?1 UNION ALL
-         SELECT from_seq, to_seq, 0 FROM lost WHERE boot = ?1 ORDER BY 1",
+         SELECT from_seq, to_seq, 0 FROM lost WHERE boot = ?1 UNION ALL
+         SELECT from_seq, to_seq, 2 FROM retired WHERE boot = ?1 ORDER BY 1",
     )?;
     let mut rows = ranges.query(params![row])?;
     let mut stored_in_lost = 0;
     let mut lost_to = 0;
     while let Some(row) = rows.next()? {
         let (from, to) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned());
-        let is_record: bool = row.get(2)?;
+        let kind: u8 = row.get(2)?;
         if from > boot.highest + 1 {
             boot.unaccounted += from - boot.highest - 1;
             if boot.gaps.len() < GAPS_SHOWN {
                 boot.gaps.push((boot.highest + 1, from - 1));
             }
         }
-        if is_record {
-            boot.records += 1;
-            stored_in_lost += u64::from(from <= lost_to);
+        if kind != LOST {
+            // What came after all although it was declared lost counts once.
+            stored_in_lost += (to.min(lost_to) + 1).saturating_sub(from);
+            *(if kind == RECORD { &mut boot.records } else { &mut boot.retired }) += to - from + 1;
         } else {
             boot.lost += (to + 1).saturating_sub(from.max(lost_to + 1));
             lost_to = lost_to.max(to);
@@ -174,12 +179,19 @@ fn walk(connection: &Connection, row: i64, mut boot: BootReport) -> rusqlite::Re
     Ok(boot)
 }
 
+/// Kinds of ranges, as the query of [`walk`] numbers them.
+const LOST: u8 = 0;
+const RECORD: u8 = 1;
+
 fn text(report: &Report) -> String {
     let mut lines: Vec<String> = report.damage.iter().map(|line| format!("the file is damaged: {line}")).collect();
     for boot in &report.boots {
         let name = format!("{} boot {:016x}", escape(&boot.agent), boot.boot_id);
         let mut line =
             format!("{name}: {} records up to seq {}, {} declared lost", boot.records, boot.highest, boot.lost);
+        if boot.retired > 0 {
+            line += &format!(", {} retired", boot.retired);
+        }
         if boot.conflicts > 0 {
             line += &format!(", {} conflicts kept", boot.conflicts);
         }
@@ -212,7 +224,7 @@ fn json(report: &Report) -> serde_json::Value {
         .map(|boot| {
             serde_json::json!({
                 "agent": boot.agent, "boot": format!("{:016x}", boot.boot_id),
-                "records": boot.records, "lost": boot.lost, "highest": boot.highest, "emitted": boot.emitted,
+                "records": boot.records, "lost": boot.lost, "retired": boot.retired, "highest": boot.highest, "emitted": boot.emitted,
                 "unaccounted": boot.unaccounted, "gaps": boot.gaps, "conflicts": boot.conflicts,
             })
         })

@@ -3,7 +3,7 @@
 mod support;
 
 use outpost_wire::session::{Alive, BootRange, Bye, ByeReason, Hello, LossReason, Lost, Message, Mode, preface};
-use outpost_wire::{Event, Intern, NameId, Text};
+use outpost_wire::{ClockSync, Event, Intern, Ip4, NameId, Text};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -477,4 +477,57 @@ fn a_record_costs_at_most_150_bytes_in_the_store() {
     let per_record = std::fs::metadata(&store).unwrap().len() as f64 / 10_000.0;
     println!("{per_record:.1} bytes per record in the store");
     assert!(per_record <= 150.0, "{per_record}");
+}
+
+#[test]
+fn what_retention_took_is_told_as_retired_and_verify_stays_clean() {
+    // A gap that nobody can tell from a loss makes every later gap look harmless.
+    let (_directory, store) = directory();
+    let collector = Process::start_with(&store, &["--keep", "1s"]);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 100);
+    agent.say(lost(101, 105, LossReason::Overflow));
+    agent.expect_ack(105);
+    let deadline = Instant::now() + PATIENCE;
+    while query::<i64>(&store, "SELECT count(*) FROM records") > 0 {
+        assert!(Instant::now() < deadline, "nothing was retired");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    agent.send(106, 106);
+    agent.expect_ack(106);
+    let (code, text) = verify(&store);
+    assert!(code == 0 && text.contains("1 records up to seq 106, 5 declared lost, 100 retired"), "{text}");
+    let output = Command::new(env!("CARGO_BIN_EXE_outpost")).args(["logs", "--json", "--store"]).arg(&store).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert!(text.contains(r#""event":"retired""#) && !text.contains(r#""event":"missing""#), "{text}");
+    execute(&store, "DELETE FROM retired");
+    assert_eq!(verify(&store).0, 1, "and without that it is a gap");
+}
+
+#[test]
+fn every_record_gets_utc_also_those_before_the_first_sync() {
+    // A boot's first records are what a postmortem is about, and the clock is always set after them.
+    let (_directory, store) = directory();
+    let collector = Process::start(&store);
+    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
+    agent.send(1, 1);
+    agent.expect_ack(1);
+    assert!(collector.out.wait_for(r#""seq":1,"#).contains(r#""utc":null,"utc_error_us":null"#));
+    let sync = Event::from(ClockSync {
+        unix_us: 1_700_000_000_000_000,
+        error_us: 500,
+        stratum: 2,
+        server: Ip4([192, 0, 2, 7]),
+        step_us: 0,
+        backwards: false,
+    });
+    agent.stream.write_all(&data(0, 2, &[record_body(2, &sync), body(7, 3)])).unwrap();
+    agent.expect_ack(3);
+    // Records of these tests are a millisecond apart.
+    let after = collector.out.wait_for(r#""seq":3,"#);
+    assert!(after.contains(r#""utc":"2023-11-14T22:13:20.001000Z","utc_error_us":501"#), "{after}");
+    let output = Command::new(env!("CARGO_BIN_EXE_outpost")).args(["logs", "--json", "--store"]).arg(&store).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let first = text.lines().find(|line| line.contains(r#""seq":1,"#)).unwrap_or_default();
+    assert!(first.contains(r#""utc":"2023-11-14T22:13:19.999000Z","utc_error_us":501"#), "{text}");
 }

@@ -11,10 +11,11 @@
 
 use super::access::Access;
 use super::limits::{self, Deadlines};
+use super::retention::Retention;
 use super::session::{End, Session};
 use super::show::{Output, escape};
-use super::store::Store;
-use serde_json::json;
+use super::store::{Boot, OpenError, Store};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,12 +42,33 @@ struct Newest {
     told: bool,
 }
 
+/// An agent, and when it was last heard.
+#[derive(Debug)]
+struct Watched {
+    boot: Boot,
+    heard: Duration,
+    /// Whether that it is silent was told.
+    silent: bool,
+}
+
+impl Watched {
+    /// When it has to be told of; nothing when it was.
+    fn silent_at(&self) -> Option<Duration> {
+        (!self.silent).then_some(self.heard + limits::AGENT_SILENT)
+    }
+}
+
 /// All sessions and the store.
 #[derive(Debug)]
 pub struct Collector {
     store: Store,
     access: Access,
     deadlines: Deadlines,
+    retention: Retention,
+    /// When retention looks again.
+    retire_at: Duration,
+    /// Every agent whose boots are in the store.
+    agents: BTreeMap<Arc<str>, Watched>,
     sessions: BTreeMap<SessionId, Session>,
     next_id: u64,
     /// The newest session of each agent name.
@@ -67,6 +89,9 @@ impl Collector {
             store,
             access,
             deadlines,
+            retention: Retention::default(),
+            retire_at: Duration::ZERO,
+            agents: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_id: 0,
             newest: BTreeMap::new(),
@@ -76,6 +101,11 @@ impl Collector {
             notices: Notices::default(),
             ended: BTreeMap::new(),
         }
+    }
+
+    /// Lets the oldest records go.
+    pub fn with_retention(self, retention: Retention) -> Collector {
+        Collector { retention, ..self }
     }
 
     /// An agent connected; `None` when there are as many sessions as there may be.
@@ -106,6 +136,9 @@ impl Collector {
                     self.opened(now, id);
                 } else if greeted && frames > 0 {
                     self.check_name(now, id);
+                }
+                if greeted && frames > 0 {
+                    self.heard(now, id);
                 }
             }
             Err(End::Storage(error)) => self.storage_failed(now, &error),
@@ -140,11 +173,15 @@ impl Collector {
         if self.commit_at.is_some_and(|at| at <= now.monotonic) {
             self.commit(now);
         }
+        self.look_for_silence(now);
+        self.retire(now);
         if let Some(line) = self.notices.held_back(now.monotonic) {
             self.output.push(Output::Notice(line));
         }
         let deadlines = self.sessions.values().map(|session| session.deadline(&self.deadlines).0);
-        deadlines.chain(self.commit_at).chain(self.notices.wake()).min()
+        let retire = (!self.retention.is_none()).then_some(self.retire_at);
+        let silence = self.agents.values().filter_map(Watched::silent_at).min();
+        deadlines.chain(self.commit_at).chain(self.notices.wake()).chain(retire).chain(silence).min()
     }
 
     /// What waits to be sent on a session.
@@ -232,6 +269,70 @@ impl Collector {
         });
         if let Err(error) = self.store.oddity(&boot, "agent.duplicate_name", detail, now.unix_us) {
             self.storage_failed(now, &error.to_string());
+        }
+    }
+
+    /// Something whole came from an agent.
+    fn heard(&mut self, now: Now, id: SessionId) {
+        let Some(boot) = self.sessions.get(&id).and_then(Session::boot).cloned() else { return };
+        let agent = boot.agent.clone();
+        let before = self.agents.insert(agent, Watched { boot: boot.clone(), heard: now.monotonic, silent: false });
+        if let Some(Watched { heard, silent: true, .. }) = before {
+            let silent_s = now.monotonic.saturating_sub(heard).as_secs();
+            self.tell(now, &boot, "agent.back", json!({ "silent_s": silent_s }));
+        }
+    }
+
+    /// Tells once of each agent that has fallen silent. Those that were before this collector started are found
+    /// by what the store holds: [`Collector::watch`].
+    fn look_for_silence(&mut self, now: Now) {
+        let silent: Vec<_> = self
+            .agents
+            .values_mut()
+            .filter(|agent| agent.silent_at().is_some_and(|at| at <= now.monotonic))
+            .map(|agent| {
+                agent.silent = true;
+                (agent.boot.clone(), now.monotonic.saturating_sub(agent.heard).as_secs())
+            })
+            .collect();
+        for (boot, silent_s) in silent {
+            self.tell(now, &boot, "agent.silent", json!({ "silent_s": silent_s }));
+        }
+    }
+
+    /// Watches the agents that the store knows, as if they had been heard just now: one that never comes back is told
+    /// of, but not again by each collector that starts.
+    pub fn watch(&mut self, now: Now) -> Result<(), OpenError> {
+        let agents = self.store.agents().map_err(|error| OpenError::of(&error))?;
+        for (boot, silent) in agents {
+            self.agents.insert(boot.agent.clone(), Watched { boot, heard: now.monotonic, silent });
+        }
+        Ok(())
+    }
+
+    /// Adds an oddity to the store.
+    fn tell(&mut self, now: Now, boot: &Boot, event: &str, detail: Value) {
+        match self.store.oddity(boot, event, detail, now.unix_us) {
+            Ok(()) => self.commit_at = self.commit_at.or(Some(now.monotonic + limits::GROUP_COMMIT)),
+            Err(error) => self.storage_failed(now, &error.to_string()),
+        }
+    }
+
+    /// Lets the oldest records go, a batch at a time.
+    fn retire(&mut self, now: Now) {
+        if self.retention.is_none() || now.monotonic < self.retire_at || self.failing {
+            return;
+        }
+        match self.store.retire(self.retention, now.unix_us) {
+            Ok(0) => self.retire_at = now.monotonic + limits::RETIRE_EVERY,
+            Ok(_) => {
+                self.retire_at = now.monotonic + limits::RETIRE_PAUSE;
+                self.commit_at = self.commit_at.or(Some(now.monotonic + limits::GROUP_COMMIT));
+            }
+            Err(error) => {
+                self.retire_at = now.monotonic + limits::RETIRE_EVERY;
+                self.storage_failed(now, &error.to_string());
+            }
         }
     }
 
@@ -563,5 +664,82 @@ mod tests {
         let id = open(&mut collector, now);
         (1..=limits::GROUP_COMMIT_ROWS as u64).for_each(|seq| collector.receive(at(now), id, &record(seq)));
         assert!(!collector.store().is_dirty(), "as many as one commit may have are waiting");
+    }
+
+    #[test]
+    fn an_agent_that_falls_silent_is_told_of_once_and_so_is_its_return() {
+        // Nobody looks at a log that nothing is written to: silence has to speak.
+        let oddities = |collector: &mut Collector| -> Vec<String> {
+            let stored = |output| match output {
+                Output::Stored(stored) if stored.event.starts_with("agent.") && stored.event != "agent.rewound" => {
+                    Some(stored.event)
+                }
+                _ => None,
+            };
+            collector.take_output().into_iter().filter_map(stored).collect()
+        };
+        let mut collector = collector();
+        let id = open(&mut collector, Duration::ZERO);
+        collector.receive(at(Duration::ZERO), id, &record(1));
+        collector.disconnect(at(STEP), id);
+        collector.poll(at(limits::GROUP_COMMIT));
+        let silent = limits::AGENT_SILENT;
+        assert!(collector.poll(at(silent - STEP)).is_some_and(|wake| wake <= silent));
+        assert_eq!(oddities(&mut collector), [""; 0]);
+        collector.poll(at(silent));
+        collector.poll(at(silent + limits::GROUP_COMMIT));
+        assert_eq!(oddities(&mut collector), ["agent.silent"]);
+        collector.poll(at(10 * silent));
+        assert_eq!(oddities(&mut collector), [""; 0], "told once");
+        // Neither does a collector that is started anew tell it again.
+        collector.agents.clear();
+        collector.watch(at(10 * silent)).unwrap();
+        collector.poll(at(20 * silent));
+        collector.poll(at(20 * silent + limits::GROUP_COMMIT));
+        assert_eq!(oddities(&mut collector), [""; 0]);
+        open(&mut collector, 21 * silent);
+        collector.poll(at(21 * silent + 2 * limits::GROUP_COMMIT));
+        assert_eq!(oddities(&mut collector), ["agent.back"]);
+    }
+
+    #[test]
+    fn the_oldest_records_go_in_batches_and_the_others_stay() {
+        // Retention that takes one record too many destroys evidence; one that takes all at once stops the acks.
+        let keep_us = Some(3_600_000_000);
+        let mut collector = collector().with_retention(Retention { keep_us, max_bytes: None });
+        let id = open(&mut collector, Duration::ZERO);
+        (1..=3000).for_each(|seq| collector.receive(at(Duration::ZERO), id, &record(seq)));
+        collector.poll(at(limits::GROUP_COMMIT));
+        let hour = Duration::from_secs(3600);
+        let before = hour - Duration::from_secs(1);
+        let id = {
+            collector.disconnect(at(before), id);
+            let id = collector.connect(at(before), "peer".to_owned()).unwrap();
+            collector.receive(at(before), id, &greeting(8));
+            collector.poll(at(before + limits::GROUP_COMMIT));
+            id
+        };
+        (1..=10).for_each(|seq| collector.receive(at(before), id, &record(seq)));
+        collector.poll(at(before));
+        let count = |collector: &Collector, sql: &str| -> i64 {
+            collector.store.connection().query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        const RECORDS: &str = "SELECT count(*) FROM records";
+        collector.poll(at(hour));
+        assert_eq!(count(&collector, RECORDS), 3010, "exactly an hour old is not older than an hour");
+        let mut now = hour + limits::RETIRE_EVERY;
+        collector.poll(at(now));
+        assert_eq!(count(&collector, RECORDS), 1010, "one batch");
+        for _ in 0..3 {
+            now += limits::RETIRE_PAUSE;
+            collector.poll(at(now));
+        }
+        assert_eq!(count(&collector, RECORDS), 10);
+        assert_eq!(count(&collector, "SELECT count(*) FROM retired WHERE from_seq = 1 AND to_seq = 3000"), 1);
+        // By size: everything may have to go.
+        collector.retention = Retention { keep_us: None, max_bytes: Some(1) };
+        collector.poll(at(now + limits::RETIRE_EVERY));
+        assert_eq!(count(&collector, RECORDS), 0);
+        assert_eq!(count(&collector, "SELECT to_seq FROM retired ORDER BY boot DESC"), 10);
     }
 }

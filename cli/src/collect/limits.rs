@@ -42,6 +42,15 @@ pub const STOP_FLUSH: Duration = Duration::from_secs(1);
 /// How long another program may hold the store's write lock before that counts as a failure.
 pub const STORE_BUSY: Duration = Duration::from_secs(2);
 
+/// While nothing has to go, retention looks this often.
+pub const RETIRE_EVERY: Duration = Duration::from_secs(10);
+
+/// While more has to go, there is so much time between two batches: acknowledgements come first.
+pub const RETIRE_PAUSE: Duration = Duration::from_millis(50);
+
+/// An agent from which nothing came for this long is told of as silent: four of its Alive messages.
+pub const AGENT_SILENT: Duration = Duration::from_secs(60);
+
 /// How long a client may take. A field of the options, so that tests need not wait as long as a slow network may.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {

@@ -8,15 +8,19 @@
 //! `collector`, `session` and `store` know no socket, thread or clock: the simulation runs them as they are.
 
 mod access;
+mod clock;
 mod collector;
 pub mod limits;
+mod retention;
 mod server;
 mod session;
 mod show;
 mod store;
 
 pub use access::{Access, Keys, KeysError};
+pub use clock::{Clock, Utc};
 pub use collector::{Collector, Now, SessionId};
+pub use retention::Retention;
 pub use server::{Options, Server, ServerError};
 pub use session::End;
 pub use show::{Output, Stored, escape, event_name, utc};
@@ -41,6 +45,7 @@ Examples:
   outpost collect                              listen on 127.0.0.1:7600, store in outpost.db
   outpost collect --json | jq .event           one JSON object per record
   outpost collect --listen 10.0.0.5:7600 --keys /etc/outpost/keys --store /var/lib/outpost/store.db
+  outpost collect --keep 30d --max-size 10GiB  let the oldest records go, and say which
   outpost verify outpost.db                    is every record of every boot accounted for?
   outpost collect --forward otlp=http://127.0.0.1:4318 --forward 'syslog=logs:601?facility=local3'
 
@@ -76,6 +81,12 @@ pub struct Args {
     /// File of the agents' keys (lines `agent key`, or a JSON object): only sessions with them are served
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
+    /// Keep records so long (30d, 12h); older ones go and are told as retired [default: for ever]
+    #[arg(long, value_name = "AGE", value_parser = retention::parse_duration)]
+    pub keep: Option<i64>,
+    /// Let the oldest records go while the store holds more (10GiB); the file does not shrink, its room is used again
+    #[arg(long, value_name = "SIZE", value_parser = retention::parse_size)]
+    pub max_size: Option<u64>,
     /// Serve agents without a key too
     #[arg(long, requires = "keys")]
     pub allow_clear: bool,
@@ -104,6 +115,7 @@ fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = &args.keys {
         options.access = Access::keyed(Keys::read(path)?, args.allow_clear, &key::random()?);
     }
+    options.retention = Retention { keep_us: args.keep, max_bytes: args.max_size };
     let clear = options.access.allows_clear();
     let (server, output) = Server::start(options)?;
     eprintln!("collecting on {} into {}", server.local_address(), args.store.display());

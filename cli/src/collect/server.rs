@@ -7,6 +7,7 @@
 use super::access::Access;
 use super::collector::{Collector, Now, SessionId};
 use super::limits::{self, Deadlines};
+use super::retention::Retention;
 use super::show::Output;
 use super::store::Store;
 use mio::net::{TcpListener, TcpStream};
@@ -40,6 +41,8 @@ pub struct Options {
     pub insecure: bool,
     /// Who may open a session.
     pub access: Access,
+    /// What to keep.
+    pub retention: Retention,
     /// How long clients may take.
     pub deadlines: Deadlines,
 }
@@ -47,7 +50,14 @@ pub struct Options {
 impl Options {
     /// A collector of clear sessions here with this store, everything else as usual.
     pub fn new(listen: SocketAddr, store: PathBuf) -> Options {
-        Options { listen, store, insecure: false, access: Access::clear(), deadlines: Deadlines::default() }
+        Options {
+            listen,
+            store,
+            insecure: false,
+            access: Access::clear(),
+            retention: Retention::default(),
+            deadlines: Deadlines::default(),
+        }
     }
 }
 
@@ -95,7 +105,7 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = sync_channel(limits::OUTPUT);
         let mut turn = Turn {
-            collector: Collector::new(store, options.access, options.deadlines),
+            collector: Collector::new(store, options.access, options.deadlines).with_retention(options.retention),
             listener,
             poll,
             connections: BTreeMap::new(),
@@ -104,6 +114,8 @@ impl Server {
             skipped: 0,
             stop: stop.clone(),
         };
+        let now = turn.now();
+        turn.collector.watch(now).map_err(|error| ServerError(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name("collector".to_owned())
             .spawn(move || turn.run().map_err(|error| ServerError(format!("the collector ended: {error}"))))

@@ -4,6 +4,7 @@
 //! they reach a terminal. Every JSON line has the same keys; what is particular to an event is under `fields`, so
 //! that no field can hide a key.
 
+use super::clock::Utc;
 use outpost_wire::{Event, Record, Severity, Value as WireValue, session::LossReason};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -29,6 +30,8 @@ pub struct Stored {
     pub boot_id: u64,
     /// When the collector received it, in microseconds since 1970-01-01 UTC by the collector's clock.
     pub received_us: i64,
+    /// When it happened, where the agent's clock was known when this was read.
+    pub utc: Option<Utc>,
     /// How severe it is.
     pub severity: Severity,
     /// Seq and monotonic time in microseconds, where it is a record.
@@ -65,7 +68,7 @@ impl Stored {
         };
         let (severity, transaction) = (record.severity, record.transaction);
         let place = Some((record.seq, record.mono_us));
-        Stored { agent, boot_id, received_us, severity, record: place, transaction, event, fields }
+        Stored { agent, boot_id, received_us, utc: None, severity, record: place, transaction, event, fields }
     }
 
     /// A declaration that these seqs will never come.
@@ -79,7 +82,7 @@ impl Stored {
     pub fn oddity(agent: Arc<str>, boot_id: u64, received_us: i64, event: &str, detail: Value) -> Stored {
         let fields = if let Value::Object(fields) = detail { fields } else { Map::new() };
         let (severity, event) = (Severity::WARN, event.to_owned());
-        Stored { agent, boot_id, received_us, severity, record: None, transaction: None, event, fields }
+        Stored { agent, boot_id, received_us, utc: None, severity, record: None, transaction: None, event, fields }
     }
 
     /// One line of JSON, without the line end.
@@ -94,6 +97,8 @@ impl Stored {
             "boot": format!("{:016x}", self.boot_id),
             "seq": self.record.map(|(seq, _)| seq),
             "mono_us": self.record.map(|(_, mono_us)| mono_us),
+            "utc": self.utc.map(|moment| utc(moment.us)),
+            "utc_error_us": self.utc.map(|moment| moment.error_us),
             "received_at": utc(self.received_us),
             "severity": self.severity.name(),
             "severity_number": self.severity.number(),
@@ -210,7 +215,7 @@ mod tests {
         // Scripts read these lines: a renamed key breaks them silently.
         assert_eq!(
             stored(8, FIELDS).json(),
-            r##"{"agent":"a\u001b[2J","boot":"00000000000000ab","seq":7,"mono_us":1500000,"received_at":"2023-11-14T22:13:20.123456Z","severity":"info","severity_number":9,"event":"http.request","transaction":5,"fields":{"method":"GET","route":"/livez","status":200,"client":"192.0.2.1","duration_us":42}}"##
+            r##"{"agent":"a\u001b[2J","boot":"00000000000000ab","seq":7,"mono_us":1500000,"utc":null,"utc_error_us":null,"received_at":"2023-11-14T22:13:20.123456Z","severity":"info","severity_number":9,"event":"http.request","transaction":5,"fields":{"method":"GET","route":"/livez","status":200,"client":"192.0.2.1","duration_us":42}}"##
         );
         let unknown = stored(9999, &[1, 0xff]).json();
         assert!(unknown.contains(r##""event":"#9999""##) && unknown.contains(r#"{"raw":"01ff"}"#), "{unknown}");

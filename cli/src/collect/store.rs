@@ -8,11 +8,14 @@
 //! (sqlite.org/wal.html, "Performance Considerations"), and is read back, because a pragma that is misspelled or
 //! refused is silently ignored.
 
+use super::clock::{self, Clock};
 use super::limits;
 use super::show::{self, Stored};
 use outpost_wire::{Record, Severity, limits::RECORD_MAX, session::BootRange, session::Hello, session::LossReason};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params, params};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,6 +78,21 @@ const MIGRATIONS: &[&str] = &[
         arrived_us INTEGER NOT NULL        -- when something last arrived
     ) WITHOUT ROWID;
 ",
+    "
+    -- Records that were stored and went by retention: known from those that are missing.
+    CREATE TABLE retired (
+        boot INTEGER NOT NULL, from_seq INTEGER NOT NULL, to_seq INTEGER NOT NULL, retired_us INTEGER NOT NULL,
+        PRIMARY KEY (boot, from_seq)
+    ) WITHOUT ROWID;
+    -- What clock.sync records say, kept when they are retired.
+    CREATE TABLE clock (
+        boot INTEGER NOT NULL, mono_us INTEGER NOT NULL, unix_us INTEGER NOT NULL, error_us INTEGER NOT NULL,
+        PRIMARY KEY (boot, mono_us)
+    ) WITHOUT ROWID;
+    -- UTC is computed when records are read: a later clock.sync changes it.
+    ALTER TABLE records DROP COLUMN utc_us;
+    ALTER TABLE records DROP COLUMN utc_error_us;
+",
 ];
 
 /// The schema version that this program writes.
@@ -85,6 +103,11 @@ const SCHEMA: u32 = MIGRATIONS.len() as u32;
 pub struct OpenError(String);
 
 impl OpenError {
+    /// Reading a store failed.
+    pub fn of(error: &rusqlite::Error) -> OpenError {
+        OpenError(format!("the store cannot be read: {error}."))
+    }
+
     /// Reading this store failed after it was opened.
     pub fn reading(path: &Path, error: &rusqlite::Error) -> OpenError {
         OpenError(explain_open(path, error))
@@ -135,6 +158,8 @@ pub struct Store {
     connection: Connection,
     in_transaction: bool,
     pending: Vec<Stored>,
+    /// The clocks of boots that speak, as the transaction has them.
+    clocks: BTreeMap<i64, Clock>,
 }
 
 impl Store {
@@ -144,7 +169,8 @@ impl Store {
         let explain = |error: rusqlite::Error| OpenError(explain_open(path, &error));
         let connection = Connection::open(path).map_err(explain)?;
         connection.busy_timeout(limits::STORE_BUSY).map_err(explain)?;
-        check_ours(&connection, path)?;
+        let version = check_ours(&connection, path)?;
+        back_up(&connection, version, path)?;
         let journal: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)).map_err(explain)?;
         if journal != "wal" {
             return Err(OpenError(format!(
@@ -193,12 +219,13 @@ impl Store {
             transaction.execute_batch(step)?;
         }
         if version < SCHEMA {
+            clock::fill(&transaction)?;
             transaction.pragma_update(None, "user_version", SCHEMA)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         transaction.execute("UPDATE sessions SET ended = 'the collector was killed' WHERE ended IS NULL", [])?;
         transaction.commit()?;
-        Ok(Store { connection, in_transaction: false, pending: Vec::new() })
+        Ok(Store { connection, in_transaction: false, pending: Vec::new(), clocks: BTreeMap::new() })
     }
 
     /// SQLite's own number for how it syncs: 2 is FULL.
@@ -272,7 +299,16 @@ impl Store {
                 .prepare_cached("INSERT OR REPLACE INTO names (boot, id, text) VALUES (?1, ?2, ?3)")?
                 .execute(params![boot.row, id, text])?;
         }
-        let stored = Stored::record(boot.agent.clone(), boot.boot_id, now_us, record, |id| self.name(boot, id));
+        if clock::note(&self.connection, boot.row, record)? || self.clocks.len() > limits::SESSIONS {
+            self.clocks.clear();
+        }
+        let clock = match self.clocks.entry(boot.row) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Clock::of(&self.connection, boot.row)?),
+        };
+        let utc = clock.utc(record.mono_us);
+        let mut stored = Stored::record(boot.agent.clone(), boot.boot_id, now_us, record, |id| self.name(boot, id));
+        stored.utc = utc;
         self.pending.push(stored);
         if self.is_declared_lost(boot, record.seq)? {
             // Whoever reads in the order of seq has passed this place: the oddity tells them to look again.
@@ -317,6 +353,22 @@ impl Store {
         Ok(())
     }
 
+    /// The newest boot of each agent, and whether the last that was told of the agent is that it is silent.
+    pub fn agents(&self) -> rusqlite::Result<Vec<(Boot, bool)>> {
+        let mut statement = self.connection.prepare(
+            "SELECT max(boots.id), name, boot_id,
+                 (SELECT event FROM oddities WHERE boot IN (SELECT id FROM boots b WHERE b.agent = agents.id)
+                  AND event IN ('agent.silent', 'agent.back') ORDER BY id DESC LIMIT 1)
+             FROM boots JOIN agents ON agents.id = boots.agent GROUP BY agents.id",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let (name, told): (String, Option<String>) = (row.get(1)?, row.get(3)?);
+            let boot_id = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok((Boot { row: row.get(0)?, agent: name.into(), boot_id }, told.as_deref() == Some("agent.silent")))
+        })?;
+        rows.collect()
+    }
+
     /// Whether anything waits to be committed.
     pub fn is_dirty(&self) -> bool {
         self.in_transaction
@@ -339,6 +391,7 @@ impl Store {
 
     /// Forgets everything that was not committed.
     pub fn roll_back(&mut self) {
+        self.clocks.clear();
         self.pending.clear();
         self.in_transaction = false;
         if !self.connection.is_autocommit() {
@@ -359,7 +412,12 @@ impl Store {
         self.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
     }
 
-    fn begin(&mut self) -> rusqlite::Result<()> {
+    /// The connection, for the other half of what a store does.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         if !self.in_transaction {
             self.connection.execute_batch("BEGIN IMMEDIATE")?;
             self.in_transaction = true;
@@ -468,6 +526,26 @@ fn check_ours(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     Ok(version)
 }
 
+/// Copies a store that is about to be migrated, to stand beside it as FILE.schema-N until somebody deletes it.
+fn back_up(connection: &Connection, version: u32, path: &Path) -> Result<(), OpenError> {
+    if version == 0 || version == SCHEMA {
+        return Ok(());
+    }
+    let backup = format!("{}.schema-{version}", path.display());
+    if Path::new(&backup).exists() {
+        // Of an attempt that did not end: the store is still what it was then, or is newer and has its own copy.
+        return Ok(());
+    }
+    connection.execute("VACUUM INTO ?1", [&backup]).map(drop).map_err(|error| {
+        let _ = std::fs::remove_file(&backup);
+        OpenError(format!(
+            "{} has the older schema {version}, and the copy that is made before it is brought to {SCHEMA} could not \
+             be written to {backup}: {error}. Make room as large as the store and start again.",
+            path.display()
+        ))
+    })
+}
+
 fn explain_open(path: &Path, error: &rusqlite::Error) -> String {
     let shown = path.display();
     match error.sqlite_error_code() {
@@ -519,5 +597,35 @@ mod tests {
         assert!(Store::open(&path).is_err());
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
         assert_eq!(tables, 1);
+    }
+
+    #[test]
+    fn a_store_of_the_schema_before_is_copied_and_brought_forward_with_all_it_holds() {
+        // An update must neither lose a record nor leave its operator without a way back.
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let connection = Connection::open(&path).unwrap();
+        MIGRATIONS[..2].iter().for_each(|step| connection.execute_batch(step).unwrap());
+        connection
+            .execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 2;
+                 INSERT INTO agents VALUES (1, 'a'); INSERT INTO boots VALUES (1, 1, 7, 0, 0, NULL, NULL, NULL, 3, 2);
+                 INSERT INTO records VALUES (1, 1, 0, 1000000, 9, NULL, 4, x'00', NULL, NULL);
+                 -- clock.sync: 1 s after 1970, 1 ms off, stratum 1, server 1.2.3.4, no step.
+                 INSERT INTO records VALUES (1, 2, 0, 2000000, 9, NULL, 20, x'C0843DE80701010203040000', NULL, NULL);"
+            ))
+            .unwrap();
+        drop(connection);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.pragma("user_version"), SCHEMA);
+        let count = |connection: &Connection| -> i64 {
+            connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(count(&store.connection), 2);
+        let utc = Clock::of(&store.connection, 1).unwrap().utc(1_000_000).unwrap();
+        assert_eq!((utc.us, utc.error_us), (0, 1015));
+        let copy = Connection::open(directory.path().join("store.db.schema-2")).unwrap();
+        let version: i64 = copy.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, count(&copy)), (2, 2));
     }
 }

@@ -112,7 +112,7 @@ impl<'a> Filter<'a> {
         {
             return false;
         }
-        if matches!(entry.what, What::Lost { .. } | What::Missing { .. }) {
+        if matches!(entry.what, What::Lost { .. } | What::Retired { .. } | What::Missing { .. }) {
             return true;
         }
         self.args.severity.is_none_or(|least| self.severity(entry) >= least) && self.shows_event(entry)
@@ -230,7 +230,7 @@ impl Transaction {
                 }
                 self.stories.contains_key(&(boot, *number))
             }
-            What::Lost { from, to, .. } | What::Missing { from, to } => {
+            What::Lost { from, to, .. } | What::Retired { from, to } | What::Missing { from, to } => {
                 let of_boot = (boot, 0)..=(boot, u32::MAX);
                 self.boots.contains(&boot)
                     && self.stories.range(of_boot).any(|(_, (first, last))| from <= last && first <= to)

@@ -108,7 +108,7 @@ fn pretty(entry: &Entry, stored: &Stored, colour: bool) -> String {
             let _ = write!(line, "- {}", stored.story(colour));
             return line;
         }
-        What::Lost { from, to, .. } | What::Missing { from, to } => (from, to),
+        What::Lost { from, to, .. } | What::Retired { from, to } | What::Missing { from, to } => (from, to),
     };
     let (paint, plain) = if colour { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
     let (count, s) = (to - from + 1, if from == to { "" } else { "s" });
