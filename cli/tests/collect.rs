@@ -497,7 +497,8 @@ fn what_retention_took_is_told_as_retired_and_verify_stays_clean() {
     agent.expect_ack(106);
     let (code, text) = verify(&store);
     assert!(code == 0 && text.contains("1 records up to seq 106, 5 declared lost, 100 retired"), "{text}");
-    let output = Command::new(env!("CARGO_BIN_EXE_outpost")).args(["logs", "--json", "--store"]).arg(&store).output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_outpost")).args(["logs", "--format", "json", "--store"]).arg(&store).output();
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
     assert!(text.contains(r#""event":"retired""#) && !text.contains(r#""event":"missing""#), "{text}");
     execute(&store, "DELETE FROM retired");
@@ -526,7 +527,8 @@ fn every_record_gets_utc_also_those_before_the_first_sync() {
     // Records of these tests are a millisecond apart.
     let after = collector.out.wait_for(r#""seq":3,"#);
     assert!(after.contains(r#""utc":"2023-11-14T22:13:20.001000Z","utc_error_us":501"#), "{after}");
-    let output = Command::new(env!("CARGO_BIN_EXE_outpost")).args(["logs", "--json", "--store"]).arg(&store).output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_outpost")).args(["logs", "--format", "json", "--store"]).arg(&store).output();
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
     let first = text.lines().find(|line| line.contains(r#""seq":1,"#)).unwrap_or_default();
     assert!(first.contains(r#""utc":"2023-11-14T22:13:19.999000Z","utc_error_us":501"#), "{text}");
