@@ -63,6 +63,8 @@ impl Clock {
         let (before, after) = self.syncs.split_at(self.syncs.partition_point(|sync| sync.mono_us <= mono_us));
         match (before.last(), after.first()) {
             (None, None) => None,
+            // The moment of a sync itself: what others say does not make it less sure.
+            (Some(sync), _) if sync.mono_us == mono_us => Some(sync.utc),
             (Some(only), None) | (None, Some(only)) => Some(only.carried_to(mono_us)),
             (Some(before), Some(after)) => Some(between(before, after, mono_us)),
         }

@@ -76,7 +76,8 @@ pub fn boot(store: &Path, agent: &str, boot_id: u64, lines: &[Line<'_>]) {
 /// Gives the records of a boot a UTC so many microseconds before they were received, and its error.
 pub fn synchronise(store: &Path, boot_id: u64, before_us: i64, error_us: i64) {
     let connection = Connection::open(store).unwrap();
-    let sql = "UPDATE records SET utc_us = received_us - ?2, utc_error_us = ?3
+    let sql = "INSERT INTO clock (boot, mono_us, unix_us, error_us)
+               SELECT boot, mono_us, received_us - ?2, ?3 FROM records
                WHERE boot = (SELECT id FROM boots WHERE boot_id = ?1)";
     connection.execute(sql, params![boot_id as i64, before_us, error_us]).unwrap();
 }
