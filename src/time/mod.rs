@@ -27,8 +27,17 @@ const PORT: u16 = 123;
 /// An answer is awaited this long.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first answers are sought this quickly, then the interval doubles with each failure, up to `INTERVAL`.
+/// The first [`QUICK`] requests follow each other this soon after a timeout, as NTP's initial burst does (RFC 5905,
+/// section 7.3).
 const RETRY: Duration = Duration::from_secs(2);
+
+const QUICK: u32 = 4;
+
+/// Then, up to the request of this number, a server that was never believed is sought every 16 s, timeout included: not
+/// more often than RFC 4330, section 10, allows, and soon enough for a network that has just come up.
+const SEEK: Duration = Duration::from_secs(14);
+
+const SEEKING: u32 = 20;
 
 /// A server that answers is asked this often. RFC 4330, section 10: at least 15 s, a minute is polite.
 const INTERVAL: Duration = Duration::from_secs(64);
@@ -98,6 +107,18 @@ pub struct Server {
     next: Instant,
     /// The request on its way: its nonce and when it was sent.
     waiting: Option<(u64, Instant)>,
+}
+
+impl Server {
+    /// How long to wait after a request without an answer.
+    fn after_silence(&self) -> Duration {
+        match self.asked {
+            _ if self.interval > INTERVAL => self.interval,
+            0..QUICK => RETRY,
+            QUICK..SEEKING if self.believed == 0 => SEEK,
+            _ => INTERVAL,
+        }
+    }
 }
 
 /// The client and the clock it keeps.
@@ -199,7 +220,7 @@ impl Time {
                 && now >= sent + TIMEOUT
             {
                 server.waiting = None;
-                server.interval = (server.interval * 2).min(INTERVAL.max(server.interval));
+                server.interval = server.after_silence();
                 server.next = now + server.interval;
             }
             if server.waiting.is_none() && now >= server.next {
@@ -422,7 +443,7 @@ mod tests {
                 silent.asked += 1
             }
         });
-        assert!((55..62).contains(&silent.asked), "{}", silent.asked);
+        assert!((65..75).contains(&silent.asked), "{}", silent.asked);
         let mut slow = Fake::new();
         let rate = |packet: &mut [u8; sntp::PACKET]| {
             packet[1] = 0;
