@@ -2,9 +2,10 @@
 
 mod support;
 
+use outpost_cli::collect::{Options, Output, Server};
 use outpost_wire::session::{Alive, BootRange, Bye, ByeReason, Hello, LossReason, Lost, Message, Mode, preface};
 use outpost_wire::{ClockSync, Event, Intern, Ip4, NameId, Text};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Agent, PATIENCE, Process, Said, body, data, directory, encode, execute, hello, query, raw_body};
@@ -532,4 +533,68 @@ fn every_record_gets_utc_also_those_before_the_first_sync() {
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
     let first = text.lines().find(|line| line.contains(r#""seq":1,"#)).unwrap_or_default();
     assert!(first.contains(r#""utc":"2023-11-14T22:13:19.999000Z","utc_error_us":501"#), "{text}");
+}
+
+/// The answer to a GET: its status and body.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn its_own_health_and_metrics_are_served_and_nothing_else() {
+    // The collector is one more thing that can be down: who watches it needs numbers, not its terminal.
+    let (_directory, store) = directory();
+    let collector = Process::start_with(&store, &["--http", "127.0.0.1:0"]);
+    let line = collector.err.wait_for("its health and metrics");
+    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let (mut agent, _) = Agent::open(collector.address, hello("fra\"1", 7, 1, 1));
+    agent.send(1, 5);
+    agent.expect_ack(5);
+    Agent::raw(collector.address, b"GET / HTTP/1.1\r\n").next();
+    assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
+    let (code, metrics) = get(&address, "/metrics");
+    assert_eq!(code, 200);
+    for line in [
+        "outpost_collector_sessions 1",
+        "outpost_collector_sessions_ended_total{reason=\"not_ours\"} 1",
+        "outpost_collector_agents 1",
+        "outpost_collector_agent_durable_seq{agent=\"fra\\\"1\"} 5",
+        "outpost_collector_agent_silent{agent=\"fra\\\"1\"} 0",
+        "outpost_collector_failing 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    assert!(metrics.contains("outpost_collector_disk_used_percent "));
+    assert_eq!(get(&address, "/").0, 404);
+    // A client that says nothing holds up the next for a bounded time, and no session at all.
+    let _mute = std::net::TcpStream::connect(&address).unwrap();
+    agent.send(6, 6);
+    agent.expect_ack(6);
+    assert_eq!(get(&address, "/healthz").0, 200);
+}
+
+#[test]
+fn before_the_disk_is_full_nothing_more_is_acknowledged() {
+    // A full disk takes down what else is on the machine; the agents have room for what we do not take.
+    let (_directory, store) = directory();
+    let mut options = Options::new("127.0.0.1:0".parse().unwrap(), store.clone());
+    options.disk_limit_percent = 0;
+    options.http = Some("127.0.0.1:0".parse().unwrap());
+    let (server, output) = Server::start(options).unwrap();
+    let mut agent = Agent::greet(server.local_address(), hello("fra1", 7, 1, 1));
+    assert_eq!(agent.next(), BYE_STORAGE);
+    let said: Vec<_> = output.try_iter().collect();
+    let told = |line: &Output| matches!(line, Output::Notice(line) if line.contains("make room on it"));
+    assert!(said.iter().any(told), "{said:?}");
+    let (code, text) = get(&server.http_address().unwrap().to_string(), "/healthz");
+    assert!(code == 503 && text.contains("% full"), "{text}");
+    server.stop().unwrap();
+    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM boots"), 0);
 }

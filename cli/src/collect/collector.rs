@@ -17,6 +17,7 @@ use super::show::{Output, escape};
 use super::store::{Boot, OpenError, Store};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -310,6 +311,54 @@ impl Collector {
         Ok(())
     }
 
+    /// Takes nothing more in, for this reason, or everything again.
+    pub fn refuse(&mut self, reason: Option<String>) {
+        self.store.refuse(reason);
+    }
+
+    /// Why it does not do its work, where it does not.
+    pub fn problem(&self) -> Option<String> {
+        self.store.refused().map(str::to_owned).or_else(|| self.failing.then(|| "the store fails".to_owned()))
+    }
+
+    /// What there is to measure, as Prometheus text.
+    pub fn metrics(&self, now: Now, disk_used_percent: u8) -> String {
+        let mut out = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, rows: Vec<(String, f64)>| {
+            let _ = writeln!(out, "# HELP outpost_collector_{name} {help}\n# TYPE outpost_collector_{name} {kind}");
+            for (labels, value) in rows {
+                let _ = writeln!(out, "outpost_collector_{name}{labels} {value}");
+            }
+        };
+        let one = |value: f64| vec![(String::new(), value)];
+        let label = |name: &str, value: &str| format!("{{{name}=\"{}\"}}", label_value(value));
+        let open = self.sessions.values().filter(|session| session.ended().is_none()).count();
+        metric("sessions", "gauge", "Sessions that are open.", one(open as f64));
+        let ended = self.ended.iter().map(|(why, count)| (label("reason", why), *count as f64)).collect();
+        metric("sessions_ended_total", "counter", "Sessions that ended, by reason.", ended);
+        metric("agents", "gauge", "Agents that the store knows.", one(self.agents.len() as f64));
+        let by_agent = |value: &dyn Fn(&Watched) -> f64| {
+            self.agents.iter().map(|(agent, watched)| (label("agent", agent), value(watched))).collect::<Vec<_>>()
+        };
+        let age = by_agent(&|agent| now.monotonic.saturating_sub(agent.heard).as_secs_f64());
+        metric("agent_last_heard_seconds", "gauge", "How long ago an agent was heard, or the collector started.", age);
+        let silent = by_agent(&|agent| f64::from(u8::from(agent.silent)));
+        metric("agent_silent", "gauge", "Whether an agent has been silent for longer than a minute.", silent);
+        let durable = by_agent(&|agent| self.store.durable(&agent.boot).map_or(f64::NAN, |seq| seq as f64));
+        metric("agent_durable_seq", "gauge", "Up to which seq the newest boot of an agent is stored.", durable);
+        let bytes = self.store.used_bytes().map_or(f64::NAN, |bytes| bytes as f64);
+        metric("store_bytes", "gauge", "Bytes of the store that hold something.", one(bytes));
+        let percent = f64::from(disk_used_percent);
+        metric("disk_used_percent", "gauge", "How full the disk of the store is.", one(percent));
+        let failing = f64::from(u8::from(self.problem().is_some()));
+        metric("failing", "gauge", "Whether nothing is acknowledged.", one(failing));
+        if let Ok(cursors) = self.store.cursors() {
+            let rows = cursors.iter().map(|(name, waiting)| (label("forwarder", name), *waiting as f64)).collect();
+            metric("forwarder_waiting_records", "gauge", "Seqs that a forwarder's receiver does not have yet.", rows);
+        }
+        out
+    }
+
     /// Adds an oddity to the store.
     fn tell(&mut self, now: Now, boot: &Boot, event: &str, detail: Value) {
         match self.store.oddity(boot, event, detail, now.unix_us) {
@@ -403,6 +452,11 @@ impl Collector {
             self.end(now, id, &End::Storage(error.to_owned()));
         }
     }
+}
+
+/// A text as the value of a label.
+fn label_value(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Bounds how many lines a second about sessions are shown; whoever connects decides how many there are.

@@ -48,6 +48,12 @@ pub const RETIRE_EVERY: Duration = Duration::from_secs(10);
 /// While more has to go, there is so much time between two batches: acknowledgements come first.
 pub const RETIRE_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often the disk is looked at: at 100 MB/s it fills by a tenth of a gigabyte meanwhile.
+pub const DISK_EVERY: Duration = Duration::from_secs(1);
+
+/// A disk as full as this takes nothing more in.
+pub const DISK_LIMIT_PERCENT: u8 = 95;
+
 /// An agent from which nothing came for this long is told of as silent: four of its Alive messages.
 pub const AGENT_SILENT: Duration = Duration::from_secs(60);
 

@@ -15,6 +15,7 @@ mod retention;
 mod server;
 mod session;
 mod show;
+mod status;
 mod store;
 
 pub use access::{Access, Keys, KeysError};
@@ -87,6 +88,9 @@ pub struct Args {
     /// Let the oldest records go while the store holds more (10GiB); the file does not shrink, its room is used again
     #[arg(long, value_name = "SIZE", value_parser = retention::parse_size)]
     pub max_size: Option<u64>,
+    /// Serve /healthz and /metrics of the collector itself there (127.0.0.1:9464)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
     /// Serve agents without a key too
     #[arg(long, requires = "keys")]
     pub allow_clear: bool,
@@ -115,10 +119,14 @@ fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = &args.keys {
         options.access = Access::keyed(Keys::read(path)?, args.allow_clear, &key::random()?);
     }
+    options.http = args.http;
     options.retention = Retention { keep_us: args.keep, max_bytes: args.max_size };
     let clear = options.access.allows_clear();
     let (server, output) = Server::start(options)?;
     eprintln!("collecting on {} into {}", server.local_address(), args.store.display());
+    if let Some(address) = server.http_address() {
+        eprintln!("its health and metrics: http://{address}/healthz and http://{address}/metrics");
+    }
     if clear && !server.local_address().ip().is_loopback() {
         eprintln!(
             "warning: sessions without a key are served: anyone who reaches this port can acknowledge records, which \

@@ -68,7 +68,7 @@ impl Store {
             going.map(|(seq, _)| seq).collect::<Vec<i64>>()
         };
         let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else { return Ok(0) };
-        self.begin()?;
+        self.begin_any()?;
         for run in seqs.chunk_by(|seq, next| seq + 1 == *next) {
             if let (Some(from), Some(to)) = (run.first(), run.last()) {
                 retired(self.connection(), boot, *from, *to, now_us)?;

@@ -9,6 +9,7 @@ use super::collector::{Collector, Now, SessionId};
 use super::limits::{self, Deadlines};
 use super::retention::Retention;
 use super::show::Output;
+use super::status::{Questions, Report, Status};
 use super::store::Store;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -43,6 +44,10 @@ pub struct Options {
     pub access: Access,
     /// What to keep.
     pub retention: Retention,
+    /// Where to serve `/healthz` and `/metrics`.
+    pub http: Option<SocketAddr>,
+    /// How full the store's disk may be, in percent, before nothing more is taken in.
+    pub disk_limit_percent: u8,
     /// How long clients may take.
     pub deadlines: Deadlines,
 }
@@ -56,6 +61,8 @@ impl Options {
             insecure: false,
             access: Access::clear(),
             retention: Retention::default(),
+            http: None,
+            disk_limit_percent: limits::DISK_LIMIT_PERCENT,
             deadlines: Deadlines::default(),
         }
     }
@@ -78,7 +85,8 @@ impl std::error::Error for ServerError {}
 pub struct Server {
     local_address: SocketAddr,
     stop: Arc<AtomicBool>,
-    waker: Waker,
+    waker: Arc<Waker>,
+    status: Option<Status>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
 }
 
@@ -96,12 +104,21 @@ impl Server {
             )));
         }
         let store = Store::open(&options.store).map_err(|error| ServerError(error.to_string()))?;
-        let mut listener = TcpListener::bind(listen).map_err(|error| ServerError(explain_bind(listen, &error)))?;
+        let mut listener =
+            TcpListener::bind(listen).map_err(|error| ServerError(explain_bind("--listen", listen, &error)))?;
         let system = |error: io::Error| ServerError(format!("the system refused what a collector needs: {error}"));
         let local_address = listener.local_addr().map_err(system)?;
         let poll = Poll::new().map_err(system)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(system)?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(system)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system)?);
+        let (mut status, mut questions) = (None, None);
+        if let Some(address) = options.http {
+            let waker = waker.clone();
+            // Waking fails only when the loop is gone, which the question finds out.
+            let (thread, asked) = Status::start(address, move || drop(waker.wake()))
+                .map_err(|error| ServerError(explain_bind("--http", address, &error)))?;
+            (status, questions) = (Some(thread), Some(asked));
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = sync_channel(limits::OUTPUT);
         let mut turn = Turn {
@@ -112,6 +129,9 @@ impl Server {
             started: Instant::now(),
             output: sender,
             skipped: 0,
+            questions,
+            disk: Disk { store: options.store, limit_percent: options.disk_limit_percent, used_percent: 0 },
+            look_at_disk: Duration::ZERO,
             stop: stop.clone(),
         };
         let now = turn.now();
@@ -120,12 +140,17 @@ impl Server {
             .name("collector".to_owned())
             .spawn(move || turn.run().map_err(|error| ServerError(format!("the collector ended: {error}"))))
             .map_err(system)?;
-        Ok((Server { local_address, stop, waker, thread: Some(thread) }, receiver))
+        Ok((Server { local_address, stop, waker, status, thread: Some(thread) }, receiver))
     }
 
     /// Where it listens.
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// Where it serves `/healthz` and `/metrics`.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.status.as_ref().map(Status::address)
     }
 
     /// Ends in order: commits and acknowledges what came, says Bye and closes; takes a second at most beside the
@@ -152,11 +177,11 @@ impl Drop for Server {
     }
 }
 
-fn explain_bind(listen: SocketAddr, error: &io::Error) -> String {
+fn explain_bind(option: &str, listen: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => format!(
             "{listen} is taken by another program, perhaps another collector. End it, or choose another port: \
-             --listen {}:{}",
+             {option} {}:{}",
             listen.ip(),
             listen.port().wrapping_add(1).max(1024)
         ),
@@ -164,7 +189,7 @@ fn explain_bind(listen: SocketAddr, error: &io::Error) -> String {
             format!("{listen} is not an address of this machine. `ip address` lists those that are.")
         }
         ErrorKind::PermissionDenied => {
-            format!("{listen} needs more rights ({error}). Choose a port above 1023: --listen {}:7600", listen.ip())
+            format!("{listen} needs more rights ({error}). Choose a port above 1023: {option} {}:7600", listen.ip())
         }
         _ => format!("cannot listen on {listen}: {error}"),
     }
@@ -194,6 +219,10 @@ struct Turn {
     started: Instant,
     output: SyncSender<Output>,
     skipped: u64,
+    questions: Option<Questions>,
+    disk: Disk,
+    /// When the disk is looked at again.
+    look_at_disk: Duration,
     stop: Arc<AtomicBool>,
 }
 
@@ -206,8 +235,10 @@ impl Turn {
             let stopping = self.stop.load(Ordering::Acquire);
             let accept_failed = accepting && self.accept().is_err();
             accepting = accept_failed;
+            self.watch_disk();
             self.read();
             let wake = self.collector.poll(self.now());
+            self.report();
             self.write();
             self.show();
             if stopping {
@@ -243,8 +274,9 @@ impl Turn {
         if self.connections.values().any(|connection| connection.readable) {
             return Some(Duration::ZERO);
         }
-        let until = wake.map(|at| at.saturating_sub(self.started.elapsed()));
-        if accept_failed { Some(until.unwrap_or(ACCEPT_RETRY).min(ACCEPT_RETRY)) } else { until }
+        let wake = wake.map_or(self.look_at_disk, |at| at.min(self.look_at_disk));
+        let until = wake.saturating_sub(self.started.elapsed());
+        Some(if accept_failed { until.min(ACCEPT_RETRY) } else { until })
     }
 
     /// Accepts all that wait; an error says that more may wait and must be tried again.
@@ -312,6 +344,29 @@ impl Turn {
         }
     }
 
+    /// Stops taking records in before the disk is full: the agents have room for them, and what else is on this
+    /// machine does not fall with us.
+    fn watch_disk(&mut self) {
+        let now = self.now();
+        if now.monotonic < self.look_at_disk {
+            return;
+        }
+        self.look_at_disk = now.monotonic + limits::DISK_EVERY;
+        self.disk.look();
+        let full = self.disk.used_percent >= self.disk.limit_percent;
+        self.collector.refuse(full.then(|| self.disk.sentence()));
+    }
+
+    /// Answers whoever asks how we are.
+    fn report(&mut self) {
+        let Some(questions) = &self.questions else { return };
+        for question in questions.try_iter() {
+            let metrics = self.collector.metrics(self.now(), self.disk.used_percent);
+            // Whoever asked may have gone.
+            let _ = question.try_send(Report { problem: self.collector.problem(), metrics });
+        }
+    }
+
     fn show(&mut self) {
         for output in self.collector.take_output() {
             if self.skipped > 0 && self.output.try_send(Output::Skipped(self.skipped)).is_ok() {
@@ -335,6 +390,35 @@ impl Turn {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.show();
+    }
+}
+
+/// The disk that the store is on.
+struct Disk {
+    store: PathBuf,
+    limit_percent: u8,
+    used_percent: u8,
+}
+
+impl Disk {
+    fn look(&mut self) {
+        // What cannot be told does not stop us: a write that fails does.
+        if let Ok(disk) = rustix::fs::statvfs(&self.store) {
+            // As df counts: what is reserved for root is not there for us.
+            let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+            let all = used.saturating_add(disk.f_bavail).max(1);
+            self.used_percent = u8::try_from(used.saturating_mul(100).div_ceil(all)).unwrap_or(100);
+        }
+    }
+
+    fn sentence(&self) -> String {
+        format!(
+            "the disk of {} is {} % full, and at {} % the collector stops taking records in; make room on it, or let \
+             the oldest records go (--keep, --max-size)",
+            self.store.display(),
+            self.used_percent,
+            self.limit_percent
+        )
     }
 }
 

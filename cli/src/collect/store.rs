@@ -158,6 +158,8 @@ pub struct Store {
     connection: Connection,
     in_transaction: bool,
     pending: Vec<Stored>,
+    /// Why nothing may be added, where nothing may.
+    refused: Option<String>,
     /// The clocks of boots that speak, as the transaction has them.
     clocks: BTreeMap<i64, Clock>,
 }
@@ -225,7 +227,7 @@ impl Store {
         }
         transaction.execute("UPDATE sessions SET ended = 'the collector was killed' WHERE ended IS NULL", [])?;
         transaction.commit()?;
-        Ok(Store { connection, in_transaction: false, pending: Vec::new(), clocks: BTreeMap::new() })
+        Ok(Store { connection, in_transaction: false, pending: Vec::new(), refused: None, clocks: BTreeMap::new() })
     }
 
     /// SQLite's own number for how it syncs: 2 is FULL.
@@ -369,6 +371,18 @@ impl Store {
         rows.collect()
     }
 
+    /// Every forwarder, and how many seqs its receiver does not have yet.
+    pub fn cursors(&self) -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT known.forwarder, sum(max(durable - ifnull(seq, 0), 0))
+             FROM (SELECT DISTINCT forwarder FROM cursors) known CROSS JOIN boots
+             LEFT JOIN cursors ON cursors.forwarder = known.forwarder AND cursors.boot = boots.id
+             GROUP BY known.forwarder",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
     /// Whether anything waits to be committed.
     pub fn is_dirty(&self) -> bool {
         self.in_transaction
@@ -417,7 +431,27 @@ impl Store {
         &self.connection
     }
 
-    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+    /// From now on nothing may be added, for this reason, or everything may again. Records may go all the same.
+    pub fn refuse(&mut self, reason: Option<String>) {
+        self.refused = reason;
+    }
+
+    /// Why nothing may be added, where nothing may.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// Begins a transaction that adds something.
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if let Some(reason) = &self.refused {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(rusqlite::Error::SqliteFailure(full, Some(reason.clone())));
+        }
+        self.begin_any()
+    }
+
+    /// Begins a transaction.
+    pub(super) fn begin_any(&mut self) -> rusqlite::Result<()> {
         if !self.in_transaction {
             self.connection.execute_batch("BEGIN IMMEDIATE")?;
             self.in_transaction = true;
