@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz bench image
+.PHONY: help run test soak fuzz chaos bench image
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -26,6 +26,11 @@ soak:  ## the simulation with many more seeds (SEEDS=20000)
 fuzz:  ## fuzz every reader of what comes from outside, each for EACH=60 seconds
 	@scripts/setup fuzz
 	@scripts/fuzz $${EACH:-60}
+
+chaos:  ## the collector killed 100 times, the link cut for a minute, the guest reset
+	@scripts/setup test
+	@cargo run --quiet -p outpost-cli -- image
+	@OUTPOST_CHAOS=long cargo test -p outpost-cli --test boot -- --nocapture chaos::
 
 bench:  ## measure size, boot, load and instructions per request (root; BENCH="--only boot,count")
 	@scripts/setup bench

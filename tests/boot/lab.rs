@@ -219,6 +219,11 @@ impl Guest {
         wait_for_line(&mut self.running, words);
     }
 
+    /// Plugs the card's cable in, or out.
+    pub fn set_link(&mut self, up: bool) {
+        self.running.qmp().execute("set_link", serde_json::json!({ "name": "net0", "up": up })).unwrap();
+    }
+
     /// Presses the power button and waits for QEMU's end.
     pub fn power_down(&mut self) {
         self.running.qmp().system_powerdown().unwrap();
