@@ -153,7 +153,7 @@ fn markdown_can_be_pasted() {
         "Records of this agent are lost before it: the first sign may have been among them.",
         "Already so at the beginning: network.down on ams1 (boot 00000000000000a5, #1) since 2026-03-01T12:00:01.000Z recv.",
         "| 2026-03-01T12:01:00.000Z recv | fra1 | #4–#5 | warn | **gap** | 2 records, #4 to #5, declared lost (overflow) |\n",
-        "| 2026-03-01T12:01:20.000Z ±1.5ms | fra1 | #11 | fatal | panic | message=\"a\\|b \\`c\\` \\<d\\>\\\\n\" location=src/x.rs:1 rip=0 |\n",
+        "| 2026-03-01T12:01:20.000Z ±1.5ms | fra1 | #11 | fatal | panic | message=\"a\\|b \\`c\\` \\<d\\>\\\\n\" location=src/x.rs:1 rip=0 ",
         "| network.down #6 | fra1 | 2026-03-01T12:01:01.000Z ±1.5ms | 2026-03-01T12:01:11.000Z ±1.5ms | network.up #9 | 3.000 s |\n",
         "| panic #11 | fra1 | 2026-03-01T12:01:20.000Z ±1.5ms | 2026-03-01T12:01:30.000Z ±2.0ms | boot.started #1 | 10.000 s ±3.5ms |\n",
         "| network.down #1 | ams1 | 2026-03-01T12:00:01.000Z recv | **not over** |  |  |\n",

@@ -255,7 +255,8 @@ impl Time {
         server.sample = Some(Estimate {
             at: now,
             unix_us: answer.sent_us + round_trip / 2,
-            error_us: round_trip / 2 + answer.root_distance_us,
+            // One more for what whole microseconds cut off.
+            error_us: round_trip.div_ceil(2) + answer.root_distance_us + 1,
             stratum: answer.stratum,
             server: from,
         });

@@ -96,7 +96,7 @@ fn ours(bytes: &[u8]) -> Vec<Value> {
 
 /// The line without what only a collector knows.
 fn as_sent(mut line: Value) -> Value {
-    line.as_object_mut().unwrap().retain(|key, _| key != "received_at");
+    line.as_object_mut().unwrap().retain(|key, _| !["received_at", "utc", "utc_error_us"].contains(&key.as_str()));
     line
 }
 

@@ -40,6 +40,8 @@ pub struct Oracle {
     pub requests: u64,
     /// Records that tell what UTC is.
     pub clock_syncs: u64,
+    /// Whether a boot was in safe mode, which asks no time server.
+    pub safe_mode: bool,
     /// How many of the boots ended before the ring's memory was damaged: of them records may be missing at the end.
     damaged: usize,
     /// Ranges that a collector was told are lost, still to be compared with the ring.
