@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::hypervisor::{has_tsc_deadline, tsc};
-use crate::interrupts::{LocalApic, LocalRegister};
+use crate::interrupts::{self, LocalApic, LocalRegister};
 use crate::scale::Scale;
 use smoltcp::time::{Duration, Instant};
 use x86_64::registers::model_specific::Msr;
@@ -24,6 +24,7 @@ pub struct Timer {
     /// Ticks per microsecond of what the timer counts.
     scale: Scale,
     deadline: bool,
+    vector: u8,
     armed: Option<Instant>,
 }
 
@@ -37,12 +38,17 @@ impl Timer {
         // One tick per microsecond for a timer that does not count: it then comes too early or not at all, and
         // frames still end the sleep.
         let scale = Scale::new(US, ticks_hz).unwrap_or(Scale { multiplier: 1 << 31, shift: 1 });
-        Timer { apic, scale, deadline, armed: None }
+        Timer { apic, scale, deadline, vector, armed: None }
     }
 
     /// Has the interrupt come at this moment at the latest. An earlier one that is still to come is left alone:
     /// waking too early costs one empty turn, setting the timer costs an exit to the VMM in each.
     pub fn arm(&mut self, at: Instant, now: Instant) {
+        // The timer counts by a frequency that was measured: it can come before the clock says so, and then it is not
+        // still to come. Who trusted the clock alone slept until the next frame.
+        if interrupts::take(self.vector) {
+            self.armed = None;
+        }
         if self.armed.is_some_and(|armed| now < armed && armed <= at) {
             return;
         }
