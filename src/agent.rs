@@ -8,7 +8,6 @@ use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
 use crate::facts::Facts;
 use crate::health::{Check, Health, Reason};
-use crate::http::pool::Class;
 use crate::http::server::{self, Server, Surroundings};
 use crate::limits;
 use crate::log::{Identity, Log, Phase, Security, Ship};
@@ -17,7 +16,7 @@ use crate::net::link::Hop;
 use crate::net::{self, Network};
 use crate::nic::Nic;
 use crate::time::Time;
-use crate::view::{Connections, View};
+use crate::view::Known;
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
     BootPreviousEnded, BootStarted, ConfigInvalid, DownReason, EndCause, EntropySource, SessionEnd, Shutdown,
@@ -196,7 +195,7 @@ impl<'a> Agent<'a> {
                 let capabilities = capabilities.clone();
                 let stray = match frame::sort(frame, mac, self.network.ip()) {
                     Sort::Tcp(segment) if segment.to_port == self.server.port() => {
-                        let (direct, _) = self.network.direct();
+                        let direct = self.network.direct();
                         match self.server.ingress(now, segment, frame, reply, capabilities.clone(), hop, direct) {
                             Ok(()) => return,
                             Err(reply) => reply,
@@ -290,24 +289,17 @@ impl<'a> Agent<'a> {
 
     /// Answers what came.
     fn serve<N: Nic>(&mut self, now: Instant, nic: &mut N) {
-        let (mac, network) = (self.network.mac(), self.network.state());
-        let (interface, address) = self.network.direct();
-        let view = View {
-            now,
+        let known = Known {
             started: self.started,
             facts: &self.facts,
-            config: &self.config.config,
             loaded: &self.config,
             health: &self.health,
-            network,
-            address,
-            time: self.time.now(now),
-            collector: self.ship.as_ref().map(Ship::status),
+            time: &self.time,
+            ship: self.ship.as_ref(),
             safe_mode: self.safe_until.is_some(),
-            connections: connections(&self.server),
         };
-        let log = &mut self.log;
-        self.server.serve(&mut Surroundings { now, nic, mac, interface, view: &view, log });
+        let (network, log) = (&mut self.network, &mut self.log);
+        self.server.serve(&mut Surroundings { now, nic, network, known, log });
     }
 
     /// Sends records to the collector.
@@ -452,19 +444,6 @@ fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
 
 /// Later than any deadline.
 const FAR: Instant = Instant::from_micros_const(i64::MAX);
-
-fn connections(server: &Server<'_>) -> Connections {
-    let (pool, counters) = (server.pool(), server.counters());
-    Connections {
-        open: pool.size() as u16 - pool.count(Class::Free),
-        idle: pool.count(Class::Idle),
-        half_open: pool.count(Class::HalfOpen),
-        limit: pool.size() as u16,
-        accepted: counters.accepted,
-        refused: counters.refused,
-        recycled: counters.recycled_half_open + counters.recycled_idle,
-    }
-}
 
 /// Four independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
 /// and the keys of sessions come from the same seed.

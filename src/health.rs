@@ -64,6 +64,11 @@ impl Check {
             Check::Boot => "boot",
         }
     }
+
+    /// The check of this name.
+    pub fn named(name: &[u8]) -> Option<Check> {
+        CHECKS.into_iter().find(|check| check.name().as_bytes() == name)
+    }
 }
 
 /// Why a check stands as it does: a closed list. A reason says which state it means.

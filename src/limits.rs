@@ -90,6 +90,9 @@ pub const ANSWER: usize = 16 * 1024;
 /// Longest head of an answer, in bytes.
 pub const ANSWER_HEAD: usize = 480;
 
+/// Header lines of one answer alone, in bytes, within [`ANSWER_HEAD`].
+pub const ANSWER_HEADERS: usize = 120;
+
 /// Frames taken from the card in one poll, so that serving them is never put off for long.
 pub const FRAMES_PER_POLL: usize = 64;
 

@@ -3,6 +3,7 @@
 use super::request::Request;
 use super::routes::{Answer, reason};
 use crate::limits;
+use core::ops::Range;
 
 /// What a head says beside the answer itself.
 pub struct HeadOf<'r> {
@@ -32,9 +33,7 @@ pub fn write_head(head: &HeadOf<'_>, out: &mut [u8]) -> usize {
     let length = decimal::<5>(head.body_len as u32);
     let zeros = length.iter().take(length.len() - 1).take_while(|&&digit| digit == b'0').count();
     out.put(&length[zeros..]);
-    if head.answer.allow {
-        out.put(b"\r\nAllow: GET, HEAD, OPTIONS");
-    }
+    out.put(head.answer.headers.as_bytes());
     if status == 503 {
         out.put(b"\r\nRetry-After: 1");
     }
@@ -114,21 +113,22 @@ impl Memory {
         Memory { buffers: [[0; limits::ANSWER]; limits::ANSWERS], used: [false; limits::ANSWERS] }
     }
 
-    /// Takes a free buffer.
-    pub fn take(&mut self) -> Option<usize> {
-        let free = self.used.iter().position(|&used| !used)?;
-        self.used[free] = true;
-        Some(free)
+    /// Takes so many free buffers that lie side by side.
+    pub fn take(&mut self, count: usize) -> Option<Range<usize>> {
+        let first = self.used.windows(count).position(|buffers| !buffers.contains(&true))?;
+        let buffers = first..first + count;
+        self.used[buffers.clone()].fill(true);
+        Some(buffers)
     }
 
-    /// Gives a buffer back.
-    pub fn give_back(&mut self, buffer: usize) {
-        self.used[buffer] = false;
+    /// Gives buffers back.
+    pub fn give_back(&mut self, buffers: Range<usize>) {
+        self.used[buffers].fill(false);
     }
 
-    /// The bytes of a buffer.
-    pub fn get(&mut self, buffer: usize) -> &mut [u8; limits::ANSWER] {
-        &mut self.buffers[buffer]
+    /// The bytes of buffers that were taken together.
+    pub fn get(&mut self, buffers: Range<usize>) -> &mut [u8] {
+        self.buffers[buffers].as_flattened_mut()
     }
 
     /// How many are in use.
@@ -158,7 +158,12 @@ mod tests {
     }
 
     fn head(status: u16, body_len: usize, request: Option<&Request>) -> String {
-        let answer = Answer { status, media: Media::Text, body: Body::Fixed(""), allow: status == 405 };
+        let answer = Answer {
+            status,
+            media: Media::Text,
+            body: Body::Fixed(b""),
+            headers: if status == 405 { "\r\nAllow: GET" } else { "" },
+        };
         let mut out = [0; limits::ANSWER_HEAD];
         let head = HeadOf { answer: &answer, body_len, request, boot_id: 0xab, transaction: 7 };
         let len = write_head(&head, &mut out);

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! Reading ──head complete or refused──▶ Answering ──room in the send buffer──▶ Reading (keep-alive)
-//!    ▲                                      │ rendered body                       or Closing
+//!    ▲                                      │ long body                           or Closing
 //!    └────────────── all sent ─────────── Sending
 //! ```
 
-use super::answer::{HeadOf, Memory as Answers, write_head};
+use super::answer::{HeadOf, write_head};
 use super::request::{Method as Asked, Parser, Progress, Refusal, Request};
-use super::routes::{Answer, Body, Route, respond, respond_at_once};
-use super::server::Counters;
+use super::routes::{Answer, Body, respond_at_once};
+use super::server::Desk;
 use crate::limits;
 use crate::log::Log;
-use crate::view::View;
-use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method, NameId};
+use crate::view::Known;
+use core::ops::Range;
+use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 
@@ -24,10 +25,19 @@ enum Phase {
     Reading,
     /// The request is complete (or cannot be understood) and waits for room to be answered.
     Answering(Result<Request, Refusal>),
-    /// A rendered body goes out as room allows: bytes `at..len` of the buffer are left.
-    Sending { buffer: usize, at: usize, len: usize, keep_alive: bool },
+    /// A body goes out as room allows: bytes `at..len` of it are left.
+    Sending { body: Source, at: usize, len: usize, keep_alive: bool },
     /// Our side is closed.
     Closing,
+}
+
+/// Where a body that goes out piece by piece lies.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// In shared buffers, from the first up to the second; they are given back when it is sent.
+    Buffers(u8, u8),
+    /// In the image.
+    Fixed(&'static [u8]),
 }
 
 /// The state of HTTP on one connection.
@@ -45,18 +55,14 @@ pub struct Exchange {
 pub struct Service<'s, 'l> {
     /// The time.
     pub now: Instant,
-    /// What the agent knows.
-    pub view: &'s View<'s>,
+    /// What the agent knows, and serving does not change.
+    pub known: &'s Known<'s>,
     /// Where events go.
     pub log: &'s mut Log<'l>,
-    /// The shared buffers.
-    pub answers: &'s mut Answers,
-    /// A place to put a wrapped request together.
-    pub scratch: &'s mut [u8; limits::CONNECTION_RX],
-    /// What is counted.
-    pub counters: &'s mut Counters,
-    /// The interned names of the routes.
-    pub names: &'s [NameId; Route::COUNT],
+    /// What all connections share.
+    pub desk: &'s mut Desk<'l>,
+    /// How many requests may still be answered in this poll.
+    pub requests_left: &'s mut usize,
 }
 
 impl Exchange {
@@ -85,25 +91,49 @@ impl Exchange {
     }
 
     /// Gives back what it holds of shared memory.
-    pub fn release(&mut self, answers: &mut Answers) {
-        if let Phase::Sending { buffer, .. } = self.phase {
-            answers.give_back(buffer);
+    pub fn release(&mut self, desk: &mut Desk<'_>) {
+        if let Phase::Sending { body: Source::Buffers(first, end), .. } = self.phase {
+            desk.answers.give_back(first.into()..end.into());
         }
         self.phase = Phase::Closing;
     }
 
-    /// Goes as far as data, room and time allow.
-    pub fn advance(&mut self, socket: &mut tcp::Socket<'_>, client: [u8; 4], service: &mut Service<'_, '_>) {
+    /// Goes as far as data, room and time allow. A request comes back when its answer must be rendered: it is then
+    /// given to [`Exchange::answer`], and the exchange goes on with another call.
+    #[must_use]
+    pub fn advance(
+        &mut self,
+        socket: &mut tcp::Socket<'_>,
+        client: [u8; 4],
+        service: &mut Service<'_, '_>,
+    ) -> Option<Request> {
         if service.now >= self.deadline {
             self.too_late(socket, service);
         }
-        let mut answered = 0;
-        while answered < limits::REQUESTS_PER_POLL {
+        loop {
             let went_on = match self.phase {
                 Phase::Reading => self.read(socket, service),
                 Phase::Answering(request) => {
-                    answered += 1;
-                    has_room(socket) && self.answer(request, socket, client, service)
+                    if *service.requests_left == 0 || !has_room(socket) {
+                        return None;
+                    }
+                    *service.requests_left -= 1;
+                    let answer = match &request {
+                        Ok(request) => {
+                            let allowed = &service.known.loaded.config.http.operator_allow;
+                            let operator = allowed.iter().any(|net| net.contains_addr(&client.into()));
+                            respond_at_once(request, service.known.health, operator)
+                        }
+                        Err(refusal) => Some(Answer::status_only(refusal.status())),
+                    };
+                    match (answer, request) {
+                        (None, Ok(request)) => return Some(request),
+                        (answer, request) => {
+                            let answer = answer.unwrap_or(Answer::status_only(500));
+                            self.answer(request, answer, None, socket, client, service);
+                        }
+                    }
+                    true
                 }
                 Phase::Sending { .. } => self.send(socket, service),
                 Phase::Closing => {
@@ -113,7 +143,7 @@ impl Exchange {
                 }
             };
             if !went_on {
-                break;
+                return None;
             }
         }
     }
@@ -123,8 +153,8 @@ impl Exchange {
             Phase::Reading if self.began.is_some() => self.phase = Phase::Answering(Err(Refusal::Timeout)),
             Phase::Reading => self.close(socket, service),
             _ => {
-                service.counters.given_up += 1;
-                self.release(service.answers);
+                service.desk.counters.given_up += 1;
+                self.release(service.desk);
                 socket.abort();
             }
         }
@@ -147,7 +177,7 @@ impl Exchange {
         if waiting > 0 {
             progress = socket.recv(|bytes| self.parser.feed(bytes)).unwrap_or(Progress::More);
             if progress == Progress::More && socket.recv_queue() > 0 {
-                progress = self.read_wrapped(socket, service.scratch);
+                progress = self.read_wrapped(socket, service.desk.scratch);
             }
         }
         match progress {
@@ -174,79 +204,75 @@ impl Exchange {
         progress
     }
 
-    fn answer(
+    /// Writes the head of an answer, and its body as far as it is short; `buffers` are those it was rendered into.
+    pub fn answer(
         &mut self,
         request: Result<Request, Refusal>,
+        answer: Answer,
+        buffers: Option<Range<usize>>,
         socket: &mut tcp::Socket<'_>,
         client: [u8; 4],
         service: &mut Service<'_, '_>,
-    ) -> bool {
-        let transaction = service.counters.next_transaction();
-        let operator = service.view.config.http.operator_allow.iter().any(|net| net.contains_addr(&client.into()));
-        let at_once = match &request {
-            Ok(request) => respond_at_once(request, service.view, operator),
-            Err(refusal) => Some(Answer::status_only(refusal.status())),
-        };
-        let (answer, buffer) = match (at_once, &request) {
-            (Some(answer), _) => (answer, None),
-            (None, Ok(request)) => render(request, service),
-            (None, Err(_)) => (Answer::status_only(500), None),
-        };
+    ) {
+        let transaction = service.desk.counters.next_transaction();
         let (head_only, keep_alive) = match &request {
             Ok(request) => (request.method == Asked::Head, request.keep_alive),
             Err(_) => (false, false),
         };
-        let (body, body_len) = match answer.body {
-            Body::Fixed(text) => (text.as_bytes(), text.len()),
-            Body::Rendered(len) => (&b""[..], len),
+        let (at_once, source, body_len) = match (answer.body, buffers) {
+            (Body::Fixed(body), _) if body.len() <= SHORT_BODY => (body, None, body.len()),
+            (Body::Fixed(body), _) => (&b""[..], Some(Source::Fixed(body)), body.len()),
+            (Body::Rendered(len), Some(buffers)) => {
+                (&b""[..], Some(Source::Buffers(buffers.start as u8, buffers.end as u8)), len)
+            }
+            (Body::Rendered(_), None) => (&b""[..], None, 0),
         };
         let head = HeadOf {
             answer: &answer,
             body_len,
             request: request.as_ref().ok(),
-            boot_id: service.view.facts.boot_id,
+            boot_id: service.known.facts.boot_id,
             transaction,
         };
-        put(socket, service.scratch, |out| {
+        put(socket, service.desk.scratch, |out| {
             let len = write_head(&head, out);
             if head_only {
                 return len;
             }
-            out[len..len + body.len()].copy_from_slice(body);
-            len + body.len()
+            out[len..len + at_once.len()].copy_from_slice(at_once);
+            len + at_once.len()
         });
         self.record(request, answer.status, client, transaction, service);
         self.parser = Parser::new();
         self.began = None;
-        self.deadline = after(service.now, limits::IDLE_TIME);
-        match buffer {
-            Some(buffer) if !head_only => {
-                self.phase = Phase::Sending { buffer, at: 0, len: body_len, keep_alive };
+        match source {
+            Some(body) => {
+                let at = if head_only { body_len } else { 0 };
+                self.phase = Phase::Sending { body, at, len: body_len, keep_alive };
                 self.deadline = after(service.now, limits::SEND_TIME);
-            }
-            Some(buffer) => {
-                service.answers.give_back(buffer);
-                self.sent(keep_alive, socket, service);
             }
             None => self.sent(keep_alive, socket, service),
         }
-        true
     }
 
     fn send(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) -> bool {
-        let Phase::Sending { buffer, at, len, keep_alive } = self.phase else { return false };
-        let sent = socket.send_slice(&service.answers.get(buffer)[at..len]).unwrap_or(0);
+        let Phase::Sending { body, at, len, keep_alive } = self.phase else { return false };
+        let bytes = match body {
+            Source::Buffers(first, end) => &*service.desk.answers.get(first.into()..end.into()),
+            Source::Fixed(bytes) => bytes,
+        };
+        let sent = socket.send_slice(&bytes[at..len]).unwrap_or(0);
+        self.phase = Phase::Sending { body, at: at + sent, len, keep_alive };
         if at + sent == len {
-            service.answers.give_back(buffer);
+            self.release(service.desk);
             self.sent(keep_alive, socket, service);
             return true;
         }
-        self.phase = Phase::Sending { buffer, at: at + sent, len, keep_alive };
         if sent > 0 {
             self.deadline = after(service.now, limits::SEND_TIME);
         }
         if !socket.may_send() {
-            self.release(service.answers);
+            self.release(service.desk);
         }
         false
     }
@@ -270,11 +296,11 @@ impl Exchange {
     ) {
         let client = Ip4(client);
         let Ok(request) = request else {
-            service.counters.rejected += 1;
+            service.desk.counters.rejected += 1;
             service.log.emit_limited(service.now, Some(transaction), HttpRejected { status, client });
             return;
         };
-        service.counters.requests += 1;
+        service.desk.counters.requests += 1;
         let took = self.began.map_or(0, |began| (service.now - began).total_micros());
         let method = match request.method {
             Asked::Get => Method::Get,
@@ -282,7 +308,7 @@ impl Exchange {
             Asked::Options => Method::Options,
             Asked::NotAllowed => Method::Unsupported,
         };
-        let route = service.names[request.route as usize];
+        let route = service.desk.names[request.route as usize];
         let duration_us = u32::try_from(took).unwrap_or(u32::MAX);
         let event = HttpRequest { method, route, status, client, duration_us };
         let bound = request.outside.bound();
@@ -293,24 +319,11 @@ impl Exchange {
     }
 }
 
-/// Renders an answer into a shared buffer, if one is free.
-fn render(request: &Request, service: &mut Service<'_, '_>) -> (Answer, Option<usize>) {
-    let Some(buffer) = service.answers.take() else {
-        service.counters.no_buffer += 1;
-        return (Answer::status_only(503), None);
-    };
-    let out = service.answers.get(buffer);
-    match respond(request, service.view, service.log, out) {
-        Some(answer) if matches!(answer.body, Body::Rendered(_)) => (answer, Some(buffer)),
-        other => {
-            service.answers.give_back(buffer);
-            (other.unwrap_or(Answer::status_only(500)), None)
-        }
-    }
-}
+/// The longest body that is written together with its head, in bytes.
+const SHORT_BODY: usize = 112;
 
 /// Room for the head of any answer and a short body.
-const ROOM: usize = limits::ANSWER_HEAD + 112;
+const ROOM: usize = limits::ANSWER_HEAD + SHORT_BODY;
 
 fn has_room(socket: &tcp::Socket<'_>) -> bool {
     socket.may_send() && socket.send_capacity() - socket.send_queue() >= ROOM
@@ -334,4 +347,5 @@ const fn after(now: Instant, wait: smoltcp::time::Duration) -> Instant {
     Instant::from_micros_const(now.total_micros() + wait.total_micros() as i64)
 }
 
+const _: () = assert!(limits::ANSWERS <= u8::MAX as usize);
 const _: () = assert!(ROOM <= limits::CONNECTION_RX, "an answer fits the scratch");

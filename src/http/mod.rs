@@ -6,9 +6,11 @@
 //!                                                        └── answer head ◀─┴─▶ routes::respond(request, view)
 //! ```
 
+pub mod accept;
 pub mod answer;
 pub mod exchange;
 pub mod pool;
+pub mod query;
 pub mod request;
 pub mod routes;
 pub mod server;

@@ -7,7 +7,9 @@
 //!
 //! A `Request` is parsed, not authorised.
 
-use super::routes::{Query, Route};
+use super::accept::Wants;
+use super::query::Query;
+use super::routes::Route;
 use super::trace::Outside;
 use crate::limits;
 
@@ -70,6 +72,8 @@ pub struct Request {
     pub route: Route,
     /// What the route was asked with.
     pub query: Query,
+    /// In which form the answer is read best.
+    pub wants: Wants,
     /// Whether the connection stays open after the answer.
     pub keep_alive: bool,
     /// Whether an HTTP/1.0 client asked to stay and must be told that it may.
@@ -119,6 +123,7 @@ impl Parser {
                 method: Method::Get,
                 route: Route::NotFound,
                 query: Query::NONE,
+                wants: Wants::ANYTHING,
                 keep_alive: true,
                 say_keep_alive: false,
                 outside: Outside::NONE,
@@ -274,6 +279,15 @@ impl Parser {
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.transfer_encoding = true;
+            Ok(())
+        } else if name.eq_ignore_ascii_case(b"accept") {
+            self.request.wants.see_accept(value);
+            Ok(())
+        } else if name.eq_ignore_ascii_case(b"accept-encoding") {
+            self.request.wants.see_encoding(value);
+            Ok(())
+        } else if name.eq_ignore_ascii_case(b"user-agent") {
+            self.request.wants.see_agent(value);
             Ok(())
         } else if name.eq_ignore_ascii_case(b"traceparent") {
             self.request.outside.see_trace(value);

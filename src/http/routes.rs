@@ -1,9 +1,9 @@
 //! The paths, and what answers them: from a parsed request and a view of the agent to an answer, nothing else.
 
+use super::query::{Query, decode};
 use super::request::{Method, Request};
 use crate::health::{CHECKS, Health, State};
 use crate::limits;
-use crate::log::Log;
 use crate::view::View;
 use core::fmt::Write;
 
@@ -67,6 +67,11 @@ impl Route {
         matches!(self, Route::Status | Route::About)
     }
 
+    /// How many shared buffers its answer may need.
+    pub const fn buffers(self) -> usize {
+        1
+    }
+
     /// The route of a path with valid percent-encoding, and what the query asks of it.
     pub fn find(path: &[u8], query: &[u8]) -> (Route, Query) {
         let found = |path: &[u8]| Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
@@ -85,43 +90,6 @@ impl Route {
 
 /// The longest path there is, in bytes; a longer one leads nowhere.
 const PATH_MAX: usize = 32;
-
-/// What a query may ask of a route. Unknown parameters are passed over, as kube-apiserver does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// `verbose`: every check on a line.
-    pub verbose: bool,
-}
-
-impl Query {
-    /// Nothing.
-    pub const NONE: Query = Query { verbose: false };
-
-    fn read(query: &[u8]) -> Query {
-        let mut read = Query::NONE;
-        for parameter in query.split(|&byte| byte == b'&') {
-            let name = parameter.split(|&byte| byte == b'=').next().unwrap_or_default();
-            read.verbose |= name == b"verbose";
-        }
-        read
-    }
-}
-
-/// Decodes `%XX` into `out`; `None` when it does not fit.
-fn decode<'o>(text: &[u8], out: &'o mut [u8]) -> Option<&'o [u8]> {
-    let (mut at, mut len) = (0, 0);
-    while let Some(&byte) = text.get(at) {
-        let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
-        let (value, width) = match byte {
-            b'%' => ((digit(at + 1)? * 16 + digit(at + 2)?) as u8, 3),
-            other => (other, 1),
-        };
-        *out.get_mut(len)? = value;
-        at += width;
-        len += 1;
-    }
-    out.get(..len)
-}
 
 /// The media type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +110,11 @@ impl Media {
     }
 }
 
-/// A body: a fixed one, or so many bytes of the buffer it was rendered into.
+/// A body: a fixed one of any length, or so many bytes of the buffer it was rendered into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// The same for every request.
-    Fixed(&'static str),
+    Fixed(&'static [u8]),
     /// The first bytes of the buffer.
     Rendered(usize),
 }
@@ -160,13 +128,20 @@ pub struct Answer {
     pub media: Media,
     /// The body (RFC 9110: left out of the answer to HEAD, counted all the same).
     pub body: Body,
-    /// Whether the methods that are allowed belong into the head.
-    pub allow: bool,
+    /// Header lines that only this answer has: each begins with CRLF, at most [`limits::ANSWER_HEADERS`] bytes.
+    pub headers: &'static str,
 }
+
+/// What is allowed on every path.
+const ALLOW: &str = "\r\nAllow: GET, HEAD, OPTIONS";
 
 impl Answer {
     const fn text(status: u16, body: &'static str) -> Answer {
-        Answer { status, media: Media::Text, body: Body::Fixed(body), allow: false }
+        Answer { status, media: Media::Text, body: Body::Fixed(body.as_bytes()), headers: "" }
+    }
+
+    const fn rendered(status: u16, media: Media, len: usize) -> Answer {
+        Answer { status, media, body: Body::Rendered(len), headers: "" }
     }
 
     /// The answer that only says its status.
@@ -175,47 +150,48 @@ impl Answer {
     }
 }
 
-/// The answer that needs no buffer; `None` when `respond` must render one.
-pub fn respond_at_once(request: &Request, view: &View<'_>, client_is_operator: bool) -> Option<Answer> {
+/// The answer that needs no buffer; `None` when [`respond`] must render one.
+pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: bool) -> Option<Answer> {
     let needs_operator = request.route.is_operator() || request.query.verbose;
     Some(match (request.method, request.route) {
         (_, Route::NotFound) => Answer::text(404, "Not Found: see /\n"),
-        (Method::NotAllowed, _) => Answer { allow: true, ..Answer::status_only(405) },
-        (Method::Options, _) => Answer { allow: true, ..Answer::text(200, "") },
+        (Method::NotAllowed, _) => Answer { headers: ALLOW, ..Answer::status_only(405) },
+        (Method::Options, _) => Answer { headers: ALLOW, ..Answer::text(200, "") },
         (_, Route::Server) => Answer::status_only(400),
         _ if needs_operator && !client_is_operator => {
             Answer::text(403, "Forbidden: this address is not in http.operator_allow\n")
         }
-        (_, Route::Livez | Route::Healthz) if !request.query.verbose => Answer::text(200, "ok"),
-        (_, Route::Readyz) if !request.query.verbose && view.health.is_ready() => Answer::text(200, "ok"),
+        (_, Route::Livez | Route::Healthz) if request.query == Query::NONE => Answer::text(200, "ok"),
+        (_, Route::Readyz) if request.query == Query::NONE && health.is_ready() => Answer::text(200, "ok"),
         _ => return None,
     })
 }
 
 /// Renders the answer into `out`; `None` when it does not fit.
-pub fn respond(request: &Request, view: &View<'_>, log: &Log<'_>, out: &mut [u8]) -> Option<Answer> {
-    let rendered = |status, media, len| Some(Answer { status, media, body: Body::Rendered(len), allow: false });
+pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option<Answer> {
+    let health = view.known.health;
+    let json = |len| Some(Answer::rendered(200, Media::Json, len));
     match request.route {
         Route::Root => {
             let mut page = TextWriter { out, len: 0 };
-            view.write_summary(log, &mut page).ok()?;
-            rendered(200, Media::Text, page.len)
+            view.write_summary(&mut page).ok()?;
+            Some(Answer::rendered(200, Media::Text, page.len))
         }
         Route::Readyz => {
             let mut page = TextWriter { out, len: 0 };
-            let ready = view.health.is_ready();
-            write_checks(&mut page, "readyz", view.health, request.query.verbose, ready).ok()?;
-            rendered(if ready { 200 } else { 503 }, Media::Text, page.len)
+            let ready = health.is_ready();
+            write_checks(&mut page, "readyz", health, request.query.verbose, ready).ok()?;
+            Some(Answer::rendered(if ready { 200 } else { 503 }, Media::Text, page.len))
         }
         Route::Livez | Route::Healthz => {
             let mut page = TextWriter { out, len: 0 };
             // Live means that the loop turns, and it does: this is its answer.
             let name = &request.route.name()[1..];
             write!(page, "[+]loop ok\n{name} check passed\n").ok()?;
-            rendered(200, Media::Text, page.len)
+            Some(Answer::rendered(200, Media::Text, page.len))
         }
-        Route::Status => rendered(200, Media::Json, serde_json_core::to_slice(&view.status(log), out).ok()?),
-        Route::About => rendered(200, Media::Json, serde_json_core::to_slice(&view.about(), out).ok()?),
+        Route::Status => json(serde_json_core::to_slice(&view.status(), out).ok()?),
+        Route::About => json(serde_json_core::to_slice(&view.about(), out).ok()?),
         Route::Server | Route::NotFound => Some(Answer::status_only(404)),
     }
 }

@@ -6,14 +6,17 @@
 use super::answer;
 use super::exchange::Service;
 use super::pool::{self, Class, Pool, Taken};
-use super::routes::Route;
+use super::request::Request;
+use super::routes::{Answer, Body, Route, respond};
 use crate::limits;
 use crate::log::Log;
+use crate::net::Network;
 use crate::net::frame::Segment;
 use crate::net::link::{Hop, OneFrame, ToHop};
 use crate::net::lists::Lists;
 use crate::nic::Nic;
-use crate::view::View;
+use crate::view::{Known, View};
+use core::ops::Range;
 use outpost_wire::{HttpRecycled, NameId};
 use smoltcp::iface::Interface;
 use smoltcp::phy::{DeviceCapabilities, TxToken};
@@ -83,32 +86,39 @@ impl Default for Memory<'_> {
 }
 
 /// What the server needs from the agent while it serves.
-pub struct Surroundings<'s, 'l, N> {
+pub struct Surroundings<'s, 'a, N> {
     /// The time.
     pub now: Instant,
     /// The card.
     pub nic: &'s mut N,
-    /// Its MAC.
-    pub mac: EthernetAddress,
-    /// The interface that connections live on.
-    pub interface: &'s mut Interface,
-    /// What the agent knows.
-    pub view: &'s View<'s>,
+    /// The network, with the interface that connections live on.
+    pub network: &'s mut Network<'a>,
+    /// What serving does not change.
+    pub known: Known<'s>,
     /// Where events go.
-    pub log: &'s mut Log<'l>,
+    pub log: &'s mut Log<'a>,
+}
+
+/// What all connections share.
+pub struct Desk<'a> {
+    /// The shared answer buffers.
+    pub answers: &'a mut answer::Memory,
+    /// A place to put a wrapped request together.
+    pub scratch: &'a mut [u8; limits::CONNECTION_RX],
+    /// What is counted.
+    pub counters: Counters,
+    /// The interned names of the routes.
+    pub names: [NameId; Route::COUNT],
 }
 
 /// The server.
 pub struct Server<'a> {
     port: u16,
     pool: Pool<'a>,
-    answers: &'a mut answer::Memory,
-    scratch: &'a mut [u8; limits::CONNECTION_RX],
+    desk: Desk<'a>,
     /// Two lists of connections to visit: one is being worked through, the other collects for the next poll.
     touched: &'a mut Lists<2, { limits::CONNECTIONS }>,
     current: usize,
-    names: [NameId; Route::COUNT],
-    counters: Counters,
     /// What `http.recycled` has told, and when it last did.
     told: [u64; 3],
     told_at: Instant,
@@ -131,12 +141,14 @@ impl<'a> Server<'a> {
         Server {
             port,
             pool: Pool::new(pool, size, secret),
-            answers,
-            scratch,
+            desk: Desk {
+                answers,
+                scratch,
+                counters: Counters::default(),
+                names: Route::ALL.map(|route| log.name(now, route.name())),
+            },
             touched,
             current: 0,
-            names: Route::ALL.map(|route| log.name(now, route.name())),
-            counters: Counters::default(),
             told: [0; 3],
             told_at: now,
         }
@@ -145,16 +157,6 @@ impl<'a> Server<'a> {
     /// The port it serves.
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    /// What it has counted.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// The connection table.
-    pub fn pool(&self) -> &Pool<'a> {
-        &self.pool
     }
 
     /// Whether a new connection would cost another one its place while some are still to be visited. Visit them
@@ -187,7 +189,7 @@ impl<'a> Server<'a> {
             found => found,
         };
         let Some(at) = at else {
-            self.counters.refused += 1;
+            self.desk.counters.refused += 1;
             return Ok(());
         };
         let connection = self.pool.get(at);
@@ -202,8 +204,8 @@ impl<'a> Server<'a> {
         let (at, taken) = self.pool.take(now, segment.flow, mac)?;
         match taken {
             Taken::Free | Taken::TimeWait => {}
-            Taken::HalfOpen => self.counters.recycled_half_open += 1,
-            Taken::Idle => self.counters.recycled_idle += 1,
+            Taken::HalfOpen => self.desk.counters.recycled_half_open += 1,
+            Taken::Idle => self.desk.counters.recycled_idle += 1,
         }
         let socket = self.pool.get(at).socket();
         socket.set_timeout(Some(limits::IDLE_TIME + limits::HEAD_TIME));
@@ -219,7 +221,7 @@ impl<'a> Server<'a> {
     }
 
     /// Visits every connection that was touched or whose timer is due: reads, answers, sends.
-    pub fn serve<N: Nic>(&mut self, around: &mut Surroundings<'_, '_, N>) {
+    pub fn serve<N: Nic>(&mut self, around: &mut Surroundings<'_, 'a, N>) {
         while let Some(due) = self.pool.wheel.take_due(around.now) {
             self.touch(due);
         }
@@ -232,44 +234,34 @@ impl<'a> Server<'a> {
         self.tell(around.now, around.log);
     }
 
-    fn visit<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, '_, N>) {
+    fn visit<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, 'a, N>) {
         let now = around.now;
         let (class, age) = (self.pool.class(at), self.pool.age(at, now));
-        let connection = self.pool.get(at);
-        match (class, connection.socket().state()) {
+        match (class, self.pool.get(at).socket().state()) {
             (Class::Free, _) => return,
             // The SYN was damaged, or the far end reset the handshake (a TCP check): leave no trace.
             (_, State::Listen) => return self.release(at),
             (_, State::SynReceived) if age >= limits::CLOSE_TIME => {
-                self.counters.recycled_half_open += 1;
+                self.desk.counters.recycled_half_open += 1;
                 return self.release(at);
             }
             (_, State::SynReceived | State::TimeWait | State::Closed) => {}
             (class, _) => {
-                self.counters.accepted += u64::from(class == Class::HalfOpen);
-                let client = connection.flow.address;
-                let (socket, exchange) = connection.parts();
-                let mut service = Service {
-                    now,
-                    view: around.view,
-                    log: around.log,
-                    answers: self.answers,
-                    scratch: self.scratch,
-                    counters: &mut self.counters,
-                    names: &self.names,
-                };
-                exchange.advance(socket, client, &mut service);
+                self.desk.counters.accepted += u64::from(class == Class::HalfOpen);
+                self.advance(at, around);
             }
         }
+        let connection = self.pool.get(at);
         let mut due = None;
-        let mut device =
-            ToHop { device: &mut *around.nic, hop: Hop { source: around.mac, destination: connection.mac } };
+        let hop = Hop { source: around.network.mac(), destination: connection.mac };
+        let mut device = ToHop { device: &mut *around.nic, hop };
+        let interface = around.network.direct();
         for _ in 0..=limits::SEGMENTS_PER_POLL {
-            due = around.interface.poll_at(now, connection.set());
+            due = interface.poll_at(now, connection.set());
             if due.is_none_or(|due| due > now) {
                 break;
             }
-            around.interface.poll_egress(now, &mut device, connection.set());
+            interface.poll_egress(now, &mut device, connection.set());
         }
         let (socket, exchange) = connection.parts();
         let (class, deadline) = match socket.state() {
@@ -288,8 +280,66 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Lets HTTP go on. What must be rendered is rendered here, where the whole table can be seen.
+    fn advance<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, 'a, N>) {
+        let mut requests_left = limits::REQUESTS_PER_POLL;
+        // A request that must be rendered costs one of those left, so this ends.
+        loop {
+            let connection = self.pool.get(at);
+            let client = connection.flow.address;
+            let (socket, exchange) = connection.parts();
+            let mut service = Service {
+                now: around.now,
+                known: &around.known,
+                log: around.log,
+                desk: &mut self.desk,
+                requests_left: &mut requests_left,
+            };
+            let Some(request) = exchange.advance(socket, client, &mut service) else { return };
+            let (answer, buffers) = self.render(&request, around);
+            let (socket, exchange) = self.pool.get(at).parts();
+            let mut service = Service {
+                now: around.now,
+                known: &around.known,
+                log: around.log,
+                desk: &mut self.desk,
+                requests_left: &mut requests_left,
+            };
+            exchange.answer(Ok(request), answer, buffers, socket, client, &mut service);
+        }
+    }
+
+    /// Renders an answer into shared buffers, if enough are free.
+    fn render<N: Nic>(
+        &mut self,
+        request: &Request,
+        around: &mut Surroundings<'_, 'a, N>,
+    ) -> (Answer, Option<Range<usize>>) {
+        let Some(buffers) = self.desk.answers.take(request.route.buffers()) else {
+            self.desk.counters.no_buffer += 1;
+            return (Answer::status_only(503), None);
+        };
+        let view = View {
+            now: around.now,
+            known: around.known,
+            network: around.network,
+            log: around.log,
+            pool: &self.pool,
+            counters: &self.desk.counters,
+            answers_in_use: self.desk.answers.in_use(),
+            nic: around.nic.counters(),
+        };
+        match respond(request, &view, self.desk.answers.get(buffers.clone())) {
+            Some(answer) if matches!(answer.body, Body::Rendered(_)) => (answer, Some(buffers)),
+            other => {
+                self.desk.answers.give_back(buffers);
+                (other.unwrap_or(Answer::status_only(500)), None)
+            }
+        }
+    }
+
     fn release(&mut self, at: usize) {
-        self.pool.get(at).exchange.release(self.answers);
+        self.pool.get(at).exchange.release(&mut self.desk);
         self.pool.free(at);
     }
 
@@ -303,7 +353,7 @@ impl<'a> Server<'a> {
     }
 
     fn tell(&mut self, now: Instant, log: &mut Log<'_>) {
-        let pressure = self.counters.pressure();
+        let pressure = self.desk.counters.pressure();
         if self.told == pressure || now < self.told_at + TELL_EVERY {
             return;
         }
@@ -316,7 +366,7 @@ impl<'a> Server<'a> {
     /// When there is more to do, if no frame comes before.
     pub fn poll_at(&self, now: Instant) -> Option<Instant> {
         let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
-        let tell = (self.told != self.counters.pressure()).then(|| self.told_at + TELL_EVERY);
+        let tell = (self.told != self.desk.counters.pressure()).then(|| self.told_at + TELL_EVERY);
         [retry, tell, self.pool.wheel.next_at()].into_iter().flatten().min()
     }
 }

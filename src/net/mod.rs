@@ -237,9 +237,9 @@ impl<'a> Network<'a> {
         (self.dhcp.is_some() && self.address.is_none()).then(|| now - self.searching)
     }
 
-    /// The interface that serves connections, and our address.
-    pub fn direct(&mut self) -> (&mut Interface, Option<&Address>) {
-        (&mut self.direct, self.address.as_ref())
+    /// The interface that serves connections.
+    pub fn direct(&mut self) -> &mut Interface {
+        &mut self.direct
     }
 
     /// Whether a segment to this port is for a connection that we opened.

@@ -1,0 +1,131 @@
+//! What the agent knows, for answers: read-only, as it is at the moment of the answer.
+//!
+//! A view is a handful of references: nothing is collected before an answer asks for it. Each answer with a format of
+//! its own has a file of its own here.
+
+pub mod about;
+pub mod status;
+mod summary;
+
+use crate::config::{Config, Loaded};
+use crate::facts::Facts;
+use crate::health::Health;
+use crate::http::answer::hex;
+use crate::http::pool::{Class, Pool};
+use crate::http::server;
+use crate::log::{Log, Ship};
+use crate::net::Network;
+use crate::nic;
+use crate::time::Time;
+use core::fmt::Write;
+use heapless::String;
+use serde::Serialize;
+use smoltcp::time::Instant;
+
+/// The parts of the agent that serving a request does not change.
+#[derive(Clone, Copy)]
+pub struct Known<'v> {
+    /// When the agent started.
+    pub started: Instant,
+    /// The machine.
+    pub facts: &'v Facts,
+    /// The configuration in force, and what came of loading it.
+    pub loaded: &'v Loaded,
+    /// The agent's own health.
+    pub health: &'v Health,
+    /// Wall time.
+    pub time: &'v Time,
+    /// The session to the collector, where one is configured.
+    pub ship: Option<&'v Ship>,
+    /// Whether the agent does no more than it must.
+    pub safe_mode: bool,
+}
+
+/// The agent, as answers see it.
+pub struct View<'v, 'a> {
+    /// The time.
+    pub now: Instant,
+    /// What serving does not change.
+    pub known: Known<'v>,
+    /// Link, lease and interfaces.
+    pub network: &'v Network<'a>,
+    /// The log.
+    pub log: &'v Log<'a>,
+    /// The connection table.
+    pub pool: &'v Pool<'a>,
+    /// What the HTTP server has counted.
+    pub counters: &'v server::Counters,
+    /// Shared answer buffers in use; the one this answer is rendered into counts.
+    pub answers_in_use: usize,
+    /// What the card has counted.
+    pub nic: nic::Counters,
+}
+
+/// How full the connection table is.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Connections {
+    /// Connections that are not free.
+    pub open: u16,
+    /// Of those, established and waiting for a request.
+    pub idle: u16,
+    /// Of those, with a handshake that is not complete.
+    pub half_open: u16,
+    /// How many there can be.
+    pub limit: u16,
+    /// How many completed their handshake since boot.
+    pub accepted: u64,
+    /// How many new ones were dropped because all were in use.
+    pub refused: u64,
+    /// How many gave way to newer ones.
+    pub recycled: u64,
+}
+
+impl View<'_, '_> {
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.known.loaded.config
+    }
+
+    /// Seconds since the agent started.
+    pub fn uptime_s(&self) -> u64 {
+        self.seconds_since(self.known.started)
+    }
+
+    fn seconds_since(&self, then: Instant) -> u64 {
+        (self.now - then).secs()
+    }
+
+    /// How full the connection table is.
+    pub fn connections(&self) -> Connections {
+        let (pool, counters) = (self.pool, self.counters);
+        Connections {
+            open: pool.size() as u16 - pool.count(Class::Free),
+            idle: pool.count(Class::Idle),
+            half_open: pool.count(Class::HalfOpen),
+            limit: pool.size() as u16,
+            accepted: counters.accepted,
+            refused: counters.refused,
+            recycled: counters.recycled_half_open + counters.recycled_idle,
+        }
+    }
+}
+
+fn text<const N: usize>(arguments: core::fmt::Arguments<'_>) -> String<N> {
+    let mut text = String::new();
+    // What is written here has a longest form, and N is its length.
+    let _ = text.write_fmt(arguments);
+    text
+}
+
+fn hex_text<const N: usize>(number: u64) -> String<N> {
+    let mut text = String::new();
+    push_hex(&mut text, &hex::<N>(number));
+    text
+}
+
+fn push_hex<const N: usize>(text: &mut String<N>, digits: &[u8]) {
+    for &digit in digits {
+        // As many digits are pushed as the text has room for.
+        let _ = text.push(char::from(digit));
+    }
+}

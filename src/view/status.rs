@@ -1,0 +1,149 @@
+//! `/status`: the agent's state as JSON.
+
+use super::{Connections, View, hex_text, text};
+use crate::health::{CHECKS, State};
+use crate::limits;
+use crate::log::{Phase, Ship};
+use heapless::{String, Vec};
+use serde::Serialize;
+
+/// `/status`.
+#[derive(Serialize)]
+pub struct StatusDocument<'v> {
+    name: &'v str,
+    status: &'static str,
+    ready: bool,
+    version: &'static str,
+    boot_id: String<16>,
+    uptime_s: u64,
+    checks: Vec<CheckDocument, { CHECKS.len() }>,
+    time: Option<TimeDocument>,
+    network: NetworkDocument,
+    log: LogDocument,
+    collector: Option<CollectorDocument>,
+    connections: Connections,
+    config_errors: Vec<ProblemDocument<'v>, { limits::CONFIG_PROBLEMS }>,
+}
+
+#[derive(Serialize)]
+struct CheckDocument {
+    name: &'static str,
+    status: &'static str,
+    reason: Option<&'static str>,
+    since_s: u64,
+}
+
+#[derive(Serialize)]
+struct NetworkDocument {
+    state: &'static str,
+    address: Option<String<18>>,
+    gateway: Option<String<15>>,
+    dhcp_server: Option<String<15>>,
+}
+
+#[derive(Serialize)]
+struct TimeDocument {
+    unix_us: u64,
+    error_us: u64,
+    stratum: u8,
+    server: String<15>,
+}
+
+#[derive(Serialize)]
+struct LogDocument {
+    emitted: u64,
+    delivered: u64,
+    lost: u64,
+    buffered: u64,
+    suppressed: u64,
+    oldest_unacked_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CollectorDocument {
+    address: String<21>,
+    state: &'static str,
+    authenticated: bool,
+    since_s: u64,
+    last_ack_s: Option<u64>,
+    failed_attempts: u32,
+    last_end: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ProblemDocument<'v> {
+    pointer: &'v str,
+    problem: &'v str,
+}
+
+impl View<'_, '_> {
+    /// `/status` as of now.
+    pub fn status(&self) -> StatusDocument<'_> {
+        let (known, log) = (&self.known, self.log);
+        let stats = log.stats();
+        let address = self.network.address();
+        let now_us = self.now.total_micros().max(0) as u64;
+        let display = |address: core::net::Ipv4Addr| text(format_args!("{address}"));
+        StatusDocument {
+            name: &self.config().name,
+            status: known.health.worst().name(),
+            ready: known.health.is_ready(),
+            version: crate::VERSION,
+            boot_id: hex_text(known.facts.boot_id),
+            uptime_s: self.uptime_s(),
+            checks: CHECKS
+                .iter()
+                .map(|&check| {
+                    let finding = known.health.get(check);
+                    CheckDocument {
+                        name: check.name(),
+                        status: finding.state().name(),
+                        reason: (finding.state() != State::Pass).then_some(finding.reason.text()),
+                        since_s: self.seconds_since(finding.since),
+                    }
+                })
+                .collect(),
+            time: known.time.now(self.now).map(|time| TimeDocument {
+                unix_us: time.unix_us,
+                error_us: time.error_us,
+                stratum: time.stratum,
+                server: display(time.server),
+            }),
+            network: NetworkDocument {
+                state: self.network.state().name(),
+                address: address.map(|address| text(format_args!("{}", address.cidr))),
+                gateway: address.and_then(|address| address.gateway).map(display),
+                dhcp_server: address.and_then(|address| address.server).map(display),
+            },
+            log: LogDocument {
+                emitted: stats.emitted,
+                delivered: stats.delivered,
+                lost: stats.lost,
+                buffered: stats.buffered,
+                suppressed: stats.suppressed + stats.counted,
+                oldest_unacked_ms: log.oldest_unacked_us().map(|us| now_us.saturating_sub(us) / 1000),
+            },
+            collector: known.ship.map(Ship::status).map(|session| CollectorDocument {
+                address: text(format_args!("{}", session.address)),
+                state: match session.phase {
+                    Phase::Waiting => "waiting",
+                    Phase::Connecting => "connecting",
+                    Phase::Greeting => "greeting",
+                    Phase::Connected => "connected",
+                },
+                authenticated: session.keyed && session.phase == Phase::Connected,
+                since_s: self.seconds_since(session.since),
+                last_ack_s: session.last_ack.map(|at| self.seconds_since(at)),
+                failed_attempts: session.attempts,
+                last_end: session.last_end.map(|end| end.word().unwrap_or("other")),
+            }),
+            connections: self.connections(),
+            config_errors: known
+                .loaded
+                .problems
+                .iter()
+                .map(|problem| ProblemDocument { pointer: &problem.pointer, problem: &problem.text })
+                .collect(),
+        }
+    }
+}
