@@ -2,7 +2,9 @@
 
 use crate::lab::{Guest, Lab, OUTPOST, PATIENCE, Stored, debug_image, get};
 use outpost_qemu::{Accel, Machine, Vm};
+use outpost_wire::session::Mode;
 use outpost_wire::{BootPreviousEnded, EndCause, Event};
+use serde_json::{Value, json};
 use std::io::Write;
 use std::net::SocketAddrV4;
 use std::process::{Command, Stdio};
@@ -13,14 +15,21 @@ use std::time::{Duration, Instant};
 const LOAD: Duration = Duration::from_secs(3);
 
 /// A guest with this drill, and the devices that `extra` names.
-fn drilled(lab: &Lab, machine: Machine, drill: &str, extra: &[&str]) -> Vm {
-    let collector = lab.port();
-    let config = format!(r#"{{"name":"lab","collector":{{"address":"10.0.2.2:{collector}"}},"drill":{{{drill}}}}}"#);
+fn drilled(lab: &Lab, machine: Machine, drill: Value, extra: &[&str]) -> Vm {
     Vm {
-        config: Some(lab.file("drill.json", &config)),
+        config: Some(lab.file("drill.json", &lab.config(Some(drill)))),
         extra: extra.iter().map(ToString::to_string).collect(),
         ..lab.vm(machine, machine.nics()[0], Accel::Tcg)
     }
+}
+
+/// Whether every session of the guest was of this mode, by its own records: those that were salvaged went by one.
+fn went_by(lab: &Lab, mode: Mode) -> bool {
+    let sessions = lab.wait_for("collector.connected", 1);
+    sessions.iter().all(|record| {
+        let Event::CollectorConnected(session) = record.event() else { panic!("{record:?}") };
+        session.keyed == (mode == Mode::Keyed)
+    })
 }
 
 /// How the first boot ended, as the second one says; and the first one's records, all of them.
@@ -44,15 +53,16 @@ fn first_end(lab: &Lab) -> (BootPreviousEnded, Vec<Stored>) {
 #[test]
 fn a_panic_is_told_by_the_next_boot() {
     // A crash whose cause is gone with it happens again.
-    for machine in [Machine::Microvm, Machine::Q35] {
-        let lab = Lab::new();
-        let _guest = Guest::boot(&drilled(&lab, machine, r#""panic_after_s":4"#, &[]));
+    for (machine, mode) in [(Machine::Microvm, Mode::Clear), (Machine::Q35, Mode::Keyed)] {
+        let lab = Lab::of(mode);
+        let _guest = Guest::boot(&drilled(&lab, machine, json!({ "panic_after_s": 4 }), &[]));
         let (end, records) = first_end(&lab);
         assert_eq!((end.cause, end.abnormal_ends, end.torn), (EndCause::Panic, 1, 0), "{machine}");
         assert!((4..10).contains(&end.uptime_s), "{machine}: {} s", end.uptime_s);
         let Some(Event::Panic(panic)) = records.last().map(Stored::event) else { panic!("{:?}", records.last()) };
         assert!(panic.message.as_str().starts_with("drill: "), "{panic:?}");
         assert!(panic.location.as_str().starts_with("boot/image.rs:"), "{panic:?}");
+        assert!(went_by(&lab, mode), "{machine}");
         let named = symbolized(&panic.backtrace);
         assert!(named.contains("fail at ") && named.contains("boot/image.rs:"), "{named}");
     }
@@ -77,9 +87,9 @@ fn symbolized(backtrace: &[u8]) -> String {
 #[test]
 fn a_reset_in_the_middle_of_load_loses_nothing() {
     // The reset button, or a triple fault, leaves no time for anything: what is in the ring must be enough.
-    for machine in [Machine::Microvm, Machine::Q35] {
-        let lab = Lab::new();
-        let mut guest = Guest::boot(&drilled(&lab, machine, r#""records_per_s":500"#, &[]));
+    for (machine, mode) in [(Machine::Microvm, Mode::Keyed), (Machine::Q35, Mode::Clear)] {
+        let lab = Lab::of(mode);
+        let mut guest = Guest::boot(&drilled(&lab, machine, json!({ "records_per_s": 500 }), &[]));
         guest.wait_ok("/livez");
         // What is logged behind a cut link is nowhere but in the region.
         guest.set_link(false);
@@ -90,6 +100,7 @@ fn a_reset_in_the_middle_of_load_loses_nothing() {
         assert_eq!(end.cause, EndCause::Reset, "{machine}");
         assert!(end.salvaged > 500 && records.len() as u64 == end.last_seq, "{machine}: {end:?}");
         guest.wait_ok("/livez");
+        assert!(went_by(&lab, mode), "{machine}");
         guest.power_down();
         let store = lab.file("asked", "").with_file_name("store.db");
         let verified = Command::new(OUTPOST).arg("verify").arg(store).output().unwrap();
@@ -103,7 +114,7 @@ fn a_hang_is_ended_by_the_watchdog() {
     for (machine, device) in [(Machine::Microvm, "ib700"), (Machine::Q35, "i6300esb"), (Machine::Pc, "ib700")] {
         let lab = Lab::new();
         let extra = ["-device", device, "-action", "watchdog=reset"];
-        let mut guest = Guest::boot(&drilled(&lab, machine, r#""hang_after_s":5"#, &extra));
+        let mut guest = Guest::boot(&drilled(&lab, machine, json!({ "hang_after_s": 5 }), &extra));
         let about = guest.wait_ok("/about").body;
         assert!(about.contains(&format!(r#""watchdog":"{device}"#)), "{about}");
         assert!(about.contains(r#""last_reset":"power_on""#), "{about}");
@@ -117,7 +128,7 @@ fn a_hang_is_ended_by_the_watchdog() {
 fn a_crash_loop_ends_in_safe_mode() {
     // A machine that crashes as soon as it serves must still say so, and why.
     let lab = Lab::new();
-    let mut guest = Guest::boot(&drilled(&lab, Machine::Microvm, r#""panic_after_s":1"#, &[]));
+    let mut guest = Guest::boot(&drilled(&lab, Machine::Microvm, json!({ "panic_after_s": 1 }), &[]));
     guest.wait_for_line(&["boot.previous_ended", "safe_mode=true"]);
     let http: SocketAddrV4 = guest.running.forwarded(80).unwrap();
     guest.wait_ok("/livez");

@@ -5,9 +5,12 @@
 
 use outpost_qemu::{Accel, Forward, Machine, Network, Nic, Running, Vm, kvm_works};
 use outpost_wire::Event;
+use outpost_wire::session::Mode;
 use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -19,6 +22,10 @@ use crate::support::{Why, left_out};
 
 /// The `outpost` command under test.
 pub const OUTPOST: &str = env!("CARGO_BIN_EXE_outpost");
+
+/// Name of the guests here, and their key in keyed sessions.
+const AGENT: &str = "lab";
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// How long anything may take that takes milliseconds on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,39 +60,85 @@ pub fn can_run(accel: Accel, name: &str) -> bool {
     }
 }
 
-/// A collector and what it stored.
-pub struct Lab {
-    folder: TempDir,
-    collector: Child,
-    port: u16,
-    _slot: Slot,
+/// A collector process; killed by SIGKILL when it is dropped.
+pub struct Collector {
+    child: Child,
+    /// The port that it listens on, on the host's loopback.
+    pub port: u16,
 }
 
-impl Lab {
-    /// A collector with an empty store, on a port of its own.
-    pub fn new() -> Lab {
-        let slot = Slot::take();
-        let folder = tempfile::tempdir().unwrap();
-        let mut collector = Command::new(OUTPOST)
-            .args(["collect", "--listen", "127.0.0.1:0", "--store"])
-            .arg(folder.path().join("store.db"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(collector.stderr.take().unwrap());
+impl Collector {
+    /// One that serves sessions of this mode and no others, with `store.db` in this folder. Port 0 is any.
+    pub fn start(folder: &Path, port: u16, mode: Mode) -> Collector {
+        let mut command = Command::new(OUTPOST);
+        command.args(["collect", "--listen", &format!("127.0.0.1:{port}"), "--store"]).arg(folder.join("store.db"));
+        if mode == Mode::Keyed {
+            let keys = folder.join("keys");
+            let mut file =
+                fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&keys).unwrap();
+            writeln!(file, "{AGENT} {KEY}").unwrap();
+            command.arg("--keys").arg(keys);
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         let port = port_in(&line).unwrap_or_else(|| panic!("the collector did not say where it listens: {line}"));
         // It must not block on a full pipe later.
         thread::spawn(move || io::copy(&mut said, &mut io::sink()));
-        Lab { folder, collector, port, _slot: slot }
+        Collector { child, port }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let (_, _) = (self.child.kill(), self.child.wait());
+    }
+}
+
+/// The configuration of a guest that logs to a collector of this mode on this port, with this drill.
+pub fn config(port: u16, mode: Mode, drill: Option<Value>) -> String {
+    let mut collector = json!({ "address": format!("10.0.2.2:{port}") });
+    if mode == Mode::Keyed {
+        collector["key"] = KEY.into();
+    }
+    let mut config = json!({ "name": AGENT, "collector": collector });
+    if let Some(drill) = drill {
+        config["drill"] = drill;
+    }
+    config.to_string()
+}
+
+/// A collector and what it stored.
+pub struct Lab {
+    folder: TempDir,
+    collector: Collector,
+    mode: Mode,
+    _slot: Slot,
+}
+
+impl Lab {
+    /// A collector of clear sessions with an empty store, on a port of its own.
+    pub fn new() -> Lab {
+        Lab::of(Mode::Clear)
+    }
+
+    /// The same, of sessions of this mode.
+    pub fn of(mode: Mode) -> Lab {
+        let slot = Slot::take();
+        let folder = tempfile::tempdir().unwrap();
+        let collector = Collector::start(folder.path(), 0, mode);
+        Lab { folder, collector, mode, _slot: slot }
     }
 
     /// The port that the collector listens on, on the host's loopback.
     pub fn port(&self) -> u16 {
-        self.port
+        self.collector.port
+    }
+
+    /// The configuration of a guest that logs to the collector, with this drill.
+    pub fn config(&self, drill: Option<Value>) -> String {
+        config(self.port(), self.mode, drill)
     }
 
     /// The laboratory's folder.
@@ -102,11 +155,10 @@ impl Lab {
 
     /// The image on this machine with this card, with all defaults but the collector.
     pub fn vm(&self, machine: Machine, nic: Nic, accel: Accel) -> Vm {
-        let config = format!(r#"{{"name":"lab","collector":{{"address":"10.0.2.2:{}"}}}}"#, self.port);
         Vm {
             nic: Some(nic),
             accel,
-            config: Some(self.file("config.json", &config)),
+            config: Some(self.file("config.json", &self.config(None))),
             network: Network::User(vec![Forward::to(80)]),
             ..Vm::new(machine, image())
         }
@@ -145,12 +197,6 @@ impl Lab {
             assert!(Instant::now() < deadline, "{} of {count} {event} records in the store", records.len());
             thread::sleep(RETRY);
         }
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let (_, _) = (self.collector.kill(), self.collector.wait());
     }
 }
 
