@@ -262,7 +262,7 @@ impl<'a> Agent<'a> {
             None => Reason::NoCollector,
             Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
             Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
-            Some(_) if self.log.stats().lost > 0 => Reason::RecordsLost,
+            Some(_) if self.log.lost_lately(now) => Reason::RecordsLost,
             Some(ship) if !ship.status().keyed => Reason::NotAuthenticated,
             Some(_) => Reason::Ok,
         };

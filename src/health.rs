@@ -102,7 +102,7 @@ pub enum Reason {
     NotAuthenticated,
     /// A key is configured, but the random seed can be guessed: no session is opened.
     KeyRefused,
-    /// Records were lost in this boot.
+    /// Records of this boot were lost lately.
     RecordsLost,
     /// The random seed can be guessed.
     WeakEntropy,
@@ -157,7 +157,7 @@ impl Reason {
             Reason::Disconnected => "disconnected",
             Reason::NotAuthenticated => "not authenticated",
             Reason::KeyRefused => "weak entropy, no keyed session is opened",
-            Reason::RecordsLost => "records were lost",
+            Reason::RecordsLost => "records were lost within 10 minutes, see log in /status",
             Reason::WeakEntropy => "weak",
             Reason::Maintenance => "the operator asked for it",
             Reason::SafeMode => "safe mode after a crash loop, see last_reset in /about",

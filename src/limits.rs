@@ -150,6 +150,28 @@ pub const LOG_REQUEST_KINDS: usize = 64;
 /// Records of one rate-limited event in a second: enough to see what happens, too few to fill the ring.
 pub const LOG_LIMITED_PER_SECOND: u16 = 10;
 
+/// Transaction ids from outside that are recorded in a second, on the mean: each costs two bulk records.
+pub const LOG_TRACED_PER_SECOND: u64 = 3;
+
+/// More of them at once, after a time with fewer: a person's session, or a burst of a traced client.
+pub const LOG_TRACED_BURST: u64 = 256;
+
+/// Most that such a request takes in the ring, in bytes: `transaction.bound` with the longest id, and `http.request`.
+const LOG_TRACED_BYTES: u64 = 140;
+
+/// The same of what tells the others in a second: `suppressed` and `http.requests`.
+const LOG_SUMMARY_BYTES: u64 = 60;
+
+/// A mean record in the ring, in bytes (PROMISES).
+const LOG_MEAN_BYTES: u64 = 28;
+
+// An hour at 20 records/s stays in the ring beside an hour of requests whose sender makes up ids without end.
+const _: () = assert!(
+    3600 * (20 * LOG_MEAN_BYTES + LOG_TRACED_PER_SECOND * LOG_TRACED_BYTES + LOG_SUMMARY_BYTES)
+        + LOG_TRACED_BURST * LOG_TRACED_BYTES
+        <= LOG_REGION as u64
+);
+
 /// Lines of libraries that wait for the next poll.
 pub const LOG_DEPENDENCY_LINES: usize = 32;
 
@@ -200,5 +222,8 @@ pub const LOG_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// A long time without a collector is told again this often.
 pub const LOG_OUTAGE_REMINDER: Duration = Duration::from_secs(600);
+
+/// So long after the last loss of records the collector's health warns of it.
+pub const LOG_LOSS_RECENT: Duration = Duration::from_secs(600);
 
 const _: () = assert!(LOG_ALIVE.total_micros() * 2 < LOG_SILENCE.total_micros());

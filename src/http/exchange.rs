@@ -311,11 +311,7 @@ impl Exchange {
         let route = service.desk.names[request.route as usize];
         let duration_us = u32::try_from(took).unwrap_or(u32::MAX);
         let event = HttpRequest { method, route, status, client, duration_us };
-        let bound = request.outside.bound();
-        if let Some(bound) = bound {
-            service.log.emit(service.now, Some(transaction), bound);
-        }
-        service.log.http_request(service.now, transaction, event, bound.is_some());
+        service.log.http_request(service.now, transaction, event, request.outside.bound());
     }
 }
 

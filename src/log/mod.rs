@@ -24,15 +24,17 @@ pub use ring::{Boot, Reader, Salvage, Step};
 pub use ship::{Identity, Phase, Security, Ship, Status};
 
 use crate::crash::LeftRecord;
-use crate::limits::LOG_SEVERITY_RULES;
+use crate::limits::{LOG_LOSS_RECENT, LOG_SEVERITY_RULES};
 use console::Console;
 use heapless::Vec;
 use names::Names;
 use outpost_wire::limits::INTERN_TEXT_MAX;
-use outpost_wire::{DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Record, Severity, Shutdown, Text};
+use outpost_wire::{
+    DependencyLog, Event, EventSpec, HttpRequest, Intern, NameId, Record, Severity, Shutdown, Text, TransactionBound,
+};
 use ring::Ring;
 use smoltcp::time::Instant;
-use volume::{Limiter, Requests};
+use volume::{Bucket, Limiter, Requests};
 
 /// The log of one boot, in a region of memory that survives resets.
 pub struct Log<'a> {
@@ -41,8 +43,11 @@ pub struct Log<'a> {
     console: Console,
     requests: Requests,
     limiter: Limiter,
+    traced: Bucket,
     severities: Vec<(u16, Severity), LOG_SEVERITY_RULES>,
     delivered: u64,
+    /// Records that were lost until the last poll, and when there were last more of them.
+    lost: (u64, Option<Instant>),
     suppressed: u64,
     counted: u64,
     #[cfg(feature = "seeded-bugs")]
@@ -85,7 +90,9 @@ impl<'a> Log<'a> {
             console: Console::new(boot_id),
             requests: Requests::default(),
             limiter: Limiter::default(),
+            traced: Bucket::new(),
             severities: Vec::new(),
+            lost: (0, None),
             suppressed: 0,
             counted: 0,
             #[cfg(feature = "seeded-bugs")]
@@ -127,10 +134,28 @@ impl<'a> Log<'a> {
         None
     }
 
-    /// One answered request: a record when it is the first of its route and status within a second or when it is
-    /// `traced` (it brought an outside transaction id); else counted in `http.requests`.
-    pub fn http_request(&mut self, now: Instant, transaction: u32, request: HttpRequest, traced: bool) {
+    /// One answered request: a record when it is the first of its route and status within a second or when it brought
+    /// an outside transaction id; else counted in `http.requests`. Such ids have a rate, for anybody can make them up:
+    /// above it they are told by `suppressed`, and the request goes the way of one that brought none.
+    pub fn http_request(
+        &mut self,
+        now: Instant,
+        transaction: u32,
+        request: HttpRequest,
+        bound: Option<TransactionBound<'_>>,
+    ) {
         self.tell_counted(now);
+        self.tell_suppressed(now);
+        let traced = bound.is_some_and(|bound| {
+            let admitted = self.traced.admit(now);
+            if admitted {
+                self.emit(now, Some(transaction), bound);
+            } else {
+                self.suppressed += 1;
+                self.limiter.hold_back(now, TransactionBound::SPEC.id, 1);
+            }
+            admitted
+        });
         if traced || self.requests.admit(now, request.route, request.status) {
             self.emit(now, Some(transaction), request);
         } else {
@@ -152,6 +177,10 @@ impl<'a> Log<'a> {
 
     /// Does what is due: ends the seconds of volume rules and takes in the lines of dependencies. Call it once a poll.
     pub fn poll(&mut self, now: Instant) {
+        let lost = self.stats().lost;
+        if lost > self.lost.0 {
+            self.lost = (lost, Some(now));
+        }
         self.tell_counted(now);
         self.tell_suppressed(now);
         for _ in 0..crate::limits::LOG_DEPENDENCY_LINES {
@@ -238,6 +267,16 @@ impl<'a> Log<'a> {
             counted: self.counted,
             salvaged: self.ring.boots()[1..].iter().map(|boot| boot.held).sum(),
         }
+    }
+
+    /// When a poll last found that records of this boot were lost.
+    pub fn last_loss(&self) -> Option<Instant> {
+        self.lost.1
+    }
+
+    /// Whether that is recent enough to be worth a warning.
+    pub fn lost_lately(&self, now: Instant) -> bool {
+        self.last_loss().is_some_and(|at| now < at + LOG_LOSS_RECENT)
     }
 
     /// How many records, or losses to be told, of this boot and earlier ones the collector has not confirmed.

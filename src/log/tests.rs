@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::crash::{LastWords, WatchdogVerdict};
-use crate::limits::{LOG_CONSOLE_PER_SECOND, LOG_LIMITED_PER_SECOND, LOG_NAMES};
+use crate::limits::{
+    LOG_CONSOLE_PER_SECOND, LOG_LIMITED_PER_SECOND, LOG_LOSS_RECENT, LOG_NAMES, LOG_TRACED_BURST, LOG_TRACED_PER_SECOND,
+};
 use outpost_wire::{
     ConfigInvalid, DownReason, EndCause, HttpRejected, HttpRequests, Ip4, Method, NetworkDown, Panic, Suppressed,
 };
@@ -19,6 +21,12 @@ fn ms(ms: i64) -> Instant {
 
 fn request(route: NameId, status: u16) -> HttpRequest {
     HttpRequest { method: Method::Get, route, status, client: Ip4([10, 0, 2, 2]), duration_us: 85 }
+}
+
+/// The longest id that a request can bring.
+fn bound() -> TransactionBound<'static> {
+    const ID: &str = "an-id-of-64-characters-as-the-longest-that-is-taken-from-outside";
+    TransactionBound { trace_id: [7; 16], parent_id: [7; 8], request_id: Text::new(ID) }
 }
 
 /// A serial line that keeps what is written.
@@ -132,7 +140,7 @@ fn requests_are_recorded_once_a_second_and_all_are_accounted_for() {
     let mut region = region();
     let mut log = Log::new(&mut region, 1);
     for i in 0..2500 {
-        log.http_request(ms(i), i as u32 + 1, request(NameId(1), 200), i == 700);
+        log.http_request(ms(i), i as u32 + 1, request(NameId(1), 200), (i == 700).then(bound));
         log.poll(ms(i));
     }
     assert_eq!(log.poll_at(), Some(ms(3000)));
@@ -141,11 +149,71 @@ fn requests_are_recorded_once_a_second_and_all_are_accounted_for() {
     events(&log, |record, event| match event {
         Event::HttpRequest(_) => records.push(record.mono_us / 1000),
         Event::HttpRequests(HttpRequests { route: NameId(1), status: 200, count }) => counts.push(count),
+        Event::TransactionBound(_) => assert_eq!(record.transaction, Some(701)),
         other => panic!("{other:?}"),
     });
     assert_eq!(records, [0, 700, 1000, 2000], "the traced one is always recorded");
     assert_eq!(counts, [998, 999, 499]);
     assert_eq!((log.stats().counted, log.poll_at()), (2496, None));
+}
+
+#[test]
+fn made_up_transaction_ids_cannot_push_out_an_hour() {
+    // Whoever may ask /livez could otherwise erase the log of an agent without a collector, two records a request.
+    let mut region = vec![0; crate::limits::LOG_REGION];
+    let mut log = Log::new(&mut region, 1);
+    let started = ms(9_000);
+    // The hour: 20 records/s, of the mean size.
+    let text = DependencyLog { level: 3, target: Text::new("a"), text: Text::new("the mean") };
+    let mut asked = 0;
+    for tick in 0..3600 * 20 {
+        let now = started + Duration::from_millis(50 * tick);
+        log.emit(now, None, text);
+        // The flood: as many at once as make no difference to the result.
+        for _ in 0..if tick == 0 { 1000 } else { 3 } {
+            asked += 1;
+            log.http_request(now, asked, request(NameId(1), 200), Some(bound()));
+        }
+        log.poll(now);
+    }
+    log.poll(started + Duration::from_secs(3602));
+    let stats = log.stats();
+    assert_eq!((stats.lost, log.last_loss()), (0, None));
+    let (mut bindings, mut recorded, mut told, mut counted) = (0, 0, 0, 0);
+    events(&log, |record, event| match event {
+        // With length and CRC the mean of the promises.
+        Event::DependencyLog(_) => assert!(record.mono_us < 2 << 30 || record.encode(&mut [0; 240]).unwrap() + 5 == 28),
+        Event::TransactionBound(_) => bindings += 1,
+        Event::HttpRequest(_) => recorded += 1,
+        Event::HttpRequests(event) => counted += event.count,
+        Event::Suppressed(event) => told += if event.event == TransactionBound::SPEC.id { event.count } else { 0 },
+        _ => {}
+    });
+    // Each request, and each id, is in exactly one record or number.
+    assert_eq!((bindings + told, recorded + counted), (asked, asked));
+    let allowed = LOG_TRACED_BURST + 3600 * LOG_TRACED_PER_SECOND;
+    assert!(u64::from(bindings).abs_diff(allowed) <= 1, "{bindings} of {asked} ids are recorded, {allowed} may be");
+}
+
+#[test]
+fn when_records_were_lost_last_is_known() {
+    // A loss of last month must not look like one of now, nor one of now like none.
+    let mut region = region();
+    let mut log = Log::new(&mut region, 1);
+    let overflow = |log: &mut Log<'_>, at| {
+        (0..10_000).for_each(|_| _ = log.emit(ms(at), None, request(NameId(0), 200)));
+        log.poll(ms(at));
+    };
+    log.poll(ms(1));
+    assert_eq!((log.last_loss(), log.lost_lately(ms(1))), (None, false));
+    overflow(&mut log, 5_000);
+    log.poll(ms(6_000));
+    assert_eq!(log.last_loss(), Some(ms(5_000)));
+    overflow(&mut log, 9_000);
+    assert_eq!(log.last_loss(), Some(ms(9_000)));
+    // The warning ends, what was lost in all stays.
+    let end = ms(9_000) + LOG_LOSS_RECENT;
+    assert!(log.lost_lately(end - Duration::from_micros(1)) && !log.lost_lately(end) && log.stats().lost > 0);
 }
 
 #[test]
@@ -290,10 +358,10 @@ fn nothing_comes_after_the_end() {
         client: outpost_wire::Ip4([10, 0, 0, 1]),
         duration_us: 0,
     };
-    log.http_request(now, 1, request, false);
-    log.http_request(now, 2, request, false);
+    log.http_request(now, 1, request, None);
+    log.http_request(now, 2, request, None);
     log.end(now, Shutdown { cause: outpost_wire::ShutdownCause::PowerButton, uptime_s: 1 });
-    log.http_request(now, 3, request, true);
+    log.http_request(now, 3, request, Some(bound()));
     log.poll(Instant::from_secs(9));
     let mut names = Vec::new();
     let mut reader = log.reader(1);

@@ -1,10 +1,10 @@
 //! Volume: what others can cause without end is bounded before it gets a seq, and what is held back is counted
 //! and told.
 //!
-//! Both rules work by windows of one second that begin with the first occurrence. Summaries come out of `due`,
+//! Two of the rules work by windows of one second that begin with the first occurrence. Summaries come out of `due`,
 //! which its user calls until it says `None`.
 
-use crate::limits::{LOG_LIMITED_PER_SECOND, LOG_REQUEST_KINDS};
+use crate::limits::{LOG_LIMITED_PER_SECOND, LOG_REQUEST_KINDS, LOG_TRACED_BURST, LOG_TRACED_PER_SECOND};
 use heapless::Vec;
 use outpost_wire::{CATALOGUE, HttpRequests, NameId, Suppressed};
 use smoltcp::time::{Duration, Instant};
@@ -50,6 +50,32 @@ impl Requests {
     /// When the next window with a number ends.
     pub fn poll_at(&self) -> Option<Instant> {
         self.windows.iter().filter(|window| window.count > 0).map(|window| window.until).min()
+    }
+}
+
+/// The rule for transaction ids from outside: a bucket of [`LOG_TRACED_BURST`] tokens, into which
+/// [`LOG_TRACED_PER_SECOND`] come in a second.
+pub struct Bucket {
+    /// When it is full again.
+    full_at: Instant,
+}
+
+impl Bucket {
+    const TOKEN: Duration = Duration::from_micros(1_000_000 / LOG_TRACED_PER_SECOND);
+
+    /// A full one.
+    pub fn new() -> Bucket {
+        Bucket { full_at: Instant::ZERO }
+    }
+
+    /// Takes a token, if there is one.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        let full_at = self.full_at.max(now) + Self::TOKEN;
+        let admitted = full_at <= now + Self::TOKEN * LOG_TRACED_BURST as u32;
+        if admitted {
+            self.full_at = full_at;
+        }
+        admitted
     }
 }
 
