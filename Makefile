@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz chaos bench image
+.PHONY: help run test soak fuzz chaos bench bench-log image
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -9,7 +9,7 @@ ARGS ?=
 BENCH ?=
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 run:  ## build the image, boot it in QEMU, show its events; Ctrl-C ends it
 	@scripts/setup run
@@ -37,6 +37,12 @@ bench:  ## measure size, boot, load and instructions per request (root; BENCH="-
 	@cargo build --quiet --release -p outpost-cli -p outpost-bench
 	@target/release/outpost image
 	@target/release/outpost-bench --peers $(BENCH)
+
+bench-log:  ## measure the log alone: bytes per record, cost of one, records per second (root)
+	@scripts/setup bench
+	@cargo build --quiet --release -p outpost-cli -p outpost-bench
+	@target/release/outpost image
+	@target/release/outpost-bench log $(BENCH)
 
 image:  ## build dist/outpost.elf and its image id
 	@scripts/setup run

@@ -6,10 +6,12 @@
 //!     client, load     who asks it: ours for exact moments, wrk and ab for load
 //!     counter          what it executed for that, exactly (plugin/count.c)
 //!   figures   what is measured, in which order ──▶ report ──▶ bench/results/latest.{md,json}
+//! log         the same for the log ──────────────▶ report ──▶ bench/results/log.{md,json}
 //! ```
 //!
 //! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
-//! by itself, and nothing it started outlives it. A further guest to compare with is one more element in [`bench`].
+//! by itself, and nothing it started outlives it. A further guest to compare with is one more element in
+//! [`measure_image`].
 #![forbid(unsafe_code)]
 
 mod client;
@@ -21,6 +23,7 @@ mod guest;
 mod image;
 mod linux;
 mod load;
+mod log;
 mod namespace;
 mod report;
 mod stats;
@@ -58,14 +61,18 @@ const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-run");
 /// The checkout, as it was when this was built.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Measures the image of dist/ and writes bench/results/latest.md and .json.
+/// Measures the image of dist/ and writes what it found into bench/results/.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  make bench                           build everything, measure everything (root; about 15 minutes)
+  make bench                           build everything, measure everything (root; about 20 minutes)
+  outpost-bench log                    the log alone: bytes per record need neither root nor an image
   outpost-bench --only boot,count      only these, with what is already built")]
 struct Args {
-    /// What to measure
-    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Part::value_variants().to_vec())]
+    /// What to measure [default: all]
+    #[arg(value_enum)]
+    subjects: Vec<Subject>,
+    /// Parts to measure, of any subject [default: all of the subjects]
+    #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Part>,
     /// Boots of each guest
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -76,12 +83,21 @@ struct Args {
     /// Measure Linux + nginx, too, made of Debian packages
     #[arg(long)]
     peers: bool,
-    /// Folder for the result
+    /// Folder for the results
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
     /// Set by ourselves, for the second start in namespaces of our own
     #[arg(long, hide = true)]
     inside: bool,
+}
+
+/// What a table is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// The image beside its peers: size, boot, load, instructions (latest.md)
+    Image,
+    /// What the log costs (log.md)
+    Log,
 }
 
 /// A part of the run.
@@ -99,19 +115,45 @@ enum Part {
     Profile,
     /// Smallest -m
     Memory,
+    /// Bytes per record
+    Bytes,
+}
+
+impl Part {
+    fn subject(self) -> Subject {
+        match self {
+            Part::Size | Part::Boot | Part::Traffic | Part::Count | Part::Profile | Part::Memory => Subject::Image,
+            Part::Bytes => Subject::Log,
+        }
+    }
+
+    /// Whether it needs taps, and so root.
+    fn needs_taps(self) -> bool {
+        self.subject() == Subject::Image
+    }
+}
+
+impl Args {
+    /// The parts to measure, in the order of their declaration.
+    fn parts(&self) -> Vec<Part> {
+        let asked = |part: &Part| match (self.only.as_slice(), self.subjects.as_slice()) {
+            ([], []) => true,
+            ([], subjects) => subjects.contains(&part.subject()),
+            (only, _) => only.contains(part),
+        };
+        Part::value_variants().iter().copied().filter(asked).collect()
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if !args.inside {
+    if !args.inside && args.parts().into_iter().any(Part::needs_taps) {
         eprintln!("bench: {}", start(&args));
         return ExitCode::FAILURE;
     }
     match bench(&args) {
-        Ok(report) => {
-            println!("{}", report.markdown());
-            if report.failures().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(problem) => {
             eprintln!("bench: {problem}");
             ExitCode::FAILURE
@@ -132,12 +174,42 @@ fn start(args: &Args) -> String {
     namespace::enter()
 }
 
-fn bench(args: &Args) -> Result<Report, String> {
+/// Measures; whether everything that was asked for could be.
+fn bench(args: &Args) -> Result<bool, String> {
     end_in_time()?;
-    namespace::prepare()?;
+    if args.inside {
+        namespace::prepare()?;
+    }
     let folder = Path::new(RUN);
     let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
     cleared.and_then(|()| fs::create_dir_all(folder)).map_err(|error| format!("{RUN}: {error}"))?;
+    let mut complete = true;
+    for (subject, name) in [(Subject::Image, "latest"), (Subject::Log, "log")] {
+        let parts: Vec<Part> = args.parts().into_iter().filter(|part| part.subject() == subject).collect();
+        if parts.is_empty() {
+            continue;
+        }
+        // Written after each part: what a run has found is there however it ends.
+        let done = |report: &Report| write(report, &args.out, name);
+        let mut report = match subject {
+            Subject::Image => measure_image(args, &parts, folder, done)?,
+            Subject::Log => measure_log(&parts, folder, done)?,
+        };
+        report.condition("load average at the end", load_average());
+        done(&report)?;
+        println!("{}", report.markdown());
+        complete &= report.failures().next().is_none();
+    }
+    Ok(complete)
+}
+
+/// The image beside its peers.
+fn measure_image(
+    args: &Args,
+    parts: &[Part],
+    folder: &Path,
+    done: impl Fn(&Report) -> Result<(), String>,
+) -> Result<Report, String> {
     let image = Image::read(&Path::new(ROOT).join("dist/outpost.debug.elf"))?;
     let (outpost, _collector) = outpost(folder, Link::make(1)?)?;
     let (mut guests, mut left_out) = (vec![outpost], Vec::new());
@@ -149,12 +221,13 @@ fn bench(args: &Args) -> Result<Report, String> {
         }
     }
     let plugin = Plugin::compile(&Path::new(ROOT).join("bench/plugin/count.c"), folder)?;
-    let mut report = Report::new(guests.iter().map(|guest| guest.name.clone()).collect());
-    conditions(&mut report, &image);
+    let mut report = Report::new("Benchmark", guests.iter().map(|guest| guest.name.clone()).collect());
+    conditions(&mut report, Some(&image));
+    report.condition("load generators", [guest::version("wrk", "-v"), guest::version("ab", "-V")].join("; "));
     for problem in left_out {
         report.condition("Linux + nginx", format!("left out: {problem}"));
     }
-    for part in &args.only {
+    for part in parts {
         match part {
             Part::Size => figures::size(&mut report, &guests, &image),
             Part::Boot => figures::boot(&mut report, &guests, args.boots.into(), folder)?,
@@ -169,12 +242,23 @@ fn bench(args: &Args) -> Result<Report, String> {
                 let outpost = guests.first().ok_or("no guest")?;
                 figures::profile(&mut report, outpost, &plugin, &image)?;
             }
+            Part::Bytes => {}
         }
-        // After each part: what a run has found is there however it ends.
-        write(&report, &args.out)?;
+        done(&report)?;
     }
-    report.condition("load average at the end", load_average());
-    write(&report, &args.out)?;
+    Ok(report)
+}
+
+/// What the log costs.
+fn measure_log(parts: &[Part], folder: &Path, done: impl Fn(&Report) -> Result<(), String>) -> Result<Report, String> {
+    let mut report = Report::new("What the log costs", log::COLUMNS.map(String::from).into());
+    conditions(&mut report, None);
+    for part in parts {
+        if *part == Part::Bytes {
+            log::bytes(&mut report, folder)?;
+        }
+        done(&report)?;
+    }
     Ok(report)
 }
 
@@ -227,17 +311,18 @@ fn outpost(folder: &Path, link: Link) -> Result<(Guest, Process), String> {
 }
 
 /// Under what conditions this run takes place.
-fn conditions(report: &mut Report, image: &Image) {
+fn conditions(report: &mut Report, image: Option<&Image>) {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<&str> = cpu.lines().filter(|line| line.starts_with("model name")).collect();
     let model = models.first().and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model.trim());
     report.condition("date", guest::ask("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]));
     report.condition("machine", format!("{model}, {} CPUs, Linux {}", models.len(), guest::ask("uname", &["-r"])));
     let revision = guest::ask("git", &["-C", ROOT, "describe", "--always", "--dirty"]);
-    report.condition("Outpost", format!("checkout at {revision}, microvm with 12 MiB, records to a collector"));
-    report.condition("image id", image.id.clone());
-    report.condition("QEMU", format!("{}, tcg", guest::version(PROGRAM, "--version")));
-    report.condition("load generators", [guest::version("wrk", "-v"), guest::version("ab", "-V")].join("; "));
+    report.condition("Outpost", format!("checkout at {revision}"));
+    if let Some(image) = image {
+        report.condition("image", format!("id {}, microvm with 12 MiB, records to a collector", image.id));
+        report.condition("QEMU", format!("{}, tcg", guest::version(PROGRAM, "--version")));
+    }
     report.condition("load average at the start", load_average());
 }
 
@@ -247,9 +332,9 @@ fn load_average() -> String {
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-fn write(report: &Report, folder: &Path) -> Result<(), String> {
+fn write(report: &Report, folder: &Path, name: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{} cannot be written: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
-    fs::write(folder.join("latest.md"), report.markdown()).map_err(failed)?;
-    fs::write(folder.join("latest.json"), report.json()).map_err(failed)
+    fs::write(folder.join(format!("{name}.md")), report.markdown()).map_err(failed)?;
+    fs::write(folder.join(format!("{name}.json")), report.json()).map_err(failed)
 }

@@ -1,4 +1,4 @@
-//! The result of a run: rows of figures, a column for each guest; as a Markdown table and as JSON with every raw number.
+//! The result of a run: rows of figures, a column for each guest or whatever is compared; as a Markdown table and as JSON with every raw number.
 
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -27,9 +27,10 @@ struct Row {
     cells: Vec<Result<Cell, String>>,
 }
 
-/// Everything that a run found out.
+/// Everything that a run found out about one subject.
 #[derive(Debug)]
 pub struct Report {
+    title: &'static str,
     guests: Vec<String>,
     conditions: Vec<(String, String)>,
     rows: Vec<Row>,
@@ -37,9 +38,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty report about these guests.
-    pub fn new(guests: Vec<String>) -> Report {
-        Report { guests, conditions: Vec::new(), rows: Vec::new(), notes: Vec::new() }
+    /// An empty report with this heading, about these guests.
+    pub fn new(title: &'static str, guests: Vec<String>) -> Report {
+        Report { title, guests, conditions: Vec::new(), rows: Vec::new(), notes: Vec::new() }
     }
 
     /// Says under what conditions the figures were taken.
@@ -69,7 +70,7 @@ impl Report {
 
     /// The report for people.
     pub fn markdown(&self) -> String {
-        let mut out = String::from("# Benchmark\n\nWritten by `make bench`; every figure is of this one run.\n\n");
+        let mut out = format!("# {}\n\nWritten by `make bench`; every figure is of this one run.\n\n", self.title);
         for (name, value) in &self.conditions {
             let _ = writeln!(out, "- {name}: {value}"); // writing into a String cannot fail
         }
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn every_row_has_a_cell_for_each_guest() {
         // A row with a cell too few shifts the columns, and a peer's figure stands under our name.
-        let mut report = Report::new(vec![String::from("Outpost"), String::from("Linux")]);
+        let mut report = Report::new("Benchmark", vec![String::from("Outpost"), String::from("Linux")]);
         report.condition("date", "2026-01-01");
         report.row("size", "file", vec![Ok(Cell::new("1 KiB", json!(1024))), Err(String::from("it is not there"))]);
         let markdown = report.markdown();
