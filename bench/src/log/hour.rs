@@ -166,17 +166,16 @@ fn live(log: &mut Log<'_>, happenings: &[(u64, Happening)], begin: u64, end: u64
         match happening {
             Happening::Request { method, route, status, client, traced } => {
                 transaction += 1;
-                if *traced {
+                let bound = traced.then(|| {
                     let (trace_id, parent_id) = (random.bytes(), random.bytes());
-                    let bound = TransactionBound { trace_id, parent_id, request_id: Text::new("") };
-                    log.emit(at, Some(transaction), bound);
-                }
+                    TransactionBound { trace_id, parent_id, request_id: Text::new("") }
+                });
                 let route = log.name(at, route);
                 // Most requests come whole and are answered by the poll that sees them.
                 let duration_us = if random.below(20) == 0 { 60 + random.below(2_000) as u32 } else { 0 };
                 let request =
                     HttpRequest { method: *method, route, status: *status, client: Ip4(*client), duration_us };
-                log.http_request(at, transaction, request, *traced);
+                log.http_request(at, transaction, request, bound);
             }
             Happening::Rejected { status, client } => {
                 transaction += 1;
