@@ -13,6 +13,7 @@
 .set READ_WRITE, PRESENT | WRITABLE | ACCESSED_DIRTY
 .set IMAGE_TABLES, 8                            # 8 × 2 MiB: physical 0 to 16 MiB, linker.ld asserts it
 .set WINDOW_TABLES, 4                           # 4 × 2 MiB of windows, memory.rs hands them out
+.set PAINT, 0x5afe57ac                          # an unused half word of a stack, gauge.rs looks for it
 
 # The PVH note (Xen: docs/misc/pvh.pandoc, XEN_ELFNOTE_PHYS32_ENTRY).
 .section .note.Xen, "a", @note
@@ -59,6 +60,14 @@ pvh_entry:
     andl $((1 << 29) | (1 << 20)), %edx
     cmpl $((1 << 29) | (1 << 20)), %edx
     jne refuse
+
+    # Nothing was pushed so far, so the stacks can be painted whole; their guard pages are plain memory yet.
+    movl $(stacks_start - BASE), %edi
+    movl $(stacks_end - BASE), %ecx
+    subl %edi, %ecx
+    shrl $2, %ecx
+    movl $PAINT, %eax
+    rep stosl
 
     movl $(tables_start - BASE), %edi
     movl $(tables_end - BASE), %ecx

@@ -133,7 +133,7 @@ fn load_segments() -> Option<()> {
     static TSS: Once<TaskStateSegment> = Once::new(TaskStateSegment::new());
     static GDT: Once<GlobalDescriptorTable> = Once::new(GlobalDescriptorTable::new());
     let tss = TSS.take()?;
-    let [page_fault, double_fault, others] = memory::fault_stacks().map(VirtAddr::new);
+    let [page_fault, double_fault, others] = memory::fault_stacks().map(|stack| VirtAddr::new(stack.end));
     let unused = VirtAddr::zero();
     tss.interrupt_stack_table = [page_fault, double_fault, others, unused, unused, unused, unused];
     let gdt = GDT.take()?;

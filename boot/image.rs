@@ -17,6 +17,7 @@ use crate::serial::{self, Port, Serial};
 use crate::start_info::{Piece, StartInfo};
 use crate::survival;
 use crate::timer::Timer;
+use crate::vitals::Meter;
 use crate::{exceptions, start_info};
 use core::fmt::Write;
 use outpost::Agent;
@@ -157,6 +158,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     crate::drill::start(line, crashed);
     x86_64::instructions::interrupts::enable();
 
+    let mut meter = Meter::new();
     let mut mark_at = Instant::ZERO;
     loop {
         let wake = agent.poll(clock.now(), &mut nic);
@@ -169,6 +171,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         let now = clock.now();
         if now >= mark_at {
             survival::mark(now);
+            agent.observe(meter.vitals(now));
             mark_at = now + MARK_EVERY;
             if let Some(failure) = agent.drill(now) {
                 fail(failure);
@@ -195,6 +198,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         if until > now && nic.prepare_sleep() {
             timer.arm(until, now);
             interrupts::idle();
+            meter.slept(clock.now() - now);
         }
     }
 }

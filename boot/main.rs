@@ -18,6 +18,8 @@ mod call;
 #[cfg(any(target_os = "none", test))]
 mod cmdline;
 #[cfg(any(target_os = "none", test))]
+mod gauge;
+#[cfg(any(target_os = "none", test))]
 mod physical;
 #[cfg(any(target_os = "none", test))]
 mod rtc;
@@ -60,6 +62,8 @@ mod serial;
 mod survival;
 #[cfg(target_os = "none")]
 mod timer;
+#[cfg(target_os = "none")]
+mod vitals;
 #[cfg(target_os = "none")]
 mod watchdog;
 

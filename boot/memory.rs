@@ -11,6 +11,7 @@ use core::ops::Range;
 use core::ptr::{NonNull, addr_of};
 use core::sync::atomic::{AtomicU64, Ordering};
 use outpost::limits::LOG_REGION;
+use outpost::vitals::Memory;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
 /// Where physical address 0 would be in the image's address space; as in linker.ld.
@@ -38,16 +39,25 @@ const _: () = assert!(LOG_REGION == 0x40_0000);
 
 unsafe extern "C" {
     static log_start: u8;
+    static log_end: u8;
     static image_start: u8;
     static image_end: u8;
     static bss_start: u8;
     static bss_end: u8;
     static main_stack_bottom: u8;
     static main_stack_top: u8;
+    static rodata_start: u8;
+    static rodata_end: u8;
     static text_start: u8;
     static text_end: u8;
+    static data_start: u8;
+    static tables_start: u8;
+    static tables_end: u8;
+    static page_fault_stack_bottom: u8;
     static page_fault_stack_top: u8;
+    static double_fault_stack_bottom: u8;
     static double_fault_stack_top: u8;
+    static other_fault_stack_bottom: u8;
     static other_fault_stack_top: u8;
     static image_id: [u8; 32];
     static window_tables: [AtomicU64; WINDOW_PAGES];
@@ -67,6 +77,10 @@ pub fn virt_to_phys<T: ?Sized>(pointer: *const T) -> u64 {
 
 fn address(pointer: *const u8) -> u64 {
     pointer as u64
+}
+
+fn range(start: *const u8, end: *const u8) -> Range<u64> {
+    address(start)..address(end)
 }
 
 /// Zeroes .bss.
@@ -97,9 +111,28 @@ pub fn id() -> [u8; 32] {
     unsafe { addr_of!(image_id).read_volatile() }
 }
 
-/// Tops of the stacks for exceptions: page fault, double fault, and the others that can come at any time.
-pub fn fault_stacks() -> [u64; 3] {
-    [addr_of!(page_fault_stack_top), addr_of!(double_fault_stack_top), addr_of!(other_fault_stack_top)].map(address)
+/// The stacks for exceptions: page fault, double fault, and the others that can come at any time.
+pub fn fault_stacks() -> [Range<u64>; 3] {
+    [
+        range(addr_of!(page_fault_stack_bottom), addr_of!(page_fault_stack_top)),
+        range(addr_of!(double_fault_stack_bottom), addr_of!(double_fault_stack_top)),
+        range(addr_of!(other_fault_stack_bottom), addr_of!(other_fault_stack_top)),
+    ]
+}
+
+/// What the memory that the image claims is for.
+pub fn regions() -> Memory {
+    let len = |start, end| address(end) - address(start);
+    let stacks = fault_stacks().into_iter().chain([main_stack()]).map(|stack| stack.end - stack.start).sum();
+    Memory {
+        log: len(addr_of!(log_start), addr_of!(log_end)),
+        rodata: len(addr_of!(rodata_start), addr_of!(rodata_end)),
+        text: len(addr_of!(text_start), addr_of!(text_end)),
+        data: len(addr_of!(data_start), addr_of!(tables_start)),
+        tables: len(addr_of!(tables_start), addr_of!(tables_end)),
+        stacks,
+        bss: len(addr_of!(bss_start), addr_of!(bss_end)),
+    }
 }
 
 /// Whether an address lies in the guard page below the main stack: it has overflown.
@@ -110,12 +143,12 @@ pub fn in_stack_guard(at: u64) -> bool {
 
 /// The main stack.
 pub fn main_stack() -> Range<u64> {
-    address(addr_of!(main_stack_bottom))..address(addr_of!(main_stack_top))
+    range(addr_of!(main_stack_bottom), addr_of!(main_stack_top))
 }
 
 /// The image's code.
 pub fn text() -> Range<u64> {
-    address(addr_of!(text_start))..address(addr_of!(text_end))
+    range(addr_of!(text_start), addr_of!(text_end))
 }
 
 /// A word of the main stack; 0 elsewhere.

@@ -17,6 +17,7 @@ use crate::net::{self, Network};
 use crate::nic::Nic;
 use crate::time::Time;
 use crate::view::Known;
+use crate::vitals::Vitals;
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
     BootPreviousEnded, BootStarted, ConfigInvalid, DownReason, EndCause, EntropySource, SessionEnd, Shutdown,
@@ -76,6 +77,7 @@ pub struct Agent<'a> {
     /// When the clock has something to do, if no frame comes before.
     time_at: Instant,
     health: Health,
+    vitals: Vitals,
     drills: Option<Drills>,
     /// Until then the agent does no more than it must: after a crash loop.
     safe_until: Option<Instant>,
@@ -151,6 +153,7 @@ impl<'a> Agent<'a> {
             time,
             time_at: now,
             health: Health::new(now),
+            vitals: Vitals::default(),
             drills,
             safe_until,
             started: now,
@@ -267,6 +270,7 @@ impl<'a> Agent<'a> {
             Some(_) => Reason::Ok,
         };
         let entropy = if self.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
+        let memory = if self.vitals.stack_is_high() { Reason::StackHigh } else { Reason::Ok };
         self.safe_until = self.safe_until.filter(|until| now < *until);
         let boot = match (self.safe_until, self.config.config.drill) {
             (Some(_), _) => Reason::SafeMode,
@@ -280,6 +284,7 @@ impl<'a> Agent<'a> {
             (Check::Clock, clock),
             (Check::Collector, collector),
             (Check::Entropy, entropy),
+            (Check::Memory, memory),
             (Check::Maintenance, maintenance),
             (Check::Boot, boot),
         ] {
@@ -294,6 +299,7 @@ impl<'a> Agent<'a> {
             facts: &self.facts,
             loaded: &self.config,
             health: &self.health,
+            vitals: &self.vitals,
             time: &self.time,
             ship: self.ship.as_ref(),
             safe_mode: self.safe_until.is_some(),
@@ -350,6 +356,11 @@ impl<'a> Agent<'a> {
             let reachable = self.ship.is_some() && self.network.state() == net::State::Up;
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
+    }
+
+    /// Takes in how the machine is doing; once a second is often enough.
+    pub fn observe(&mut self, vitals: Vitals) {
+        self.vitals = vitals;
     }
 
     /// How the machine is to fail now, because the configuration it was booted with asks for a drill.

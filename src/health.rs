@@ -41,6 +41,8 @@ pub enum Check {
     Collector,
     /// The random seed.
     Entropy,
+    /// The stacks.
+    Memory,
     /// The operator's own switch.
     Maintenance,
     /// How this boot came about, and what it is for.
@@ -48,8 +50,16 @@ pub enum Check {
 }
 
 /// All checks, in the order they are shown.
-pub const CHECKS: [Check; 7] =
-    [Check::Network, Check::Config, Check::Clock, Check::Collector, Check::Entropy, Check::Maintenance, Check::Boot];
+pub const CHECKS: [Check; 8] = [
+    Check::Network,
+    Check::Config,
+    Check::Clock,
+    Check::Collector,
+    Check::Entropy,
+    Check::Memory,
+    Check::Maintenance,
+    Check::Boot,
+];
 
 impl Check {
     /// As it is written in answers.
@@ -60,6 +70,7 @@ impl Check {
             Check::Clock => "clock",
             Check::Collector => "collector",
             Check::Entropy => "entropy",
+            Check::Memory => "memory",
             Check::Maintenance => "maintenance",
             Check::Boot => "boot",
         }
@@ -106,6 +117,8 @@ pub enum Reason {
     RecordsLost,
     /// The random seed can be guessed.
     WeakEntropy,
+    /// A stack was at some time over nine tenths full.
+    StackHigh,
     /// The operator asked for it.
     Maintenance,
     /// The image crashed again and again: it does no more than it must.
@@ -136,6 +149,7 @@ impl Reason {
             | Reason::KeyRefused
             | Reason::RecordsLost
             | Reason::WeakEntropy
+            | Reason::StackHigh
             | Reason::Drill => State::Warn,
         }
     }
@@ -159,6 +173,7 @@ impl Reason {
             Reason::KeyRefused => "weak entropy, no keyed session is opened",
             Reason::RecordsLost => "records were lost within 10 minutes, see log in /status",
             Reason::WeakEntropy => "weak",
+            Reason::StackHigh => "a stack was over 90 % full",
             Reason::Maintenance => "the operator asked for it",
             Reason::SafeMode => "safe mode after a crash loop, see last_reset in /about",
             Reason::Drill => "a drill is configured",

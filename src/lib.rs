@@ -19,6 +19,7 @@ pub mod net;
 pub mod nic;
 pub mod time;
 pub mod view;
+pub mod vitals;
 
 pub use agent::Agent;
 

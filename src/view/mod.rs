@@ -17,6 +17,7 @@ use crate::log::{Log, Ship};
 use crate::net::Network;
 use crate::nic;
 use crate::time::Time;
+use crate::vitals::Vitals;
 use core::fmt::Write;
 use heapless::String;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct Known<'v> {
     pub loaded: &'v Loaded,
     /// The agent's own health.
     pub health: &'v Health,
+    /// How the machine is doing, as it said last.
+    pub vitals: &'v Vitals,
     /// Wall time.
     pub time: &'v Time,
     /// The session to the collector, where one is configured.

@@ -18,6 +18,9 @@ const LOG_REGION: std::ops::Range<u64> = 0x10_0000..0x50_0000;
 /// Everything in, the stripped image is at most this large (PROMISES.md).
 const IMAGE_MAX: usize = 512 * 1024;
 
+/// Where physical address 0 is in the image's address space.
+const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
+
 /// Where the image's half of the address space begins.
 const HIGH_HALF: u64 = 0xffff_8000_0000_0000;
 
@@ -49,6 +52,7 @@ fn audit(machine: Machine, accel: Accel) {
     // After it has served, everything that is ever mapped has been.
     guest.wait_ok("/readyz");
     check_control_registers(&mut guest.running);
+    check_stacks(&mut guest.running);
     let dump = guest.running.qmp().human("info tlb").unwrap();
     let pages: Vec<Page> = dump.lines().filter(|line| !line.trim().is_empty()).map(Page::parse).collect();
     if let Err(problem) = check(&pages) {
@@ -119,6 +123,25 @@ fn check_control_registers(running: &mut Running) {
     for (register, bit, name) in [("CR0", 16, "WP"), ("EFER", 11, "NXE"), ("CR4", 20, "SMEP"), ("CR4", 11, "UMIP")] {
         assert!(value(register) & (1 << bit) != 0, "{register}.{name} is off:\n{registers}");
     }
+}
+
+/// The stacks were painted at boot, so that the image can tell how much of them was ever used: only the main one's upper
+/// end is.
+fn check_stacks(running: &mut Running) {
+    let bytes = fs::read(debug_image()).unwrap();
+    let elf = object::File::parse(bytes.as_slice()).unwrap();
+    let mut word = |name: &str, offset: i64| {
+        let symbol = elf.symbol_by_name(name).unwrap_or_else(|| panic!("no symbol {name}"));
+        let physical = (symbol.address() - IMAGE_BASE).wrapping_add_signed(offset);
+        let line = running.qmp().human(&format!("xp /1gx {physical:#x}")).unwrap();
+        line.trim_end().rsplit_once("0x").map(|(_, digits)| digits.to_owned()).unwrap_or(line)
+    };
+    let unused = "5afe57ac5afe57ac";
+    for name in ["main_stack_bottom", "page_fault_stack_bottom", "double_fault_stack_bottom"] {
+        assert_eq!(word(name, 0), unused, "{name}");
+    }
+    assert_eq!(word("other_fault_stack_top", -8), unused);
+    assert_ne!(word("main_stack_top", -8), unused);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::nic::AgentNic;
 use crate::probe;
 use crate::rng::Rng;
 use outpost::agent::{Agent, Wake};
+use outpost::vitals::{Stack, Vitals};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
     ArpOperation, EthernetAddress, EthernetFrame, EthernetProtocol, Ipv4Address, Ipv4Cidr, TcpPacket, TcpSeqNumber,
@@ -155,6 +156,30 @@ fn idle_and_half_open_connections_lock_nobody_out() {
             assert!(answered, "client {number} was not answered within 50 ms");
             now += Duration::from_millis(100);
         }
+    });
+}
+
+#[test]
+fn a_stack_that_was_nearly_full_is_told_and_stops_nothing() {
+    // The overflow that follows one day is a crash; the warning before it must not take the agent out of service.
+    with_agent(&[], |agent, nic| {
+        let ask = |agent: &mut Agent<'_>, nic: &mut AgentNic, port: u16, path: &str| {
+            let answer =
+                converse(agent, nic, start(), port, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+            let bytes = answer.iter().filter_map(|frame| {
+                frames::tcp_to(frame, port, |segment: &TcpPacket<&[u8]>| segment.payload().to_vec())
+            });
+            String::from_utf8(bytes.flatten().collect()).unwrap()
+        };
+        let told =
+            |status: &str| status.contains(r#"{"name":"memory","status":"warn","reason":"a stack was over 90 % full""#);
+        assert!(!told(&ask(agent, nic, 40_001, "/status")));
+        let mut vitals = Vitals::default();
+        vitals.stacks[0] = Stack { name: "main", bytes: 131_072, high_water: 120_000 };
+        agent.observe(vitals);
+        let status = ask(agent, nic, 40_002, "/status");
+        assert!(told(&status), "{status}");
+        assert!(ask(agent, nic, 40_003, "/readyz").starts_with("HTTP/1.1 200 "));
     });
 }
 

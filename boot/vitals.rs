@@ -1,0 +1,46 @@
+//! What the machine tells the agent of itself while it runs: processor time, memory, stacks.
+
+use crate::gauge::Gauge;
+use crate::memory;
+use outpost::vitals::{Stack, Vitals};
+use smoltcp::time::{Duration, Instant};
+
+/// What is counted between two tellings.
+pub struct Meter {
+    idle: Duration,
+    main: Gauge,
+}
+
+impl Meter {
+    /// A meter that has counted nothing yet.
+    pub fn new() -> Meter {
+        Meter { idle: Duration::ZERO, main: Gauge::new(memory::main_stack()) }
+    }
+
+    /// The processor slept for so long.
+    pub fn slept(&mut self, time: Duration) {
+        self.idle += time;
+    }
+
+    /// How the machine is doing. The stacks for faults are unused, or the machine would be ending.
+    pub fn vitals(&mut self, now: Instant) -> Vitals {
+        let used = self.main.look(memory::read_word);
+        let [page_fault, double_fault, other_fault] = memory::fault_stacks();
+        let stacks = [
+            ("main", memory::main_stack(), used),
+            ("page_fault", page_fault, 0),
+            ("double_fault", double_fault, 0),
+            ("other_fault", other_fault, 0),
+        ];
+        Vitals {
+            idle: self.idle,
+            busy: now - (Instant::ZERO + self.idle),
+            memory: memory::regions(),
+            stacks: stacks.map(|(name, stack, high_water)| Stack {
+                name,
+                bytes: (stack.end - stack.start) as u32,
+                high_water,
+            }),
+        }
+    }
+}
