@@ -197,7 +197,13 @@ class Decoder:
             return {"raw": encoded.hex()}
         try:
             reader = Reader(encoded)
-            return {field["name"]: value(reader, field) for field in event["x-fields"]}
+            fields = {}
+            for field in event["x-fields"]:
+                if field.get("later") and reader.at == len(encoded):
+                    # The record is older than this field and those behind it.
+                    break
+                fields[field["name"]] = value(reader, field)
+            return fields
         except Malformed:
             return {"raw": encoded.hex()}
 

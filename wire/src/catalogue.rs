@@ -1,7 +1,8 @@
 //! The event catalogue: the one home of every event.
 //!
-//! Ids are for ever and fields only grow at the end; a committed lock file holds both (see the tests). The doc
-//! comment of an event is its published meaning, `action` is what an operator does about it.
+//! Ids are for ever and fields only grow at the end, as [`Later`](crate::Later) ones once their event was released; a
+//! committed lock file holds both (see the tests). The doc comment of an event is its published meaning, `action` is
+//! what an operator does about it.
 
 use crate::event::{EventSpec, FieldSpec, Lane, events};
 use crate::value::words;

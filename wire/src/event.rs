@@ -20,6 +20,8 @@ pub struct FieldSpec {
     pub kind: Kind,
     /// What it says.
     pub doc: &'static str,
+    /// It came later than its event: absent in records of before.
+    pub later: bool,
 }
 
 impl FieldSpec {
@@ -74,6 +76,18 @@ impl EventSpec {
         }
         sum
     }
+
+    /// Whether fields that came later stand behind those that did not.
+    pub const fn grew_at_the_end(&self) -> bool {
+        let mut i = 1;
+        while i < self.fields.len() {
+            if self.fields[i - 1].later && !self.fields[i].later {
+                return false;
+            }
+            i += 1;
+        }
+        true
+    }
 }
 
 /// Generates, from the catalogue: a struct per event, the enum of them all, encoder, decoder and specs.
@@ -105,10 +119,12 @@ macro_rules! events {
                         name: stringify!($field),
                         kind: <$field_type as Field>::KIND,
                         doc: concat!($($doc),+).trim_ascii(),
+                        later: <$field_type as Field>::ABSENT.is_some(),
                     } ),*],
                 };
             }
 
+            const _: () = assert!($type::SPEC.grew_at_the_end(), concat!($name, " has an older field behind a later one"));
             const _: () = assert!($type::SPEC.max_len() <= limits::FIELDS_MAX, concat!($name, " can exceed a record"));
 
             impl<'e $(, $life: 'e)?> From<$type $(<$life>)?> for Event<'e> {
@@ -144,25 +160,92 @@ macro_rules! events {
             }
 
             /// Reads the fields of the event with this id; `None` when the id is unknown or the bytes are not its
-            /// fields. Bytes after the last known field are a newer version's and are passed over.
+            /// fields. Bytes after the last known field are a newer version's and are passed over; where they end
+            /// before a [`Later`](crate::Later) field, the record is older than that field.
             pub fn decode(id: u16, bytes: &'a [u8]) -> Option<Event<'a>> {
                 let mut _rest = bytes;
                 match id {
                     $( $id => {
-                        $( let ($field, next) = postcard::take_from_bytes(_rest).ok()?; _rest = next; )*
+                        $(
+                            let ($field, next) = match <$field_type as Field>::ABSENT {
+                                Some(absent) if _rest.is_empty() => (absent, _rest),
+                                _ => postcard::take_from_bytes(_rest).ok()?,
+                            };
+                            _rest = next;
+                        )*
                         Some(Event::$type($type { $($field),* }))
                     } )*
                     _ => None,
                 }
             }
 
-            /// Calls `visit` with each field's name and value, in order.
+            /// Calls `visit` with the name and value of each field that is not absent, in order.
             pub fn visit(&self, mut visit: impl FnMut(&'static str, Value<'_>)) {
                 match self { $( Event::$type(_event) => {
-                    $( visit(stringify!($field), _event.$field.value()); )*
+                    $( if let Some(value) = _event.$field.value() { visit(stringify!($field), value); } )*
                 } )* }
             }
         }
     };
 }
 pub(crate) use events;
+
+#[cfg(test)]
+mod tests {
+    /// A catalogue of one event that has grown by two fields.
+    mod grown {
+        use crate::event::{EventSpec, FieldSpec, Lane};
+        use crate::{Field, Later, Severity, Text, Value, limits};
+
+        events! {
+            /// A test.
+            1 Grown<'a> = "grown", Bulk, INFO, since "0.1.0",
+            action "Nothing to do."
+            {
+                /// It was there from the first.
+                count: u16,
+                /// It came later.
+                text: Later<Text<'a, 8>>,
+                /// It came last.
+                last: Later<u8>,
+            }
+        }
+    }
+    use crate::{Later, Text, Value};
+    use grown::{CATALOGUE, Event, Grown};
+
+    #[test]
+    fn a_record_of_before_a_field_came_is_still_its_event() {
+        // A field that is added must neither make stored records unreadable nor invent a value for them.
+        let whole = [0xac, 0x02, 2, b'h', b'i', 7];
+        let (text, last) = (Text::<8>::new("hi"), 7);
+        let ages = [
+            (6, Some(text), Some(last), &["count", "text", "last"][..]),
+            (5, Some(text), None, &["count", "text"][..]),
+            (2, None, None, &["count"][..]),
+        ];
+        for (len, text, last, names) in ages {
+            let event = Event::decode(1, &whole[..len]).unwrap();
+            let Event::Grown(grown) = event;
+            assert_eq!((grown.count, grown.text.get(), grown.last.get()), (300, text, last));
+            let mut rest = names.iter();
+            event.visit(|name, value| {
+                assert_eq!(value == Value::Number(300), name == "count");
+                assert_eq!(rest.next(), Some(&name));
+            });
+            assert_eq!(rest.next(), None);
+            // What is absent stays absent when it is written again.
+            let mut again = [0; 8];
+            assert_eq!(event.encode(&mut again), Some(len));
+            assert_eq!(again[..len], whole[..len]);
+        }
+        // It ends inside a field, or without one that was always there: that is no age but damage.
+        for len in [0, 1, 3, 4] {
+            assert_eq!(Event::decode(1, &whole[..len]), None, "{len}");
+        }
+        let made_now = Grown { count: 300, text: Later::new(text), last: Later::new(last) };
+        assert_eq!(Event::decode(1, &whole), Some(made_now.into()));
+        assert!(CATALOGUE[0].fields.iter().map(|field| field.later).eq([false, true, true]));
+        assert_eq!((CATALOGUE[0].name, Event::from(made_now).spec().max_len()), ("grown", 14));
+    }
+}

@@ -27,4 +27,4 @@ pub use event::{EventSpec, FieldSpec, Lane};
 pub use hash::CATALOGUE_HASH;
 pub use record::{Record, RecordError};
 pub use severity::Severity;
-pub use value::{Field, Ip4, Kind, NameId, Text, Value};
+pub use value::{Field, Ip4, Kind, Later, NameId, Text, Value};

@@ -67,12 +67,59 @@ impl Kind {
 }
 
 /// A Rust type that can be a field of an event.
-pub trait Field {
+pub trait Field: Sized {
     /// Its published type.
     const KIND: Kind;
 
-    /// Its value, seen without its type.
-    fn value(&self) -> Value<'_>;
+    /// What stands for it in a record that is older than the field; `None` where the field is as old as its event.
+    const ABSENT: Option<Self> = None;
+
+    /// Its value, seen without its type; `None` where it is absent.
+    fn value(&self) -> Option<Value<'_>>;
+}
+
+/// A field that came later than its event: absent in records of before. It stands behind all fields that did not.
+///
+/// There is no value that means "absent", neither in Rust nor in what is shown: whoever reads one has to say what
+/// follows from not knowing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Later<T>(Option<T>);
+
+impl<T> Later<T> {
+    /// The field of a record that is made now.
+    pub fn new(value: T) -> Self {
+        Later(Some(value))
+    }
+
+    /// Its value, unless the record is older than it.
+    pub fn get(self) -> Option<T> {
+        self.0
+    }
+}
+
+impl<T: Field> Field for Later<T> {
+    const KIND: Kind = T::KIND;
+    const ABSENT: Option<Self> = Some(Later(None));
+
+    fn value(&self) -> Option<Value<'_>> {
+        self.0.as_ref().and_then(T::value)
+    }
+}
+
+impl<T: Serialize> Serialize for Later<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(value) => value.serialize(serializer),
+            // No byte: what is absent stands at the end.
+            None => serializer.serialize_unit(),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Later<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Self::new)
+    }
 }
 
 macro_rules! number_fields {
@@ -80,8 +127,8 @@ macro_rules! number_fields {
         impl Field for $type {
             const KIND: Kind = Kind::$kind;
 
-            fn value(&self) -> Value<'_> {
-                Value::Number(u64::from(*self))
+            fn value(&self) -> Option<Value<'_>> {
+                Some(Value::Number(u64::from(*self)))
             }
         }
     )* };
@@ -91,8 +138,8 @@ number_fields!(u8 => U8, u16 => U16, u32 => U32, u64 => U64);
 impl Field for bool {
     const KIND: Kind = Kind::Bool;
 
-    fn value(&self) -> Value<'_> {
-        Value::Bool(*self)
+    fn value(&self) -> Option<Value<'_>> {
+        Some(Value::Bool(*self))
     }
 }
 
@@ -101,8 +148,8 @@ macro_rules! byte_fields {
         impl Field for [u8; $len] {
             const KIND: Kind = Kind::Bytes($len);
 
-            fn value(&self) -> Value<'_> {
-                Value::Bytes(self)
+            fn value(&self) -> Option<Value<'_>> {
+                Some(Value::Bytes(self))
             }
         }
     )* };
@@ -117,8 +164,8 @@ pub struct NameId(pub u16);
 impl Field for NameId {
     const KIND: Kind = Kind::Name;
 
-    fn value(&self) -> Value<'_> {
-        Value::Name(self.0)
+    fn value(&self) -> Option<Value<'_>> {
+        Some(Value::Name(self.0))
     }
 }
 
@@ -137,8 +184,8 @@ impl fmt::Debug for Ip4 {
 impl Field for Ip4 {
     const KIND: Kind = Kind::Ip4;
 
-    fn value(&self) -> Value<'_> {
-        Value::Ip4(self.0)
+    fn value(&self) -> Option<Value<'_>> {
+        Some(Value::Ip4(self.0))
     }
 }
 
@@ -173,8 +220,8 @@ impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Text<'a, MAX> {
 impl<const MAX: usize> Field for Text<'_, MAX> {
     const KIND: Kind = Kind::Text(MAX);
 
-    fn value(&self) -> Value<'_> {
-        Value::Text(self.0)
+    fn value(&self) -> Option<Value<'_>> {
+        Some(Value::Text(self.0))
     }
 }
 
@@ -216,8 +263,8 @@ macro_rules! words {
         impl crate::Field for $name {
             const KIND: crate::Kind = crate::Kind::Word($name::WORDS);
 
-            fn value(&self) -> crate::Value<'_> {
-                crate::Value::Word(self.word())
+            fn value(&self) -> Option<crate::Value<'_>> {
+                Some(crate::Value::Word(self.word()))
             }
         }
     };

@@ -1,6 +1,7 @@
 //! The catalogue against its lock: what was published once stays as it is, for stored records are decoded by it.
 //!
-//! `catalogue.lock` has one line per event: id, name, then each field as `name:type`. An event or field, or a word
+//! `catalogue.lock` has one line per event: id, name, then each field as `name:type`, with a `?` behind it where the
+//! field came later than its event. An event or field, or a word
 //! of a closed list, may be added at the end, in the catalogue and in the lock; nothing else may change.
 
 use outpost_wire::{CATALOGUE, EventSpec, Kind};
@@ -23,7 +24,10 @@ fn kind(kind: Kind) -> String {
 }
 
 fn line(spec: &EventSpec) -> String {
-    let fields = spec.fields.iter().map(|field| format!(" {}:{}", field.name, kind(field.kind)));
+    let fields = spec
+        .fields
+        .iter()
+        .map(|field| format!(" {}:{}{}", field.name, kind(field.kind), if field.later { "?" } else { "" }));
     format!("{} {}{}", spec.id, spec.name, fields.collect::<String>())
 }
 
@@ -36,7 +40,7 @@ fn differences(lock: &str, catalogue: &[String]) -> Vec<String> {
             Some(now) if now == then => {}
             // A list of words may grow before its closing bracket, the fields at the end of the line.
             Some(now) if now.starts_with(then.trim_end_matches(')')) => {
-                wrong.push(format!("grown: write it into catalogue.lock too:\n{now}"));
+                wrong.push(format!("grown (a field as Later, unless its event was never released): write it into catalogue.lock too:\n{now}"));
             }
             now => wrong.push(format!(
                 "published as\n{then}\nand now\n{}\nIds, names, fields, types and their order are for ever; only add at the end.",

@@ -41,7 +41,8 @@ fn section(page: &mut String, spec: &EventSpec) {
     write(page, format_args!("\n| field | type | unit | what it says |\n|---|---|---|---|\n"));
     for field in spec.fields {
         let (unit, doc) = (field.unit().unwrap_or(""), escape(field.doc));
-        write(page, format_args!("| `{}` | {} | {unit} | {doc} |\n", field.name, kind(field)));
+        let age = if field.later { " (absent in older records)" } else { "" };
+        write(page, format_args!("| `{}` | {}{age} | {unit} | {doc} |\n", field.name, kind(field)));
     }
 }
 

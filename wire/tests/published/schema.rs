@@ -20,7 +20,7 @@ pub fn events() -> String {
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Outpost events",
-        "description": "One line of JSON of `outpost collect --json`: a record that an agent emitted, or something that the collector found (then seq and mono_us are null). The keys that begin with x- say how a record's fields are encoded: in the order of x-fields, each as wire/SPEC.md, section 1, says.",
+        "description": "One line of JSON of `outpost collect --json`: a record that an agent emitted, or something that the collector found (then seq and mono_us are null). The keys that begin with x- say how a record's fields are encoded: in the order of x-fields, each as wire/SPEC.md, section 1, says; those that are later than their event are absent in older records.",
         "type": "object",
         "required": [
             "agent", "boot", "seq", "mono_us", "received_at", "severity", "severity_number", "event", "transaction", "fields"
@@ -62,7 +62,7 @@ fn raw() -> Value {
 }
 
 fn event(spec: &EventSpec) -> Value {
-    let names: Vec<&str> = spec.fields.iter().map(|field| field.name).collect();
+    let names: Vec<&str> = spec.fields.iter().filter(|field| !field.later).map(|field| field.name).collect();
     let properties: Map<String, Value> =
         spec.fields.iter().map(|field| (field.name.to_owned(), property(field))).collect();
     json!({
@@ -105,7 +105,7 @@ fn property(field: &FieldSpec) -> Value {
 /// A field's bytes.
 fn encoding(field: &FieldSpec) -> Value {
     let name = field.name;
-    match field.kind {
+    let mut encoding = match field.kind {
         Kind::U8 => json!({ "name": name, "type": "u8" }),
         Kind::U16 => json!({ "name": name, "type": "u16" }),
         Kind::U32 => json!({ "name": name, "type": "u32" }),
@@ -116,7 +116,11 @@ fn encoding(field: &FieldSpec) -> Value {
         Kind::Ip4 => json!({ "name": name, "type": "ip4" }),
         Kind::Name => json!({ "name": name, "type": "name" }),
         Kind::Bytes(len) => json!({ "name": name, "type": "bytes", "length": len }),
+    };
+    if field.later {
+        encoding["later"] = true.into();
     }
+    encoding
 }
 
 /// The types of [`encoding`] in words, as wire/SPEC.md has them.

@@ -65,6 +65,10 @@ fn bodies() -> Vec<Vec<u8>> {
     longer.extend(b"a field of a later version");
     bodies.push(body(0, known.id, &longer));
     bodies.push(body(1, known.id, &fields(known)[..3]));
+    // As if its last two fields had come later than the event.
+    let grown = CATALOGUE.iter().find(|spec| spec.name == "http.request").expect("a known event");
+    let before = EventSpec { fields: &grown.fields[..3], ..*grown };
+    bodies.push(body(3, grown.id, &fields(&before)));
     bodies.push(body(2, u16::MAX, b"an event of a later version"));
     bodies
 }
