@@ -14,9 +14,13 @@ use prost::Message;
 use serde_json::Value;
 use std::io::Read;
 use std::time::Duration;
+use ureq::Agent;
 
-/// How long a request may take, in seconds: the specification's default.
-const TIMEOUT_S: u64 = 10;
+/// How long a request may take: the specification's default.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer's head: many times what receivers send.
+const HEAD_MAX: usize = 16 * 1024;
 
 /// Bytes of an answer that are read: enough for a sentence about what was refused.
 const ANSWER_MAX: u64 = 64 * 1024;
@@ -27,6 +31,7 @@ const TEXT_SHOWN: usize = 300;
 /// A receiver of OTLP.
 pub(super) struct Otlp {
     url: String,
+    http: Agent,
     /// Whether it has ever taken anything: only then is what it calls bad bad.
     proven: bool,
     /// Batches that were taken since `settle` last told.
@@ -35,7 +40,17 @@ pub(super) struct Otlp {
 
 impl Otlp {
     pub(super) fn new(url: String) -> Otlp {
-        Otlp { url, proven: false, taken: 0 }
+        let http = Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .max_response_header_size(HEAD_MAX)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_connections(0)
+            .proxy(None)
+            .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        Otlp { url, http, proven: false, taken: 0 }
     }
 
     /// Sends these, in halves where the receiver calls them bad.
@@ -60,27 +75,19 @@ impl Otlp {
 
     fn post(&mut self, items: &[Item]) -> Result<Answer, Failure> {
         let url = &self.url;
-        let response = minreq::post(url)
-            .with_header("Content-Type", "application/x-protobuf")
-            .with_header("User-Agent", concat!("outpost/", env!("CARGO_PKG_VERSION")))
-            .with_header("Connection", "close")
-            .with_body(request(items).encode_to_vec())
-            .with_timeout(TIMEOUT_S)
-            .with_follow_redirects(false)
-            .send_lazy()
-            .map_err(|error| format!("{url} does not answer: {error}"))?;
-        let status = response.status_code;
-        let after = response
-            .headers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
-            .and_then(|(_, value)| retry_after(value));
+        let mut response = self
+            .http
+            .post(url)
+            .content_type("application/x-protobuf")
+            .header("Connection", "close")
+            .send(&request(items).encode_to_vec()[..])
+            .map_err(|error| format!("{url} does not answer: {}", shown(&error.to_string())))?;
+        let status = response.status().as_u16();
+        let asked = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+        let after = asked.and_then(retry_after);
         let mut body = Vec::new();
-        // 204 has no body, and need not say so (RFC 9110, section 15.3.5).
-        if status != 204 {
-            // What an answer of 2xx says beyond that is a courtesy; a broken one is no reason to send all again.
-            let _ = response.take(ANSWER_MAX).read_to_end(&mut body);
-        }
+        // What an answer says beyond its status is a courtesy; a broken one is no reason to send all again.
+        let _ = response.body_mut().as_reader().take(ANSWER_MAX).read_to_end(&mut body);
         match status {
             200..=299 => {
                 self.proven = true;
@@ -239,9 +246,44 @@ fn any(value: Value) -> AnyValue {
     AnyValue { value }
 }
 
+/// What two records come to that are sent to this URL by one forwarder: how many the receiver refused for good and why,
+/// or why they must be sent again. For tests, and for the fuzz target that answers them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn two_records(url: &str) -> Result<Vec<Refused>, Failure> {
+    use crate::collect::Stored;
+    use crate::store_read::{Entry, What};
+    use std::sync::Arc;
+    let boot = Arc::new(Boot { row: 1, agent: "fra1".into(), boot_id: 7, durable: 2 });
+    let item = |seq| {
+        let record = outpost_wire::Record {
+            seq,
+            mono_us: seq,
+            severity: outpost_wire::Severity::INFO,
+            transaction: None,
+            event: 4,
+            fields: &[1],
+        };
+        let (severity, event, fields) = (record.severity, record.event, record.fields.to_vec());
+        let what = What::Record { seq, mono_us: seq, severity, transaction: None, event, fields };
+        let stored = Stored::record(boot.agent.clone(), boot.boot_id, 1, &record, |_| None);
+        Item {
+            entry: Entry { boot: boot.clone(), received_us: 1, utc: None, what },
+            stored,
+            trace: None,
+            version: None,
+        }
+    };
+    let mut otlp = Otlp { proven: true, ..Otlp::new(url.to_owned()) };
+    otlp.send(&[item(1), item(2)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
@@ -254,5 +296,74 @@ mod tests {
         assert!(Duration::from_secs(58) < wait && wait <= Duration::from_secs(60), "{wait:?}");
         assert_eq!(retry_after("soon"), None);
         assert_eq!(retry_after("-1"), None);
+    }
+
+    /// What two records come to when this is all that the receiver says.
+    fn answered(answer: &[u8]) -> Result<usize, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/logs", listener.local_addr().unwrap());
+        let (answer, stop) = (answer.to_vec(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let receiver = std::thread::spawn(move || {
+            for stream in listener.incoming().take_while(|_| !stopped.load(Ordering::Acquire)) {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(&answer);
+                // All of the request is taken, so that the end is no reset.
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let result = std::panic::catch_unwind(|| two_records(&url));
+        stop.store(true, Ordering::Release);
+        let _ = TcpStream::connect(&url["http://".len()..url.len() - "/v1/logs".len()]);
+        receiver.join().unwrap();
+        result.expect("nothing that a receiver says may panic").map(|refused| refused.len())
+    }
+
+    #[test]
+    fn a_receiver_is_believed_only_when_it_has_said_all_of_it() {
+        // A cursor that moves on a word that was not meant loses records; a panic ends the forwarder without a word.
+        let head = |line: usize| format!("HTTP/1.1 200 OK\r\nx: {}\n\r\n", "y".repeat(line));
+        for (answer, refused) in [
+            (&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..], 0),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", 0),
+            (b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n\x0a\x04\x08\x01\x12\x00\r\n0\r\n\r\n", 1),
+            (b"HTTP/1.1 200 OK\r\n\r\n\x0a\x04\x08\x02\x12\x00", 1),
+            // It has them, whatever the rest was to say: sent again, they would be there twice.
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n\x0a", 0),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\xff\xff", 0),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 0),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n\x0a\x0a\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff", 0),
+            (b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", 2),
+        ] {
+            let shown = String::from_utf8_lossy(answer);
+            assert_eq!(answered(answer).ok(), Some(refused), "{shown}");
+        }
+        for answer in [
+            &b""[..],
+            b"HTTP/1.1 200",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Le",
+            b"SSH-2.0 200 OK\r\n\r\n",
+            b"200 200 200\r\n\r\n",
+            b"HTTP/1.1 2000 OK\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
+            b"HTTP/1.1 503 No\r\nRetry-After: 99999999999999999999\r\n\r\n",
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            head(HEAD_MAX).as_bytes(),
+            head(1_000_000).as_bytes(),
+        ] {
+            let shown = String::from_utf8_lossy(&answer[..answer.len().min(60)]).into_owned();
+            let failure = answered(answer).expect_err(&shown);
+            assert!(failure.why.len() < 1000 && !failure.why.contains(char::is_control), "{shown}: {}", failure.why);
+        }
+        // A line that ends about where the bound on the head is: read by another client, the bound was less than zero.
+        for line in (8170..8200).chain(HEAD_MAX - 40..HEAD_MAX) {
+            let _ = answered(head(line).as_bytes());
+        }
+        assert_eq!(answered(head(8192).as_bytes()).ok(), Some(0));
+        let asked = b"HTTP/1.1 429 Slow down\r\nretry-after: 7\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(answered(asked).unwrap_err().after, Some(Duration::from_secs(7)));
     }
 }
