@@ -61,6 +61,9 @@ pub const CONFIG_DEPTH: usize = 8;
 /// Longest string of the configuration document, in bytes: every value and key that is allowed is shorter.
 pub const CONFIG_TEXT_MAX: usize = 128;
 
+/// Longest name, telephone number or mail address of the contact, in bytes: a line on a phone.
+pub const CONTACT_MAX: usize = 64;
+
 /// Longest sentence about a configuration error, in bytes: what its event `config.invalid` carries, so that serial and
 /// collector have it whole.
 pub const CONFIG_PROBLEM_MAX: usize = 130;

@@ -7,7 +7,8 @@
 
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Collector, Config, Drill, Http, Network, OnPanic, Secret, Severities, StaticNetwork, Time};
+use super::{Collector, Config, Contact, Drill, Http, Network, OnPanic, Secret, Severities, StaticNetwork, Time};
+use crate::limits::CONTACT_MAX;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
@@ -35,6 +36,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
         },
     },
     Key { name: "severity", required: false, read: |walker, config| read_severities(walker, &mut config.severity) },
+    Key { name: "contact", required: false, read: |walker, config| read_contact(walker, &mut config.contact) },
     Key { name: "drill", required: false, read: |walker, config| read_drill(walker, &mut config.drill) },
     Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
 ];
@@ -100,6 +102,24 @@ const HTTP: &[Key<Http>] = &[
     Key { name: "maintenance", required: false, read: |walker, http| walker.set(&mut http.maintenance, boolean) },
 ];
 
+const CONTACT: &[Key<Contact>] = &[
+    Key {
+        name: "name",
+        required: false,
+        read: |walker, contact| walker.set(&mut contact.name, |leaf| contact_name(leaf).map(Some)),
+    },
+    Key {
+        name: "tel",
+        required: false,
+        read: |walker, contact| walker.set(&mut contact.tel, |leaf| telephone(leaf).map(Some)),
+    },
+    Key {
+        name: "mail",
+        required: false,
+        read: |walker, contact| walker.set(&mut contact.mail, |leaf| mail_address(leaf).map(Some)),
+    },
+];
+
 const DRILL: &[Key<Drill>] = &[
     Key {
         name: "panic_after_s",
@@ -117,6 +137,14 @@ const DRILL: &[Key<Drill>] = &[
         read: |walker, drill| walker.set(&mut drill.records_per_s, |leaf| drill_rate(leaf).map(Some)),
     },
 ];
+
+fn read_contact(walker: &mut Walker<'_>, contact: &mut Option<Contact>) -> Step {
+    let mut read = Contact::default();
+    let outcome =
+        walker.object(CONTACT, &mut read, "is not an object: allowed is one like {\"tel\": \"+49 30 000000\"}");
+    *contact = Some(read).filter(|read| *read != Contact::default());
+    outcome
+}
 
 fn read_drill(walker: &mut Walker<'_>, drill: &mut Option<Drill>) -> Step {
     let mut read = Drill::default();
@@ -254,6 +282,38 @@ fn name(leaf: &Leaf<'_>) -> Verdict<String<AGENT_NAME_MAX>> {
         .filter(|name| name.split('.').all(is_label))
         .and_then(|name| String::try_from(name).ok())
         .ok_or("is not a host name: allowed are at most 63 of a-z, 0-9, \"-\" and \".\", like \"outpost-fra1\"")
+}
+
+/// Whoever it is: the walker lets no control character through, and what shows it escapes it.
+fn contact_name(leaf: &Leaf<'_>) -> Verdict<String<CONTACT_MAX>> {
+    text(leaf)
+        .filter(|name| !name.trim().is_empty())
+        .and_then(|name| String::try_from(name).ok())
+        .ok_or("is not the name of a contact: allowed are 1 to 64 bytes of text, like \"On-call\"")
+}
+
+/// What people write as a telephone number, so that it can be shown and, without its signs, dialled (RFC 3966).
+fn telephone(leaf: &Leaf<'_>) -> Verdict<String<CONTACT_MAX>> {
+    text(leaf)
+        .filter(|tel| tel.strip_prefix('+').unwrap_or(tel).bytes().all(|byte| b"0123456789 -./()".contains(&byte)))
+        .filter(|tel| (3..=15).contains(&tel.bytes().filter(u8::is_ascii_digit).count()))
+        .and_then(|tel| String::try_from(tel).ok())
+        .ok_or("is not a telephone number: allowed are 3 to 15 digits, like \"+49 30 000000\"")
+}
+
+/// An address as people have it: what RFC 5322 allows beyond that would need other escapes in each place it is shown.
+fn mail_address(leaf: &Leaf<'_>) -> Verdict<String<CONTACT_MAX>> {
+    let is_word = |part: &str, more: &[u8]| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    text(leaf)
+        .filter(|mail| {
+            mail.split_once('@').is_some_and(|(local, domain)| {
+                local.split('.').all(|part| is_word(part, b"_+-")) && domain.split('.').all(|part| is_word(part, b"-"))
+            })
+        })
+        .and_then(|mail| String::try_from(mail).ok())
+        .ok_or("is not a mail address: allowed are at most 64 bytes, like \"oncall@example.org\"")
 }
 
 fn port(leaf: &Leaf<'_>) -> Verdict<u16> {

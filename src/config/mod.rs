@@ -19,7 +19,7 @@ mod tests;
 
 pub use problem::Problem;
 
-use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, LOG_SEVERITY_RULES};
+use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, LOG_SEVERITY_RULES};
 use core::fmt::Display;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
@@ -31,7 +31,7 @@ use smoltcp::wire::Ipv4Cidr;
 use walker::{Step, Walker};
 
 /// Longest [effective document](Config::effective), in bytes: every list full, every address at its longest.
-pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX;
+pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48;
 
 /// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
 const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
@@ -104,6 +104,9 @@ pub struct Config {
     /// Which events have another severity than the catalogue says.
     #[serde(skip_serializing_if = "Severities::is_empty")]
     pub severity: Severities,
+    /// Whom the status page tells people to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
     /// Trouble to make on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
@@ -215,6 +218,20 @@ impl Serialize for Severities {
     }
 }
 
+/// Whom the status page tells people to ask; at least one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Contact {
+    /// A name: any text without control characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String<CONTACT_MAX>>,
+    /// A telephone number: digits, spaces and the usual signs, `+` only in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tel: Option<String<CONTACT_MAX>>,
+    /// A mail address, of characters that are the same in a URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<String<CONTACT_MAX>>,
+}
+
 /// Trouble to make on purpose; at least one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Drill {
@@ -269,6 +286,7 @@ impl Default for Config {
                 maintenance: false,
             },
             severity: Severities::default(),
+            contact: None,
             drill: None,
             on_panic: OnPanic::Reset,
         }

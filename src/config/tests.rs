@@ -42,6 +42,11 @@ fn reads_every_key() {
             maintenance: false,
         },
         severity: Severities([(4, Severity::WARN), (8, Severity::DEBUG)].into_iter().collect()),
+        contact: Some(Contact {
+            name: Some("On-call <fra1> & \"night\"".try_into().unwrap()),
+            tel: Some("+49 (30) 000-000".try_into().unwrap()),
+            mail: Some("oncall+fra1@example.org".try_into().unwrap()),
+        }),
         drill: None,
         on_panic: OnPanic::Reset,
     };
@@ -108,19 +113,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
+            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
+            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
+            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "drill", "on_panic""#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -356,6 +361,31 @@ fn every_problem_has_its_sentence() {
             r#"{"http": {"operator_allow": ["10.0.0.0/8", "10.0.0.1"]}}"#,
             r#"1:44: /http/operator_allow/1: "10.0.0.1" is not a network: allowed is IPv4/prefix, like "10.0.0.0/8""#,
         ),
+        // contact
+        (
+            r#"{"contact": "On-call"}"#,
+            r#"1:13: /contact: "On-call" is not an object: allowed is one like {"tel": "+49 30 000000"}"#,
+        ),
+        (
+            r#"{"contact": {"name": " "}}"#,
+            r#"1:22: /contact/name: " " is not the name of a contact: allowed are 1 to 64 bytes of text, like "On-call""#,
+        ),
+        (
+            r#"{"contact": {"tel": "112; rm"}}"#,
+            r#"1:21: /contact/tel: "112; rm" is not a telephone number: allowed are 3 to 15 digits, like "+49 30 000000""#,
+        ),
+        (
+            r#"{"contact": {"tel": "0+49 30"}}"#,
+            r#"1:21: /contact/tel: "0+49 30" is not a telephone number: allowed are 3 to 15 digits, like "+49 30 000000""#,
+        ),
+        (
+            r#"{"contact": {"mail": "a@b?cc=c@d"}}"#,
+            r#"1:22: /contact/mail: "a@b?cc=c@d" is not a mail address: allowed are at most 64 bytes, like "oncall@example.org""#,
+        ),
+        (
+            r#"{"contact": {"mail": "a..b@c"}}"#,
+            r#"1:22: /contact/mail: "a..b@c" is not a mail address: allowed are at most 64 bytes, like "oncall@example.org""#,
+        ),
         // drill
         (r#"{"drill": 5}"#, r#"1:11: /drill: 5 is not an object: allowed is one like {"panic_after_s": 60}"#),
         (
@@ -543,6 +573,9 @@ fn no_sentence_is_cut() {
         r#"{"http": {"operator_allow": @}}"#,
         r#"{"http": {"operator_allow": [@]}}"#,
         r#"{"http": {"maintenance": @}}"#,
+        r#"{"contact": @}"#,
+        r#"{"contact": {"tel": @}}"#,
+        r#"{"contact": {"mail": @}}"#,
         r#"{"on_panic": @}"#,
         r#"{"zzzzzzzzzzzz": @}"#,
     ];
@@ -578,6 +611,9 @@ fn the_longest_effective_document_fits() {
     let longest = CATALOGUE.iter().max_by_key(|spec| spec.name.len()).unwrap();
     let rule = (longest.id, Severity::from_number(24).unwrap());
     config.severity.0 = [rule; LOG_SEVERITY_RULES].into_iter().collect();
+    let wide: String<CONTACT_MAX> = core::iter::repeat_n('"', CONTACT_MAX).collect();
+    let long: String<CONTACT_MAX> = core::iter::repeat_n('a', CONTACT_MAX).collect();
+    config.contact = Some(Contact { name: Some(wide), tel: Some(long.clone()), mail: Some(long) });
     config.drill = Some(Drill { panic_after_s: Some(3600), hang_after_s: Some(3600), records_per_s: Some(10_000) });
     let mut buffer = [0; EFFECTIVE_MAX];
     let document = config.effective(&mut buffer);
