@@ -23,8 +23,6 @@ pub enum Route {
     Status,
     /// `/about`
     About,
-    /// `/metrics`
-    Metrics,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -43,14 +41,12 @@ impl Route {
         Route::Healthz,
         Route::Status,
         Route::About,
-        Route::Metrics,
         Route::Server,
         Route::NotFound,
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 7] =
-        [Route::Livez, Route::Readyz, Route::Healthz, Route::Metrics, Route::Status, Route::About, Route::Root];
+    const PATHS: [Route; 6] = [Route::Livez, Route::Readyz, Route::Healthz, Route::Status, Route::About, Route::Root];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
     pub const fn name(self) -> &'static str {
@@ -61,7 +57,6 @@ impl Route {
             Route::Healthz => "/healthz",
             Route::Status => "/status",
             Route::About => "/about",
-            Route::Metrics => "/metrics",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -69,24 +64,12 @@ impl Route {
 
     /// Whether only the addresses of `http.operator_allow` may see it.
     pub const fn is_operator(self) -> bool {
-        matches!(self, Route::Status | Route::About | Route::Metrics)
+        matches!(self, Route::Status | Route::About)
     }
 
     /// How many shared buffers its answer may need.
     pub const fn buffers(self) -> usize {
-        match self {
-            Route::Metrics => 2,
-            _ => 1,
-        }
-    }
-
-    /// The statuses that its answers usually have: `/metrics` counts them from 0 on.
-    pub const fn usual_statuses(self) -> &'static [u16] {
-        match self {
-            Route::NotFound => &[404],
-            Route::Readyz => &[200, 503],
-            _ => &[200],
-        }
+        1
     }
 
     /// The route of a path with valid percent-encoding, and what the query asks of it.
@@ -115,10 +98,6 @@ pub enum Media {
     Text,
     /// `application/json`
     Json,
-    /// `text/plain` in the format of Prometheus
-    Metrics,
-    /// `application/openmetrics-text`
-    OpenMetrics,
 }
 
 impl Media {
@@ -127,8 +106,6 @@ impl Media {
         match self {
             Media::Text => "text/plain; charset=utf-8",
             Media::Json => "application/json",
-            Media::Metrics => "text/plain; version=0.0.4; charset=utf-8",
-            Media::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 }
@@ -215,11 +192,6 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
         }
         Route::Status => json(serde_json_core::to_slice(&view.status(), out).ok()?),
         Route::About => json(serde_json_core::to_slice(&view.about(), out).ok()?),
-        Route::Metrics => {
-            let openmetrics = request.wants.openmetrics();
-            let media = if openmetrics { Media::OpenMetrics } else { Media::Metrics };
-            Some(Answer::rendered(200, media, view.write_metrics(openmetrics, out)?))
-        }
         Route::Server | Route::NotFound => Some(Answer::status_only(404)),
     }
 }
