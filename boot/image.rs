@@ -4,6 +4,7 @@ use crate::acpi::Platform;
 use crate::clock::Clock;
 use crate::cmdline::{self, COMMAND_LINE_MAX};
 use crate::entropy::Entropy;
+use crate::fw_cfg;
 use crate::hypervisor::{Hypervisor, tsc};
 use crate::interrupts;
 use crate::memory::{self, Windows};
@@ -14,7 +15,7 @@ use crate::physical::Physical;
 use crate::power::{self, Power};
 use crate::rtc;
 use crate::serial::{self, Port, Serial};
-use crate::start_info::{Piece, StartInfo};
+use crate::start_info::StartInfo;
 use crate::survival;
 use crate::timer::Timer;
 use crate::vitals::Meter;
@@ -35,6 +36,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// The sleep while the console has more to say than its chip takes at once.
 const CONSOLE_SLEEP: Duration = Duration::from_millis(1);
+
+/// The configuration document among the files of fw_cfg.
+const CONFIG_FILE: &str = "opt/outpost/config";
 
 /// Called by entry.s, on the main stack, in the final address space, with .bss not yet cleared.
 #[unsafe(no_mangle)]
@@ -117,8 +121,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let mut nic = nic::find(&platform, line, entropy.boot_id());
     phases.end("nic");
 
-    let document = info.module.and_then(|module| read_config(&module));
-    let config = config::load(document);
+    let config = read_config(info, line);
     if config.config.on_panic == OnPanic::Stop {
         panic::stop_instead_of_reset();
     }
@@ -141,7 +144,6 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         wall,
         image_id: memory::id(),
         revision: env!("OUTPOST_REVISION"),
-        config_source: if document.is_some() { ConfigSource::Module } else { ConfigSource::Default },
         phases: phases.told(&clock),
         history,
         watchdog,
@@ -230,18 +232,24 @@ fn greet(machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
     );
 }
 
-/// The first module, the configuration document, copied out. One that is too long is cut one byte beyond the
-/// limit: enough for the agent to see that it is, and to say so.
-fn read_config(module: &Piece) -> Option<&'static [u8]> {
+/// Reads the configuration from everywhere it may be; what comes later counts.
+fn read_config(info: &StartInfo, line: &str) -> config::Loaded {
+    // A document that is too long is cut one byte beyond the limit: enough to see that it is, and to say so.
     static DOCUMENT: Once<[u8; CONFIG_MAX + 1]> = Once::new([0; CONFIG_MAX + 1]);
-    let buffer = DOCUMENT.take()?;
-    let len = usize::try_from(module.len).unwrap_or(usize::MAX).min(buffer.len());
-    let document = &mut buffer[..len];
-    if Windows.read(module.address, document) {
-        return Some(document);
+    let mut loader = config::Loader::default();
+    if let Some(buffer) = DOCUMENT.take() {
+        if let Some(module) = &info.module {
+            let len = usize::try_from(module.len).unwrap_or(usize::MAX).min(buffer.len());
+            // The VMM may name a place that cannot be read: a document that says nothing is an error, not "no config".
+            let len = if Windows.read(module.address, &mut buffer[..len]) { len } else { 0 };
+            loader.document(ConfigSource::Module, &buffer[..len]);
+        }
+        if let Some(len) = fw_cfg::read(&mut fw_cfg::Pc, CONFIG_FILE, buffer) {
+            loader.document(ConfigSource::FwCfg, &buffer[..len]);
+        }
     }
-    // The VMM named a place that cannot be read: a document that says nothing is a config error, not "no config".
-    Some(&[])
+    loader.command_line(line);
+    loader.finish()
 }
 
 /// The wall time, as exactly as the machine knows it.

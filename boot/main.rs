@@ -18,6 +18,8 @@ mod call;
 #[cfg(any(target_os = "none", test))]
 mod cmdline;
 #[cfg(any(target_os = "none", test))]
+mod fw_cfg;
+#[cfg(any(target_os = "none", test))]
 mod gauge;
 #[cfg(any(target_os = "none", test))]
 mod physical;

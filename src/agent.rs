@@ -20,8 +20,8 @@ use crate::view::Known;
 use crate::vitals::Vitals;
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
-    BootPreviousEnded, BootStarted, ConfigInvalid, DownReason, EndCause, EntropySource, SessionEnd, Shutdown,
-    ShutdownCause, Text,
+    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, DownReason, EndCause, EntropySource, SessionEnd,
+    Shutdown, ShutdownCause, Text,
 };
 use sha2::{Digest, Sha256};
 use smoltcp::phy::RxToken;
@@ -113,7 +113,7 @@ impl<'a> Agent<'a> {
                 machine: Text::new(&facts.machine),
                 memory_bytes: facts.memory_bytes,
                 entropy: facts.entropy,
-                config: facts.config_source,
+                config: config.source,
                 boot_us: now.total_micros().max(0) as u64,
             },
         );
@@ -250,9 +250,9 @@ impl<'a> Agent<'a> {
             net::State::Down(DownReason::NoLink) => Reason::NoLink,
             net::State::Down(_) => Reason::NoAddress,
         };
-        let config = match (self.config.problem_count, self.config.present) {
-            (0, true) => Reason::Ok,
-            (0, false) => Reason::ConfigAbsent,
+        let config = match (self.config.problem_count, self.config.source) {
+            (0, ConfigSource::Default) => Reason::ConfigAbsent,
+            (0, _) => Reason::Ok,
             _ => Reason::ConfigInvalid,
         };
         let clock = match (self.time.error_us(now), &self.facts.wall) {
@@ -401,7 +401,7 @@ impl<'a> Agent<'a> {
             write!(out, " Asked for {} s.", searching.secs())?;
         }
         if let Some(problem) = self.config.problems.first() {
-            write!(out, " config {problem}.")?;
+            write!(out, " config ({}) {problem}.", problem.source.word().unwrap_or("other"))?;
         }
         if self.config.config.http.maintenance {
             write!(out, " http.maintenance is on.")?;

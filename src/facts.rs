@@ -2,7 +2,7 @@
 
 use crate::crash::History;
 use heapless::{String, Vec};
-use outpost_wire::{ConfigSource, EntropySource};
+use outpost_wire::EntropySource;
 use smoltcp::time::Instant;
 
 /// Wall time as the machine knew it at one moment of monotonic time.
@@ -48,8 +48,6 @@ pub struct Facts {
     pub image_id: [u8; 32],
     /// Git revision the image was built from, or `unknown`.
     pub revision: &'static str,
-    /// Where the configuration document came from.
-    pub config_source: ConfigSource,
     /// The phases of the boot before the agent started, in order.
     pub phases: Vec<Phase, 12>,
     /// How the boots before this one ended.

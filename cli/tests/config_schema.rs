@@ -4,7 +4,7 @@
 //! here; it is never the stricter one. The effective document, which the code writes, keeps to the schema as well.
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use outpost::config::{EFFECTIVE_MAX, load};
+use outpost::config::{EFFECTIVE_MAX, ORIGINS, load};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -203,4 +203,26 @@ fn examples_are_what_they_say() {
         assert_eq!(load(Some(document.as_bytes())).problem_count == 0, valid, "{name}");
         assert_eq!(schema.accepts(&document), valid, "{name}");
     }
+}
+
+/// A key whose origin is not kept would be shown with the wrong one, or with none.
+#[test]
+fn every_key_of_the_schema_has_an_origin() {
+    fn leaves(schema: &Value, root: &Value, pointer: &str, into: &mut Vec<String>) {
+        let schema = match schema["$ref"].as_str() {
+            Some(name) => root.pointer(name.trim_start_matches('#')).unwrap(),
+            None => schema,
+        };
+        match schema["properties"].as_object() {
+            Some(keys) => keys.iter().for_each(|(key, schema)| leaves(schema, root, &format!("{pointer}/{key}"), into)),
+            None => into.push(pointer.into()),
+        }
+    }
+    let text = std::fs::read_to_string(root().join("schema/config.json")).unwrap();
+    let (schema, mut found): (Value, _) = (serde_json::from_str(&text).unwrap(), Vec::new());
+    leaves(&schema, &schema, "", &mut found);
+    let mut kept = ORIGINS.map(String::from).to_vec();
+    found.sort();
+    kept.sort();
+    assert_eq!(found, kept);
 }

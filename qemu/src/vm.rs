@@ -127,6 +127,8 @@ pub struct Vm {
     pub command_line: String,
     /// The configuration document, given as the first PVH module.
     pub config: Option<PathBuf>,
+    /// The configuration document, given by fw_cfg.
+    pub config_by_fw_cfg: Option<PathBuf>,
     /// The network card, or none.
     pub nic: Option<Nic>,
     /// What the card is plugged into.
@@ -150,6 +152,7 @@ impl Vm {
             kernel: Some(kernel.into()),
             command_line: String::new(),
             config: None,
+            config_by_fw_cfg: None,
             nic: machine.nics().first().copied(),
             network: Network::User(Vec::new()),
             reboot: true,
@@ -199,6 +202,9 @@ impl Vm {
         }
         if let Some(config) = &self.config {
             args.pair("-initrd", config);
+        }
+        if let Some(config) = &self.config_by_fw_cfg {
+            args.pair("-fw_cfg", format!("name=opt/outpost/config,file={}", config.display()));
         }
         if !self.reboot {
             args.words("-no-reboot");

@@ -82,7 +82,9 @@ const COLLECTOR: &[Key<CollectorDraft>] = &[
         name: "key",
         required: false,
         read: |walker, draft| {
-            draft.key = walker.secret(secret_key)?;
+            if let Some(key) = walker.secret(secret_key)? {
+                draft.key = Some(key);
+            }
             Ok(())
         },
     },
@@ -139,7 +141,7 @@ const DRILL: &[Key<Drill>] = &[
 ];
 
 fn read_contact(walker: &mut Walker<'_>, contact: &mut Option<Contact>) -> Step {
-    let mut read = Contact::default();
+    let mut read = contact.take().unwrap_or_default();
     let outcome =
         walker.object(CONTACT, &mut read, "is not an object: allowed is one like {\"tel\": \"+49 30 000000\"}");
     *contact = Some(read).filter(|read| *read != Contact::default());
@@ -147,7 +149,7 @@ fn read_contact(walker: &mut Walker<'_>, contact: &mut Option<Contact>) -> Step 
 }
 
 fn read_drill(walker: &mut Walker<'_>, drill: &mut Option<Drill>) -> Step {
-    let mut read = Drill::default();
+    let mut read = drill.unwrap_or_default();
     let outcome = walker.object(DRILL, &mut read, "is not an object: allowed is one like {\"panic_after_s\": 60}");
     *drill = Some(read).filter(|read| *read != Drill::default());
     outcome
@@ -196,17 +198,17 @@ fn read_static(walker: &mut Walker<'_>, network: &mut Network) -> Step {
 }
 
 /// What was read of `collector` so far.
-#[derive(Default)]
 struct CollectorDraft {
     address: Option<SocketAddrV4>,
     key: Option<Secret>,
 }
 
 fn read_collector(walker: &mut Walker<'_>, collector: &mut Option<Collector>) -> Step {
-    let before = walker.problems.count;
-    let mut draft = CollectorDraft::default();
+    let before = walker.found.problems.count;
+    // A key that an earlier source gave stays: another address must not mean clear text.
+    let mut draft = CollectorDraft { address: None, key: collector.take().and_then(|collector| collector.key) };
     walker.object(COLLECTOR, &mut draft, "is not an object: allowed is one like {\"address\": \"10.0.2.2:7600\"}")?;
-    if walker.problems.count == before {
+    if walker.found.problems.count == before {
         *collector = draft.address.map(|address| Collector { address, key: draft.key });
     }
     Ok(())
@@ -217,6 +219,8 @@ fn read_collector(walker: &mut Walker<'_>, collector: &mut Option<Collector>) ->
 fn read_severities(walker: &mut Walker<'_>, rules: &mut Severities) -> Step {
     let otherwise = "is not an object: allowed is one like {\"network.down\": \"warn\"}";
     let rules = &mut rules.0;
+    // A later source replaces the rules of an earlier one.
+    rules.clear();
     walker.entries(otherwise, |walker, at, name| {
         let Some(event) = CATALOGUE.iter().find(|spec| spec.name == name) else {
             match nearest(name, CATALOGUE.iter().map(|spec| spec.name)) {

@@ -1,22 +1,25 @@
-//! The configuration: one JSON document, checked once at start, into typed values.
+//! The configuration: JSON documents and settings of the command line, checked once at start, into typed values.
 //!
 //! ```text
 //! bytes ─ walker (structure, pointer, position) ─ keys (what is known, what is allowed) ─> Config in force
-//!                          └──────── problems ────────┘                                     + Problems
+//! (of each source in turn) └──── problems, origins ───┘                                     + Problems + Origins
 //! ```
 //! What always holds: [`load`] takes any bytes, ends in time linear in their number, needs no heap and at most
 //! 16 KiB of stack (optimized; measured with the worst documents of the tests), and gives a configuration the agent
 //! can run with: what was readable, defaults for the rest. `outpost check` calls the same function, so it says what
 //! the image would say.
 
+mod command_line;
 mod keys;
 mod nearest;
+mod origins;
 mod problem;
 mod walker;
 
 #[cfg(test)]
 mod tests;
 
+pub use origins::{ORIGINS, Origins};
 pub use problem::Problem;
 
 use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, LOG_SEVERITY_RULES};
@@ -24,11 +27,12 @@ use core::fmt::Display;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
-use outpost_wire::{CATALOGUE, Severity};
+use outpost_wire::{CATALOGUE, ConfigSource, Severity};
+use problem::Problems;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use smoltcp::wire::Ipv4Cidr;
-use walker::{Step, Walker};
+use walker::{Found, Step, Walker};
 
 /// Longest [effective document](Config::effective), in bytes: every list full, every address at its longest.
 pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48;
@@ -36,17 +40,61 @@ pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48;
 /// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
 const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
 
-/// Reads a document, or takes the defaults when there is none.
+/// Reads one document, the PVH module's, or takes the defaults when there is none.
 pub fn load(document: Option<&[u8]>) -> Loaded {
-    let mut config = Config::default();
-    let Some(document) = document else {
-        return Loaded { config, present: false, problems: Vec::new(), problem_count: 0 };
-    };
-    let mut walker = Walker::new(document);
-    // A stop is reported like every other problem; what was read before it counts.
-    let _ = read_document(document, &mut walker, &mut config);
-    let problems = walker.problems;
-    Loaded { config, present: true, problems: problems.first, problem_count: problems.count }
+    let mut loader = Loader::default();
+    if let Some(document) = document {
+        loader.document(ConfigSource::Module, document);
+    }
+    loader.finish()
+}
+
+/// Reads the sources one after the other. What a later one says counts; what it does not mention stays.
+pub struct Loader {
+    config: Config,
+    source: ConfigSource,
+    origins: Origins,
+    problems: Problems,
+}
+
+impl Default for Loader {
+    fn default() -> Loader {
+        Loader {
+            config: Config::default(),
+            source: ConfigSource::Default,
+            origins: Origins::DEFAULT,
+            problems: Problems::default(),
+        }
+    }
+}
+
+impl Loader {
+    /// Reads a document. Bytes are copied out of it: it is not needed afterwards.
+    pub fn document(&mut self, source: ConfigSource, document: &[u8]) {
+        self.source = source;
+        let found = Found { problems: core::mem::take(&mut self.problems), origins: self.origins, source };
+        let mut walker = Walker::new(document, found);
+        // A stop is reported like every other problem; what was read before it counts.
+        let _ = read_document(document, &mut walker, &mut self.config);
+        Found { problems: self.problems, origins: self.origins, .. } = walker.found;
+    }
+
+    /// Reads the words `outpost.key=value` of a kernel command line; other words are not ours.
+    pub fn command_line(&mut self, line: &str) {
+        let problems = &mut self.problems;
+        let mut report = |pointer: &str, text: core::fmt::Arguments<'_>| {
+            problems.add(ConfigSource::CommandLine, "", pointer, text);
+        };
+        if let Some(document) = command_line::document(line, &mut report) {
+            self.document(ConfigSource::CommandLine, document.as_bytes());
+        }
+    }
+
+    /// What came of it.
+    pub fn finish(self) -> Loaded {
+        let Loader { config, source, origins, problems } = self;
+        Loaded { config, source, origins, problems: problems.first, problem_count: problems.count }
+    }
 }
 
 fn read_document(document: &[u8], walker: &mut Walker<'_>, config: &mut Config) -> Step {
@@ -261,8 +309,10 @@ pub enum OnPanic {
 pub struct Loaded {
     /// The configuration in force: what could be read, defaults for the rest.
     pub config: Config,
-    /// Whether there was a document at all.
-    pub present: bool,
+    /// The last source that said anything; `Default` when none did.
+    pub source: ConfigSource,
+    /// Where each value came from.
+    pub origins: Origins,
     /// The errors, the first ones in full.
     pub problems: Vec<Problem, CONFIG_PROBLEMS>,
     /// How many errors there are in all.

@@ -7,13 +7,16 @@
 use crate::limits::{CONFIG_PROBLEM_MAX, CONFIG_PROBLEMS};
 use core::fmt::{self, Display, Write};
 use heapless::{String, Vec};
+use outpost_wire::ConfigSource;
 
-/// One error of the document.
+/// One error of the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
+    /// In which source.
+    pub source: ConfigSource,
     /// Where: the JSON pointer (RFC 6901), `` for the whole document.
     pub pointer: String<64>,
-    /// The line of the document, from 1.
+    /// The line of the document, from 1; 0 for the command line, which is no document.
     pub line: u32,
     /// The character in that line, from 1.
     pub column: u32,
@@ -22,11 +25,14 @@ pub struct Problem {
 }
 
 impl Display for Problem {
-    /// `line:column: pointer: text`, to be put behind the name of the document.
+    /// `line:column: pointer: text`, to be put behind the name of the document; without a line, `pointer: text`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { pointer, line, column, text } = self;
+        let Problem { source: _, pointer, line, column, text } = self;
         let colon = if pointer.is_empty() { "" } else { ": " };
-        write!(f, "{line}:{column}: {pointer}{colon}{text}")
+        if *line > 0 {
+            write!(f, "{line}:{column}: ")?;
+        }
+        write!(f, "{pointer}{colon}{text}")
     }
 }
 
@@ -41,15 +47,17 @@ pub(super) struct Problems {
 
 impl Problems {
     /// Adds one; `before` is the text of the document in front of it.
-    pub fn add(&mut self, before: &str, pointer: &str, text: fmt::Arguments<'_>) {
+    pub fn add(&mut self, source: ConfigSource, before: &str, pointer: &str, text: fmt::Arguments<'_>) {
         self.count = self.count.saturating_add(1);
         if self.first.is_full() {
             return;
         }
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let in_document = source != ConfigSource::CommandLine;
         let mut problem = Problem {
+            source,
             pointer: String::try_from(pointer).unwrap_or_default(),
-            line: 1 + before.bytes().filter(|byte| *byte == b'\n').count() as u32,
+            line: u32::from(in_document) + before.bytes().filter(|byte| *byte == b'\n').count() as u32,
             column: 1 + before.get(line_start..).unwrap_or("").chars().count() as u32,
             text: String::new(),
         };

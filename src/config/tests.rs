@@ -20,7 +20,7 @@ fn effective(loaded: &Loaded) -> Text {
 #[test]
 fn reads_every_key() {
     let loaded = load(Some(FLEET));
-    assert_eq!((loaded.problems.len(), loaded.problem_count, loaded.present), (0, 0, true));
+    assert_eq!((loaded.problems.len(), loaded.problem_count, loaded.source), (0, 0, ConfigSource::Module));
     let expected = Config {
         name: "outpost-fra1".try_into().unwrap(),
         network: Network::Static(StaticNetwork {
@@ -57,9 +57,9 @@ fn reads_every_key() {
 #[test]
 fn defaults_hold_without_a_document() {
     let absent = load(None);
-    assert_eq!((absent.present, absent.problem_count), (false, 0));
+    assert_eq!((absent.source, absent.problem_count), (ConfigSource::Default, 0));
     let empty = load(Some(b" {} \r\n"));
-    assert_eq!((empty.present, empty.problem_count), (true, 0));
+    assert_eq!((empty.source, empty.problem_count), (ConfigSource::Module, 0));
     assert_eq!(absent.config, empty.config);
     assert_eq!(absent.config, Config::default());
     assert_eq!(
@@ -789,4 +789,49 @@ fn the_stack_is_bounded() {
     let run = move || documents.iter().map(|document| u64::from(load(Some(document)).problem_count)).sum::<u64>();
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
     assert_eq!(thread.join().unwrap(), 1 + 2 + 1 + 12);
+}
+
+#[test]
+fn later_sources_count_and_say_so() {
+    // An override that loses the key of the collector sends the log in clear; one that is not marked misleads.
+    let key = "ab".repeat(32);
+    let mut loader = Loader::default();
+    let module = format!(
+        r#"{{"name":"a","collector":{{"address":"10.0.2.2:7600","key":"{key}"}},"severity":{{"network.down":"warn"}},
+            "http":{{"port":81,"maintenance":true}},"drill":{{"panic_after_s":9}}}}"#
+    );
+    loader.document(ConfigSource::Module, module.as_bytes());
+    loader.document(ConfigSource::FwCfg, br#"{"name":"b","http":{"port":70000},"severity":{"network.up":"warn"}}"#);
+    loader.command_line("outpost.collector.address=10.0.2.3:7601 outpost.http.maintenance=false outpost.nam=c");
+    let loaded = loader.finish();
+    let config = &loaded.config;
+    assert_eq!((config.name.as_str(), config.http.port, config.http.maintenance), ("b", 81, false));
+    let collector = config.collector.as_ref().unwrap();
+    assert_eq!(collector.address, "10.0.2.3:7601".parse().unwrap());
+    assert_eq!(collector.key.as_ref().unwrap().0, [0xab; 32]);
+    assert_eq!(config.severity.0.len(), 1);
+    let origin = |pointer| loaded.origins.get(pointer).unwrap();
+    assert_eq!(origin("/name"), ConfigSource::FwCfg);
+    assert_eq!(origin("/http/port"), ConfigSource::Module, "the later value was refused");
+    assert_eq!(origin("/http/maintenance"), ConfigSource::CommandLine);
+    assert_eq!(origin("/collector/address"), ConfigSource::CommandLine);
+    assert_eq!(origin("/collector/key"), ConfigSource::Module);
+    assert_eq!(origin("/severity"), ConfigSource::FwCfg);
+    assert_eq!(origin("/on_panic"), ConfigSource::Default);
+    assert_eq!(origin("/drill/panic_after_s"), ConfigSource::Module);
+    assert_eq!(loaded.origins.get("/nothing"), None);
+    let problems: List<_> = loaded.problems.iter().map(|problem| (problem.source, problem.to_string())).collect();
+    assert_eq!(problems.len(), 2);
+    assert_eq!(problems[0].0, ConfigSource::FwCfg);
+    assert_eq!(problems[0].1, "1:28: /http/port: 70000 is not a port: allowed are 1 to 65535");
+    assert_eq!(problems[1], (ConfigSource::CommandLine, "unknown setting: did you mean \"outpost.name\"?".into()));
+}
+
+#[test]
+fn a_refused_collector_is_not_half_in_force() {
+    // The address of one source with the mistyped key of another would be a session in clear.
+    let mut loader = Loader::default();
+    loader.document(ConfigSource::Module, br#"{"collector":{"address":"10.0.2.2:7600"}}"#);
+    loader.document(ConfigSource::FwCfg, br#"{"collector":{"address":"10.0.2.2:7600","key":"ab"}}"#);
+    assert_eq!(loader.finish().config.collector, None);
 }

@@ -7,11 +7,13 @@
 //! when the structure itself is broken does it [`Stop`].
 
 use super::nearest::nearest;
+use super::origins::Origins;
 use super::problem::{Problems, write_cut};
 use crate::limits::{CONFIG_DEPTH, CONFIG_MAX, CONFIG_TEXT_MAX};
 use core::fmt::{self, Display, Write};
 use core::str::Chars;
 use heapless::{String, Vec};
+use outpost_wire::ConfigSource;
 
 /// The rest of the document cannot be read; the reason is reported already.
 #[derive(Debug)]
@@ -70,12 +72,22 @@ pub(super) struct Walker<'a> {
     depth: usize,
     /// JSON pointer (RFC 6901) of the value at hand.
     pointer: String<64>,
+    pub found: Found,
+}
+
+/// What reading comes to, beside the values.
+pub(super) struct Found {
+    /// What is wrong.
     pub problems: Problems,
+    /// Which keys were read, and where.
+    pub origins: Origins,
+    /// The source that is read.
+    pub source: ConfigSource,
 }
 
 impl<'a> Walker<'a> {
     /// A cursor at the start of `document`, of which it takes as much as can be text.
-    pub fn new(document: &'a [u8]) -> Walker<'a> {
+    pub fn new(document: &'a [u8], found: Found) -> Walker<'a> {
         let readable = document.get(..CONFIG_MAX).unwrap_or(document);
         let (text, end) = match core::str::from_utf8(readable) {
             Ok(text) => (text, if document.len() > CONFIG_MAX { End::TooLong } else { End::Document }),
@@ -87,7 +99,7 @@ impl<'a> Walker<'a> {
                 (core::str::from_utf8(valid).unwrap_or(""), end)
             }
         };
-        Walker { text, end, at: 0, depth: 0, pointer: String::new(), problems: Problems::default() }
+        Walker { text, end, at: 0, depth: 0, pointer: String::new(), found }
     }
 
     /// Where the next value begins.
@@ -122,7 +134,12 @@ impl<'a> Walker<'a> {
             match found.and_then(|index| Some((1 << index, keys.get(index)?))) {
                 Some((bit, key)) if seen & bit == 0 => {
                     seen |= bit;
-                    (key.read)(walker, into)
+                    let before = walker.found.problems.count;
+                    (key.read)(walker, into)?;
+                    if walker.found.problems.count == before {
+                        walker.found.origins.set(&walker.pointer, walker.found.source);
+                    }
+                    Ok(())
                 }
                 Some(_) => walker.refuse_twice(at),
                 None => {
@@ -214,7 +231,8 @@ impl<'a> Walker<'a> {
     /// Reports a problem of the value at hand that was found at byte `at`.
     pub fn report(&mut self, at: usize, text: fmt::Arguments<'_>) {
         let before = self.text.get(..at).unwrap_or(self.text);
-        self.problems.add(before, &self.pointer, text);
+        let Found { problems, source, .. } = &mut self.found;
+        problems.add(*source, before, &self.pointer, text);
     }
 
     /// As [`report`](Self::report), about the value of `key` in the object at hand.
@@ -432,7 +450,7 @@ impl<'a> Walker<'a> {
 
     fn report_unknown<T>(&mut self, at: usize, name: &str, keys: &[Key<T>]) {
         // A document of nothing but unknown keys costs a comparison each only while someone will read the answer.
-        let names = keys.iter().map(|key| key.name).filter(|_| !self.problems.first.is_full());
+        let names = keys.iter().map(|key| key.name).filter(|_| !self.found.problems.first.is_full());
         match nearest(name, names) {
             Some(near) => self.report(at, format_args!("unknown key: did you mean \"{near}\"?")),
             None => self.report(at, format_args!("unknown key: known here are {}", Names(keys))),

@@ -76,7 +76,7 @@ impl View<'_, '_> {
             clock: facts.clock,
             wall_clock: facts.wall.map(|wall| wall.source),
             entropy: facts.entropy.word().unwrap_or("other"),
-            config_source: facts.config_source.word().unwrap_or("other"),
+            config_source: self.known.loaded.source.word().unwrap_or("other"),
             config_hash: hex_text(u64::from_be_bytes(config.hash())),
             severity_hash: hex_text(u64::from_be_bytes(config.severity.hash())),
             boot_phases_us: facts

@@ -4,7 +4,7 @@ use super::View;
 use crate::health::CHECKS;
 use crate::log::Ship;
 use core::fmt::Write;
-use outpost_wire::EntropySource;
+use outpost_wire::{ConfigSource, EntropySource};
 
 impl View<'_, '_> {
     /// `/` for people: what this is, how it is, where to look.
@@ -26,7 +26,7 @@ impl View<'_, '_> {
             "     {} emitted, {} delivered, {} lost, {} buffered",
             stats.emitted, stats.delivered, stats.lost, stats.buffered
         )?;
-        if !known.loaded.present {
+        if known.loaded.source == ConfigSource::Default {
             writeln!(out, "config: none was given, defaults are in force; boot with -initrd config.json")?;
         }
         if known.facts.entropy == EntropySource::Weak {

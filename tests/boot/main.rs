@@ -8,6 +8,7 @@
 //! | `serve.rs` | every machine and card serves, logs, switches off, and comes back after a reset |
 //! | `trouble.rs` | what is wrong with a machine stands on its serial console, with the remedy |
 //! | `chaos.rs` | a collector killed again and again, a cut link, a reset: every record is accounted for |
+//! | `config.rs` | the configuration is read from every source, in its order |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `host.rs` | `outpost up` and the errors of the host side |
@@ -17,6 +18,7 @@
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
 
 mod chaos;
+mod config;
 mod crash;
 #[path = "../support/events.rs"]
 mod events;

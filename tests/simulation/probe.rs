@@ -4,7 +4,7 @@ use crate::events;
 use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
-use outpost::config::{Collector, Config, Loaded, Network, StaticNetwork, Time};
+use outpost::config::{Collector, Config, Loaded, Network, Origins, StaticNetwork, Time};
 use outpost::crash::{History, LastWords, WatchdogVerdict};
 use outpost::facts::Facts;
 use outpost::limits::LAST_WORDS;
@@ -53,7 +53,6 @@ pub fn facts(boot_id: u64, seed: [u8; 32]) -> Facts {
         wall: None,
         image_id: [7; 32],
         revision: "simulation",
-        config_source: ConfigSource::Module,
         phases: heapless::Vec::new(),
         history: History::default(),
         watchdog: None,
@@ -77,7 +76,13 @@ pub fn config(network: Option<(Ipv4Cidr, Ipv4Addr)>, collector: Option<SocketAdd
         collector: collector.map(|address| Collector { address, key: None }),
         ..Config::default()
     };
-    Loaded { config, present: true, problems: heapless::Vec::new(), problem_count: 0 }
+    Loaded {
+        config,
+        source: ConfigSource::Module,
+        origins: Origins::DEFAULT,
+        problems: heapless::Vec::new(),
+        problem_count: 0,
+    }
 }
 
 /// Begins a boot's last words, and reads those of the boot before it.

@@ -23,12 +23,16 @@ words! {
 }
 
 words! {
-    /// Where the configuration came from.
+    /// Where the configuration came from; where there are several sources, the last of them in this order.
     ConfigSource {
         /// None was given; defaults are in force.
         Default = 0 "default",
         /// The first PVH module (`-initrd config.json`).
         Module = 1 "module",
+        /// The file `opt/outpost/config` of QEMU's fw_cfg device.
+        FwCfg = 2 "fw_cfg",
+        /// Words `outpost.key=value` of the kernel command line.
+        CommandLine = 3 "command_line",
     }
 }
 
