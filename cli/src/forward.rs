@@ -113,6 +113,15 @@ struct Refused {
     why: String,
 }
 
+/// What an OTLP receiver at this URL makes of two records, in words for people: for the fuzz target `otlp`.
+#[cfg(fuzzing)]
+pub fn otlp_two_records(url: &str) -> Vec<String> {
+    match otlp::two_records(url) {
+        Ok(refused) => refused.into_iter().map(|refused| refused.why).collect(),
+        Err(failure) => vec![failure.why],
+    }
+}
+
 /// The running forwarders of a collector.
 #[derive(Debug)]
 pub struct Forwarders {

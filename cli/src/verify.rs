@@ -1,7 +1,8 @@
 //! `outpost verify`: is every record of every boot in a store accounted for?
 //!
-//! For each boot, every seq from 1 to the highest that the store has must be a record, declared lost, or retired (it was here and went by retention). What the
-//! agent is known to have emitted beyond that is an unknown tail: the machine ended before it could send it.
+//! For each boot, every seq from 1 to the highest that the store has must be a record, declared lost, or retired (it was
+//! here and went by retention). What the agent is known to have emitted beyond that is an unknown tail: the machine ended
+//! before it could send it.
 
 use crate::collect::{OpenError, Store, escape};
 use rusqlite::{Connection, params};
@@ -151,7 +152,7 @@ fn walk(connection: &Connection, row: i64, mut boot: BootReport) -> rusqlite::Re
     let mut ranges = connection.prepare_cached(
         "SELECT seq, seq, 1 FROM records WHERE boot = ?1 UNION ALL
          SELECT from_seq, to_seq, 0 FROM lost WHERE boot = ?1 UNION ALL
-         SELECT from_seq, to_seq, 2 FROM retired WHERE boot = ?1 ORDER BY 1",
+         SELECT from_seq, to_seq, 2 FROM retired WHERE boot = ?1 ORDER BY 1, 3",
     )?;
     let mut rows = ranges.query(params![row])?;
     let mut stored_in_lost = 0;
@@ -179,7 +180,8 @@ fn walk(connection: &Connection, row: i64, mut boot: BootReport) -> rusqlite::Re
     Ok(boot)
 }
 
-/// Kinds of ranges, as the query of [`walk`] numbers them.
+/// Kinds of ranges, as the query of [`walk`] numbers and orders them: what was declared lost comes before the record that
+/// came after all, where both begin with one seq.
 const LOST: u8 = 0;
 const RECORD: u8 = 1;
 

@@ -1,14 +1,17 @@
 //! The collector as a real process, spoken to over real sockets.
 
+#[path = "../../tests/support/mod.rs"]
+mod left_out;
 mod support;
 
+use left_out::{Why, left_out};
 use outpost_cli::collect::{Options, Output, Server};
 use outpost_wire::session::{Alive, BootRange, Bye, ByeReason, Hello, LossReason, Lost, Message, Mode, preface};
 use outpost_wire::{ClockSync, Event, Intern, Ip4, NameId, Text};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Agent, PATIENCE, Process, Said, body, data, directory, encode, execute, hello, query, raw_body};
+use support::{Agent, PATIENCE, Process, Said, body, data, directory, encode, execute, get, hello, query};
 use support::{record_body, refused, stored, verify};
 
 const BYE_PROTOCOL: Said = Said::Bye(Bye { reason: ByeReason::Protocol });
@@ -29,16 +32,13 @@ fn a_session_from_hello_to_an_orderly_end() {
     let intern = Event::from(Intern { id: NameId(1), text: Text::new("/livez") });
     let mut bodies = vec![record_body(1, &intern)];
     bodies.extend((2..=200).map(|seq| body(7, seq)));
-    bodies.push(raw_body(201, 60_000, &[1, 2, 0xff]));
     agent.stream.write_all(&data(0, 1, &bodies)).unwrap();
-    agent.expect_ack(201);
+    agent.expect_ack(200);
     assert_eq!(stored(&store, 7), (1..).zip(bodies).collect::<Vec<_>>());
     let json: serde_json::Value = serde_json::from_str(&collector.out.wait_for(r#""seq":200"#)).unwrap();
     assert_eq!(json["agent"], "fra1");
     assert_eq!(json["event"], "http.request");
     assert_eq!(json["fields"]["route"], "/livez");
-    let unknown = collector.out.wait_for(r#""seq":201"#);
-    assert!(unknown.contains(r##""event":"#60000","transaction":null,"fields":{"raw":"0102ff"}"##), "{unknown}");
 
     collector.signal("-TERM");
     assert_eq!(agent.next(), Said::Bye(Bye { reason: ByeReason::Shutdown }));
@@ -134,10 +134,7 @@ fn what_breaks_the_protocol_is_closed_with_one_clear_line() {
     let mut damaged = greeting.clone();
     damaged[12] ^= 0x10;
     let twice = Hello { previous: Some(BootRange { boot_id: 7, oldest: 1, next: 1 }), ..hello("fra1", 7, 1, 1) };
-    let refused: [(&[u8], &[Said], &str); 9] = [
-        (b"GET / HTTP/1.1\r\n\r\n", &[], "not Outpost's log protocol"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01", &[], "not Outpost's log protocol"),
-        (b"OUTP\x02\x00", &[BYE_VERSION], "speaks version 2"),
+    let refused: [(&[u8], &[Said], &str); 6] = [
         (b"OUTP\x01\x01", &[BYE_VERSION], "keyed session"),
         (&damaged, &[BYE_PROTOCOL], "damaged on its way (CRC)"),
         (b"OUTP\x01\x00\xff\xff\x01", &[BYE_PROTOCOL], "length is zero or above"),
@@ -217,67 +214,6 @@ fn agents_at_the_same_time_do_not_mix() {
 }
 
 #[test]
-fn a_name_given_twice_is_warned_of_and_both_are_stored() {
-    // Two machines from one configuration: each thinks it is the only one, and an operator would mix them up.
-    let (_directory, store) = directory();
-    let collector = Process::start(&store);
-    let (mut first, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
-    let (mut second, _) = Agent::open(collector.address, hello("fra1", 8, 1, 1));
-    std::thread::sleep(Duration::from_millis(1100));
-    second.send(1, 2);
-    second.expect_ack(2);
-    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM oddities"), 0, "only the newer one speaks: a restart");
-    for round in 0..3 {
-        first.send(round + 1, round + 1);
-        first.expect_ack(round + 1);
-    }
-    let line = collector.out.wait_for("agent.duplicate_name");
-    assert!(line.contains(r#""boot":"0000000000000007""#) && line.contains("0000000000000008"), "{line}");
-    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM oddities"), 1, "told once per newer session");
-    assert_eq!((stored(&store, 7).len(), stored(&store, 8).len()), (3, 2));
-}
-
-#[test]
-fn records_that_come_again_are_ignored_and_others_with_their_seq_are_kept() {
-    // A copy of a running machine goes on under the same boot id: neither of the two may overwrite the other.
-    let (_directory, store) = directory();
-    let collector = Process::start(&store);
-    let (mut first, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
-    let (mut copy, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
-    first.send(1, 3);
-    first.expect_ack(3);
-    let other = raw_body(2, 4, &[1]);
-    for _ in 0..2 {
-        copy.stream.write_all(&data(0, 1, &[body(7, 1), other.clone(), body(7, 3), body(7, 4)])).unwrap();
-        copy.expect_ack(4);
-        copy = Agent::open(collector.address, hello("fra1", 7, 1, 1)).0;
-    }
-    let expected: Vec<_> = (1..=4).map(|seq| (seq, body(7, seq))).collect();
-    assert_eq!(stored(&store, 7), expected);
-    assert_eq!(query::<Vec<u8>>(&store, "SELECT body FROM conflicts WHERE seq = 2"), other);
-    assert_eq!(query::<i64>(&store, "SELECT count(*) FROM conflicts"), 1);
-    assert!(collector.out.wait_for("record.conflict").contains(r#""seq":2"#));
-    let (code, text) = verify(&store);
-    assert!(code == 0 && text.contains("1 conflicts kept"), "{text}");
-}
-
-#[test]
-fn a_machine_set_back_to_a_snapshot_is_not_told_more_than_it_has_emitted() {
-    // Were it told 10, it would free records 6 to 10 of its new life, which nobody has.
-    let (_directory, store) = directory();
-    let collector = Process::start(&store);
-    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
-    agent.send(1, 10);
-    agent.expect_ack(10);
-    let (mut restored, welcome) = Agent::open(collector.address, hello("fra1", 7, 1, 6));
-    assert_eq!(welcome.current, 5);
-    restored.stream.write_all(&data(0, 6, &[raw_body(6, 4, &[1])])).unwrap();
-    restored.expect_ack(6);
-    collector.out.wait_for("agent.rewound");
-    collector.out.wait_for("record.conflict");
-}
-
-#[test]
 fn the_boot_before_is_resumed_beside_the_current_one() {
     // What was salvaged after a reset belongs to its own boot, with its own cursor.
     let (_directory, store) = directory();
@@ -295,30 +231,6 @@ fn the_boot_before_is_resumed_beside_the_current_one() {
     agent.expect_ack(1);
     assert_eq!((stored(&store, 7).len(), stored(&store, 8).len()), (5, 1));
     assert_eq!(verify(&store).0, 0);
-}
-
-#[test]
-fn a_store_that_was_lost_is_told_as_a_loss() {
-    // The agent has freed what was acknowledged: nobody has it, and that must be in the new store.
-    let (_directory, store) = directory();
-    let mut collector = Process::start(&store);
-    let (mut agent, _) = Agent::open(collector.address, hello("fra1", 7, 1, 1));
-    agent.send(1, 10);
-    agent.expect_ack(10);
-    collector.kill();
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", store.display()));
-    }
-    let collector = Process::start(&store);
-    let (mut agent, welcome) = Agent::open(collector.address, hello("fra1", 7, 11, 12));
-    assert_eq!(welcome.current, 0);
-    agent.say(lost(1, 10, LossReason::CollectorRolledBack));
-    agent.send(11, 11);
-    agent.expect_ack(11);
-    collector.out.wait_for(r#""reason":"collector_rolled_back""#);
-    collector.out.wait_for("collector.rolled_back");
-    let (code, text) = verify(&store);
-    assert!(code == 0 && text.contains("1 records up to seq 11, 10 declared lost"), "{text}");
 }
 
 #[test]
@@ -375,9 +287,7 @@ fn a_sync_that_fails_is_never_acknowledged() {
         .stderr(Stdio::null())
         .spawn();
     let Ok(mut strace) = strace else {
-        assert!(std::env::var_os("OUTPOST_REQUIRE_ALL").is_none(), "strace is required and not installed");
-        println!("SKIPPED a_sync_that_fails_is_never_acknowledged: strace is not installed");
-        return;
+        return left_out(Why::Skipped, "a sync that fails", "strace is not installed: apt-get install strace");
     };
     let traced = format!("/proc/{pid}/status");
     let deadline = Instant::now() + PATIENCE;
@@ -535,18 +445,6 @@ fn every_record_gets_utc_also_those_before_the_first_sync() {
     assert!(first.contains(r#""utc":"2023-11-14T22:13:19.999000Z","utc_error_us":501"#), "{text}");
 }
 
-/// The answer to a GET: its status and body.
-fn get(address: &str, path: &str) -> (u16, String) {
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
-    (head[9..12].parse().unwrap(), body.to_owned())
-}
-
 #[test]
 fn its_own_health_and_metrics_are_served_and_nothing_else() {
     // The collector is one more thing that can be down: who watches it needs numbers, not its terminal.
@@ -557,13 +455,11 @@ fn its_own_health_and_metrics_are_served_and_nothing_else() {
     let (mut agent, _) = Agent::open(collector.address, hello("fra\"1", 7, 1, 1));
     agent.send(1, 5);
     agent.expect_ack(5);
-    Agent::raw(collector.address, b"GET / HTTP/1.1\r\n").next();
     assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
     let (code, metrics) = get(&address, "/metrics");
     assert_eq!(code, 200);
     for line in [
         "outpost_collector_sessions 1",
-        "outpost_collector_sessions_ended_total{reason=\"not_ours\"} 1",
         "outpost_collector_agents 1",
         "outpost_collector_agent_durable_seq{agent=\"fra\\\"1\"} 5",
         "outpost_collector_agent_silent{agent=\"fra\\\"1\"} 0",
@@ -590,9 +486,10 @@ fn before_the_disk_is_full_nothing_more_is_acknowledged() {
     let (server, output) = Server::start(options).unwrap();
     let mut agent = Agent::greet(server.local_address(), hello("fra1", 7, 1, 1));
     assert_eq!(agent.next(), BYE_STORAGE);
-    let said: Vec<_> = output.try_iter().collect();
-    let told = |line: &Output| matches!(line, Output::Notice(line) if line.contains("make room on it"));
-    assert!(said.iter().any(told), "{said:?}");
+    // The agent is answered first, the operator after.
+    let deadline = Instant::now() + PATIENCE;
+    let next = || output.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    while !matches!(next().expect("what to do is told"), Output::Notice(line) if line.contains("make room on it")) {}
     let (code, text) = get(&server.http_address().unwrap().to_string(), "/healthz");
     assert!(code == 503 && text.contains("% full"), "{text}");
     server.stop().unwrap();

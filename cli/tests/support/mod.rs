@@ -273,6 +273,12 @@ impl Agent {
         let _ = self.stream.write_all(&bytes);
     }
 
+    /// Sends these frames.
+    pub fn write(&mut self, frames: &[u8]) {
+        let bytes = self.sealed(frames);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
     pub fn say(&mut self, message: Message<'_>) {
         let bytes = self.sealed(&encode(message));
         self.stream.write_all(&bytes).unwrap();
@@ -392,6 +398,14 @@ pub fn query<T: rusqlite::types::FromSql>(store: &Path, sql: &str) -> T {
     Connection::open(store).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
+/// The first column of all rows.
+pub fn strings(store: &Path, sql: &str) -> Vec<String> {
+    let connection = Connection::open(store).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
 pub fn execute(store: &Path, sql: &str) {
     Connection::open(store).unwrap().execute_batch(sql).unwrap();
 }
@@ -401,6 +415,18 @@ pub fn verify(store: &Path) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_outpost")).arg("verify").arg(store).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code().unwrap(), text)
+}
+
+/// The answer to a GET: its status and body.
+pub fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+    (head[9..12].parse().unwrap(), body.to_owned())
 }
 
 /// A directory of its own for a test, and the store in it.
