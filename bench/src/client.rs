@@ -100,8 +100,12 @@ impl Connection {
 
     /// Sends a request.
     pub fn ask(&mut self, path: &str, after: After) -> Result<(), String> {
-        let close = if after == After::Close { "Connection: close\r\n" } else { "" };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{close}\r\n", self.host.ip());
+        self.ask_with(path, if after == After::Close { "Connection: close\r\n" } else { "" })
+    }
+
+    /// Sends a request with more header lines, each ended.
+    pub fn ask_with(&mut self, path: &str, headers: &str) -> Result<(), String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host.ip());
         self.stream.write_all(request.as_bytes()).map_err(|error| format!("send: {error}"))
     }
 

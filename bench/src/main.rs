@@ -21,45 +21,38 @@ mod figures;
 mod floor;
 mod guest;
 mod image;
+mod lab;
 mod linux;
 mod load;
 mod log;
 mod namespace;
+
 mod report;
 mod stats;
 
 use clap::{Parser, ValueEnum};
 use counter::Plugin;
-use guest::{Guest, Process};
 use image::Image;
+use lab::ROOT;
 use namespace::Link;
-use outpost_qemu::{Machine, PROGRAM, Vm};
+use outpost_qemu::{Machine, PROGRAM};
 use report::Report;
-use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 use std::{fs, thread};
 
 /// How long a whole run may take.
 const RUN_LIMIT: Duration = Duration::from_secs(45 * 60);
 
-/// How long Outpost may take to its first answer.
-const BOOT_LIMIT: Duration = Duration::from_secs(10);
-
-/// The collector's port on our side of Outpost's link.
-const COLLECTOR_PORT: u16 = 7600;
-
 /// Where the peer's packages are kept between runs.
 const LINUX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-linux");
 
 /// What a run makes: consoles, counters, the collector's store. One folder for all runs, cleared by the next.
 const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-run");
-
-/// The checkout, as it was when this was built.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Measures the image of dist/ and writes what it found into bench/results/.
 #[derive(Parser)]
@@ -117,19 +110,25 @@ enum Part {
     Memory,
     /// Bytes per record
     Bytes,
+    /// Guest instructions per record
+    Emit,
+    /// Records per second, beside rsyslog
+    Throughput,
+    /// Time from a record's emission to its durable acknowledgement
+    Ack,
 }
 
 impl Part {
     fn subject(self) -> Subject {
         match self {
             Part::Size | Part::Boot | Part::Traffic | Part::Count | Part::Profile | Part::Memory => Subject::Image,
-            Part::Bytes => Subject::Log,
+            Part::Bytes | Part::Emit | Part::Throughput | Part::Ack => Subject::Log,
         }
     }
 
     /// Whether it needs taps, and so root.
     fn needs_taps(self) -> bool {
-        self.subject() == Subject::Image
+        self.subject() == Subject::Image || self == Part::Ack
     }
 }
 
@@ -210,8 +209,11 @@ fn measure_image(
     folder: &Path,
     done: impl Fn(&Report) -> Result<(), String>,
 ) -> Result<Report, String> {
-    let image = Image::read(&Path::new(ROOT).join("dist/outpost.debug.elf"))?;
-    let (outpost, _collector) = outpost(folder, Link::make(1)?)?;
+    let image = Image::read(&lab::debug_image())?;
+    let link = Link::make(1)?;
+    let listen = SocketAddr::from((link.host, lab::COLLECTOR_PORT));
+    let _collector = lab::collector(folder, "image", listen, &[])?;
+    let outpost = lab::guest(folder, "image", &lab::config(&link, listen), link)?;
     let (mut guests, mut left_out) = (vec![outpost], Vec::new());
     // A further guest to compare with goes here.
     if args.peers {
@@ -220,7 +222,7 @@ fn measure_image(
             Err(problem) => left_out.push(problem),
         }
     }
-    let plugin = Plugin::compile(&Path::new(ROOT).join("bench/plugin/count.c"), folder)?;
+    let plugin = Plugin::compile(&lab::plugin(), folder)?;
     let mut report = Report::new("Benchmark", guests.iter().map(|guest| guest.name.clone()).collect());
     conditions(&mut report, Some(&image));
     report.condition("load generators", [guest::version("wrk", "-v"), guest::version("ab", "-V")].join("; "));
@@ -242,7 +244,8 @@ fn measure_image(
                 let outpost = guests.first().ok_or("no guest")?;
                 figures::profile(&mut report, outpost, &plugin, &image)?;
             }
-            Part::Bytes => {}
+            // Another subject's.
+            _ => {}
         }
         done(&report)?;
     }
@@ -254,8 +257,15 @@ fn measure_log(parts: &[Part], folder: &Path, done: impl Fn(&Report) -> Result<(
     let mut report = Report::new("What the log costs", log::COLUMNS.map(String::from).into());
     conditions(&mut report, None);
     for part in parts {
-        if *part == Part::Bytes {
-            log::bytes(&mut report, folder)?;
+        match part {
+            Part::Bytes => log::bytes(&mut report, folder)?,
+            Part::Emit => {
+                let image = Image::read(&lab::debug_image())?;
+                log::emit(&mut report, &Plugin::compile(&lab::plugin(), folder)?, &image, folder)?;
+            }
+            Part::Throughput => log::throughput(&mut report, folder)?,
+            Part::Ack => log::ack(&mut report, folder, Link::make(3)?)?,
+            _ => {}
         }
         done(&report)?;
     }
@@ -281,33 +291,6 @@ fn end_in_time() -> Result<(), String> {
         std::process::exit(1);
     });
     Ok(())
-}
-
-/// Outpost as in production: static address, and a collector that stores its records.
-fn outpost(folder: &Path, link: Link) -> Result<(Guest, Process), String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("outpost");
-    let listen = format!("{}:{COLLECTOR_PORT}", link.host);
-    let mut collect = Command::new(program);
-    collect.args(["collect", "--insecure", "--json", "--listen", &listen, "--store"]).arg(folder.join("store.db"));
-    let collector = Process::spawn(&mut collect, &folder.join("collector.out"))?;
-
-    let config = folder.join("outpost.json");
-    let network = json!({ "static": { "address": format!("{}/{}", link.guest, Link::PREFIX), "gateway": link.host } });
-    let document = json!({ "name": "outpost-bench", "network": network, "collector": { "address": listen } });
-    fs::write(&config, document.to_string()).map_err(|error| format!("{}: {error}", config.display()))?;
-
-    let kernel = Path::new(ROOT).join("dist/outpost.elf");
-    let guest = Guest {
-        name: String::from("Outpost"),
-        deployed: vec![kernel.clone()],
-        vm: Vm { config: Some(config), ..Vm::new(Machine::Microvm, kernel) },
-        machines: &[Machine::Microvm, Machine::Q35],
-        link,
-        path: "/livez",
-        boot_limit: BOOT_LIMIT,
-        console: folder.join("outpost.console"),
-    };
-    Ok((guest, collector))
 }
 
 /// Under what conditions this run takes place.

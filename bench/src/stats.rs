@@ -10,6 +10,12 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// The smallest value that at least so many of a hundred are not above (nearest rank).
+pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let sorted = sorted(values);
+    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+}
+
 /// The smallest and the largest value.
 pub fn range(values: &[f64]) -> Option<(f64, f64)> {
     let sorted = sorted(values);
@@ -38,6 +44,14 @@ mod tests {
         assert_eq!(median(&[9.0, 1.0, 5.0]), Some(5.0));
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        // One place too low hides the slowest of a hundred, which is what p99 is for.
+        let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!((percentile(&values, 50), percentile(&values, 99)), (Some(100.0), Some(198.0)));
+        assert_eq!((percentile(&[7.0], 99), percentile(&[], 50)), (Some(7.0), None));
     }
 
     #[test]
