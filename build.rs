@@ -25,7 +25,9 @@ fn main() {
         let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
         println!("cargo:rustc-link-arg-bins=-T{root}/linker.ld");
         println!("cargo:rustc-link-arg-bins=--orphan-handling=error");
-        println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
+        // linker.ld gives each segment pages of its own in memory. In the file they follow one another: whoever loads a
+        // PVH kernel copies it, and maps nothing.
+        println!("cargo:rustc-link-arg-bins=-zmax-page-size=16");
     }
 }
 

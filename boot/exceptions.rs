@@ -93,7 +93,10 @@ impl Table {
     /// The table, its exceptions filled in; `None` after the first time. Loads our own GDT and TSS first, for the
     /// entries carry the code segment.
     pub fn new() -> Option<Table> {
-        static TABLE: Once<[Entry<HandlerFunc>; VECTORS]> = Once::new([const { Entry::missing() }; VECTORS]);
+        // Not `Entry::missing()`, which is not zero: the table would be 4 KiB of the file. Every entry is set anyway.
+        // SAFETY: an entry is integers alone.
+        const UNSET: Entry<HandlerFunc> = unsafe { core::mem::zeroed() };
+        static TABLE: Once<[Entry<HandlerFunc>; VECTORS]> = Once::new([UNSET; VECTORS]);
         unsafe extern "C" {
             static exception_stubs: u8;
         }

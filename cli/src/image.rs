@@ -199,7 +199,9 @@ impl Layout {
         for segment in header.program_headers(endian, elf).map_err(text)? {
             let (offset, len) = segment.file_range(endian);
             let segment_end = offset.checked_add(len).and_then(|end| usize::try_from(end).ok());
-            end = end.max(segment_end.ok_or("a segment ends beyond any file")?);
+            let segment_end = segment_end.ok_or("a segment ends beyond any file")?;
+            // What is all zeros has no place in the file.
+            end = if len == 0 { end } else { end.max(segment_end) };
             if segment.p_type(endian) != PT_NOTE {
                 continue;
             }
