@@ -18,6 +18,7 @@ mod otlp;
 mod syslog;
 mod target;
 
+pub use cursor::{Receiver, receivers};
 pub use target::Target;
 
 use crate::collect::Stored;
@@ -130,9 +131,23 @@ pub struct Forwarders {
 }
 
 impl Forwarders {
-    /// Starts a thread for each target on this store, which must have been opened by a collector before. `tell` gets
-    /// lines for the operator.
-    pub fn start(store: &Path, targets: &[Target], tell: fn(&str)) -> Result<Forwarders, String> {
+    /// Starts a thread for each target on this store, which must have been opened by a collector before. How far the
+    /// receivers to `forget` are is forgotten, and of the others that nothing is sent to any more `tell` gets a line, as
+    /// all that is for the operator.
+    pub fn start(store: &Path, targets: &[Target], forget: &[String], tell: fn(&str)) -> Result<Forwarders, String> {
+        if let Some(both) = targets.iter().find(|target| forget.contains(&target.name)) {
+            return Err(format!("{} is to be forwarded to and forgotten: take one of the two away", both.name));
+        }
+        let remembered = cursor::forget(store, forget)
+            .map_err(|error| format!("what was forwarded before cannot be read: {error}"))?;
+        for Receiver { name, waiting, .. } in remembered {
+            if targets.iter().all(|target| target.name != name) {
+                tell(&format!(
+                    "{name}: nothing is sent there any more, {waiting} records have not arrived. To go on: --forward \
+                     '{name}'. To forget how far it is: --forget '{name}'"
+                ));
+            }
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let mut forwarders = Forwarders { stop: stop.clone(), threads: Vec::new() };
         for target in targets {

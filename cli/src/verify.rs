@@ -4,7 +4,8 @@
 //! here and went by retention). What the agent is known to have emitted beyond that is an unknown tail: the machine ended
 //! before it could send it.
 
-use crate::collect::{OpenError, Store, escape};
+use crate::collect::{OpenError, Store, escape, utc};
+use crate::forward::{Receiver, receivers};
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +40,10 @@ pub struct Report {
     pub boots: Vec<BootReport>,
     /// What SQLite itself found damaged in the file.
     pub damage: Vec<String>,
+    /// What the collector found odd and told: how much of that is kept, and how much went because it was old.
+    pub oddities: (u64, u64),
+    /// The receivers that something was forwarded to.
+    pub receivers: Vec<Receiver>,
 }
 
 /// What was found of one boot.
@@ -144,7 +149,11 @@ fn report(connection: &Connection) -> rusqlite::Result<Report> {
             walk(&snapshot, row.get(0)?, empty)
         })?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Report { boots, damage: damage.into_iter().filter(|line| line != "ok").collect() })
+    let oddities = snapshot.query_row("SELECT count(*), ifnull(max(id), 0) - count(*) FROM oddities", [], |row| {
+        Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    let damage = damage.into_iter().filter(|line| line != "ok").collect();
+    Ok(Report { boots, damage, oddities, receivers: receivers(&snapshot)? })
 }
 
 /// Walks over all that is known of a boot in the order of seq.
@@ -204,6 +213,23 @@ fn text(report: &Report) -> String {
             lines.push(format!("{name}: unknown tail: seqs {from} to {to} were emitted and have not arrived"));
         }
     }
+    match report.oddities {
+        (0, 0) => {}
+        (kept, 0) => lines.push(format!("{kept} oddities were told: outpost logs shows them")),
+        (kept, gone) => lines.push(format!("{kept} oddities are told by outpost logs, {gone} older ones went")),
+    }
+    for Receiver { name, waiting, refused, arrived_us } in &report.receivers {
+        let name = escape(name);
+        let mut line =
+            format!("forwarded to {name}: {waiting} records have not arrived, {refused} were refused for good");
+        if *waiting > 0 {
+            line += &format!(
+                "; the last ones arrived at {}. No longer in use? outpost collect --forget '{name}'",
+                utc(*arrived_us)
+            );
+        }
+        lines.push(line);
+    }
     lines.push(match report.verdict() {
         Verdict::Accounted => "every record is accounted for".to_owned(),
         Verdict::Unaccounted => {
@@ -236,5 +262,17 @@ fn json(report: &Report) -> serde_json::Value {
         Verdict::Unaccounted => "unaccounted",
         Verdict::UnknownTail => "unknown_tail",
     };
-    serde_json::json!({ "verdict": verdict, "boots": boots, "damage": report.damage })
+    let receivers: Vec<_> = report
+        .receivers
+        .iter()
+        .map(|Receiver { name, waiting, refused, arrived_us }| {
+            serde_json::json!({
+                "name": name, "waiting": waiting, "refused": refused, "last_arrival": utc(*arrived_us),
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "verdict": verdict, "boots": boots, "damage": report.damage, "receivers": receivers,
+        "oddities": { "kept": report.oddities.0, "gone": report.oddities.1 },
+    })
 }

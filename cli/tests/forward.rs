@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use support::{Agent, Process, directory, hello, query};
+use support::{Agent, Process, directory, hello, query, verify};
 
 /// How long a stream with failures in it may take: more than the back-off after several of them.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -424,6 +424,36 @@ fn otlp_gives_nothing_up_before_the_receiver_has_taken_anything() {
     server.wait_for(2);
     collector.err.wait_for("works again");
     assert_eq!(query::<i64>(&store, "SELECT ifnull(sum(refused), 0) FROM forwarders"), 0);
+}
+
+/// A receiver that was taken off the command line is waited for by nobody: that has to be said, and ended.
+#[test]
+fn a_receiver_that_is_no_longer_in_use_is_told_of_until_it_is_forgotten() {
+    let (_directory, store) = directory();
+    boot(&store, "fra1", 0xfa, &[request(None, 1), request(None, 2)]);
+    let server = Server::start(Received::default());
+    let target = server.target();
+    let mut collector = Process::start_with(&store, &["--forward", &target]);
+    server.wait_for(2);
+    collector.signal("-TERM");
+    collector.wait();
+    let (code, text) = verify(&store);
+    assert!(code == 0 && text.contains(&format!("forwarded to {target}: 0 records have not arrived")), "{text}");
+    boot(&store, "fra1", 0xfb, &[request(None, 3)]);
+    let mut collector = Process::start(&store);
+    collector.err.wait_for(&format!("{target}: nothing is sent there any more, 1 records have not arrived"));
+    collector.signal("-TERM");
+    collector.wait();
+    assert!(verify(&store).1.contains(&format!("outpost collect --forget '{target}'")), "{}", verify(&store).1);
+    // What is forgotten is told of no more; a receiver in use is not forgotten by mistake.
+    let mut collector = Process::start_with(&store, &["--forget", &target]);
+    collector.signal("-TERM");
+    assert!(collector.wait().success());
+    assert!(!verify(&store).1.contains("forwarded"), "{}", verify(&store).1);
+    let mut both = Process::start_with(&store, &["--forward", &target, "--forget", &target]);
+    both.err.wait_for("is to be forwarded to and forgotten: take one of the two away");
+    assert_eq!(both.wait().code(), Some(1));
+    assert_eq!(server.received().uids().len(), 2);
 }
 
 /// A receiver that takes a connection and then says nothing must not cost an agent its acknowledgement.

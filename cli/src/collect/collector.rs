@@ -15,6 +15,7 @@ use super::retention::Retention;
 use super::session::{End, Session};
 use super::show::{Output, escape};
 use super::store::{Boot, OpenError, Store};
+use crate::forward::{self, Receiver};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -352,8 +353,9 @@ impl Collector {
         metric("disk_used_percent", "gauge", "How full the disk of the store is.", one(percent));
         let failing = f64::from(u8::from(self.problem().is_some()));
         metric("failing", "gauge", "Whether nothing is acknowledged.", one(failing));
-        if let Ok(cursors) = self.store.cursors() {
-            let rows = cursors.iter().map(|(name, waiting)| (label("forwarder", name), *waiting as f64)).collect();
+        if let Ok(receivers) = forward::receivers(self.store.connection()) {
+            let waiting = |it: &Receiver| (label("forwarder", &it.name), it.waiting as f64);
+            let rows = receivers.iter().map(waiting).collect();
             metric("forwarder_waiting_records", "gauge", "Seqs that a forwarder's receiver does not have yet.", rows);
         }
         out

@@ -23,6 +23,10 @@ pub const GROUP_COMMIT_ROWS: usize = 4096;
 /// Sessions that ended whose rows are kept, for all agents together.
 pub const SESSION_ROWS: i64 = 10_000;
 
+/// Oddities that are kept, for all agents together, whatever retention says: an agent that goes on sending what should
+/// not be must not fill the disk with what is told of it. `verify` says how many went.
+pub const ODDITY_ROWS: i64 = 100_000;
+
 /// Highest seq the store can order: SQLite's integers are signed. At 1,000 records/s this is 292 million years.
 pub const SEQ_MAX: u64 = i64::MAX as u64;
 

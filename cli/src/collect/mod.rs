@@ -79,6 +79,9 @@ pub struct Args {
     /// until it has arrived; a new receiver gets the store from its beginning. More than once: to each
     #[arg(long, value_name = "RECEIVER")]
     pub forward: Vec<Target>,
+    /// Forget how far a receiver is that --forward does not name any more, written as it was there
+    #[arg(long, value_name = "RECEIVER")]
+    pub forget: Vec<String>,
     /// File of the agents' keys (lines `agent key`, or a JSON object): only sessions with them are served
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
@@ -134,7 +137,7 @@ fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     // A server has opened the store, so that it has its tables.
-    let forwarders = Forwarders::start(&args.store, &args.forward, |line| eprintln!("forward {line}"))?;
+    let forwarders = Forwarders::start(&args.store, &args.forward, &args.forget, |line| eprintln!("forward {line}"))?;
     let mut printer = Printer::new(Format::of(args.json, args.pretty));
     let ended_by_itself = printer.print_until(&output, &stop);
     let result = server.stop();

@@ -48,29 +48,36 @@ fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 impl Store {
-    /// Retires the oldest records that must go, at most a batch; says how many went. It is durable with the next
-    /// commit.
+    /// Retires the oldest records that must go, and the oddities that were told before what is left; at most a batch of
+    /// each. Says how many went. It is durable with the next commit.
     pub fn retire(&mut self, retention: Retention, now_us: i64) -> rusqlite::Result<usize> {
         let cutoff = retention.keep_us.map_or(i64::MIN, |keep| now_us.saturating_sub(keep));
+        let (records, horizon) = self.retire_records(retention, cutoff, now_us)?;
+        Ok(records + self.retire_oddities(horizon)?)
+    }
+
+    /// Says how many records went, and when the last of what may go now was received.
+    fn retire_records(&mut self, retention: Retention, cutoff: i64, now_us: i64) -> rusqlite::Result<(usize, i64)> {
         let used = self.used_bytes()?;
         let too_large = retention.max_bytes.is_some_and(|max| used > max);
-        let Some((boot, oldest)) = oldest(self.connection())? else { return Ok(0) };
+        let Some((boot, oldest)) = oldest(self.connection())? else { return Ok((0, cutoff)) };
         if !too_large && oldest >= cutoff {
-            return Ok(0);
+            return Ok((0, cutoff));
         }
-        let seqs = {
+        let going = {
             let mut statement = self
                 .connection()
                 .prepare_cached("SELECT seq, received_us FROM records WHERE boot = ?1 ORDER BY seq LIMIT ?2")?;
             let rows = statement.query_map(params![boot, BATCH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let rows: Vec<(i64, i64)> = rows.collect::<rusqlite::Result<_>>()?;
-            let going = rows.into_iter().take_while(|(_, received)| too_large || *received < cutoff);
-            going.map(|(seq, _)| seq).collect::<Vec<i64>>()
+            rows.into_iter().take_while(|(_, received)| too_large || *received < cutoff).collect::<Vec<_>>()
         };
-        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else { return Ok(0) };
+        let (Some(&(first, _)), Some(&(last, received))) = (going.first(), going.last()) else {
+            return Ok((0, cutoff));
+        };
         self.begin_any()?;
-        for run in seqs.chunk_by(|seq, next| seq + 1 == *next) {
-            if let (Some(from), Some(to)) = (run.first(), run.last()) {
+        for run in going.chunk_by(|(seq, _), (next, _)| seq + 1 == *next) {
+            if let (Some((from, _)), Some((to, _))) = (run.first(), run.last()) {
                 retired(self.connection(), boot, *from, *to, now_us)?;
             }
         }
@@ -79,7 +86,19 @@ impl Store {
                 .prepare_cached(&format!("DELETE FROM {table} WHERE boot = ?1 AND seq BETWEEN ?2 AND ?3"))?
                 .execute(params![boot, first, last])?;
         }
-        Ok(seqs.len())
+        Ok((going.len(), cutoff.max(received)))
+    }
+
+    /// Deletes oddities that were told before this moment. The newest stays: the ids of those to come go on from it,
+    /// and a forwarder knows by the id what it has sent. Ids have no gaps, so that what went can be counted.
+    fn retire_oddities(&mut self, before_us: i64) -> rusqlite::Result<usize> {
+        const GOING: &str = "SELECT max(id) FROM (SELECT id, received_us FROM oddities ORDER BY id LIMIT ?2)
+             WHERE received_us < ?1 AND id < (SELECT max(id) FROM oddities)";
+        let last: Option<i64> =
+            self.connection().prepare_cached(GOING)?.query_row(params![before_us, BATCH as i64], |row| row.get(0))?;
+        let Some(last) = last else { return Ok(0) };
+        self.begin_any()?;
+        self.connection().prepare_cached("DELETE FROM oddities WHERE id <= ?1")?.execute([last])
     }
 
     /// Bytes of the file that hold something.
@@ -118,7 +137,39 @@ fn retired(connection: &Connection, boot: i64, from: i64, to: i64, now_us: i64) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::ODDITY_ROWS;
     use super::*;
+    use outpost_wire::session::{BootRange, Hello};
+    use serde_json::json;
+
+    #[test]
+    fn what_was_odd_is_kept_as_long_as_records_and_its_ids_go_on() {
+        // One agent that sends nonsense for a year must not fill the disk; a forwarder must not pass over what comes
+        // after because its id was given before.
+        let mut store = Store::in_memory().unwrap();
+        let current = BootRange { boot_id: 7, oldest: 1, next: 1 };
+        let (catalogue, image_id, config, severities) = ([0; 8], [0; 32], [0; 8], [0; 8]);
+        let hello = Hello { features: 0, agent: "a", current, previous: None, catalogue, image_id, config, severities };
+        let boot = store.hello(&hello, "peer", 0).unwrap().boots[0].clone().unwrap();
+        let odd = |store: &mut Store, at| store.oddity(&boot, "record.conflict", json!({}), at).unwrap();
+        (1..=3000).for_each(|at| odd(&mut store, at));
+        let ids = |store: &Store| -> (i64, i64) {
+            let sql = "SELECT min(id), max(id) FROM oddities";
+            store.connection().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+        };
+        let keep = Retention { keep_us: Some(10), max_bytes: None };
+        assert_eq!(store.retire(keep, 2910).unwrap(), BATCH);
+        assert_eq!(store.retire(keep, 2910).unwrap(), 2899 - BATCH);
+        assert_eq!((store.retire(keep, 2910).unwrap(), ids(&store)), (0, (2900, 3000)));
+        assert_eq!((store.retire(keep, 9999).unwrap(), ids(&store)), (100, (3000, 3000)), "the newest stays");
+        assert_eq!(store.retire(keep, 9999).unwrap(), 0);
+        odd(&mut store, 10_000);
+        assert_eq!(ids(&store), (3000, 3001));
+        // Without retention there is a bound all the same.
+        store.connection().execute("UPDATE oddities SET id = ?1 WHERE id = 3001", [ODDITY_ROWS + 2999]).unwrap();
+        odd(&mut store, 10_001);
+        assert_eq!(ids(&store), (ODDITY_ROWS + 2999, ODDITY_ROWS + 3000));
+    }
 
     #[test]
     fn what_an_operator_writes_is_understood_or_refused() {

@@ -351,6 +351,9 @@ impl Store {
         self.connection
             .prepare_cached("INSERT INTO oddities (boot, received_us, event, detail) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![boot.row, now_us, event, detail.to_string()])?;
+        self.connection
+            .prepare_cached("DELETE FROM oddities WHERE id <= ?1")?
+            .execute([self.connection.last_insert_rowid() - limits::ODDITY_ROWS])?;
         self.pending.push(Stored::oddity(boot.agent.clone(), boot.boot_id, now_us, event, detail));
         Ok(())
     }
@@ -368,18 +371,6 @@ impl Store {
             let boot_id = row.get::<_, i64>(2)?.cast_unsigned();
             Ok((Boot { row: row.get(0)?, agent: name.into(), boot_id }, told.as_deref() == Some("agent.silent")))
         })?;
-        rows.collect()
-    }
-
-    /// Every forwarder, and how many seqs its receiver does not have yet.
-    pub fn cursors(&self) -> rusqlite::Result<Vec<(String, i64)>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT known.forwarder, sum(max(durable - ifnull(seq, 0), 0))
-             FROM (SELECT DISTINCT forwarder FROM cursors) known CROSS JOIN boots
-             LEFT JOIN cursors ON cursors.forwarder = known.forwarder AND cursors.boot = boots.id
-             GROUP BY known.forwarder",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     }
 

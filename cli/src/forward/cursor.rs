@@ -5,7 +5,7 @@
 //! is sent twice. A save that finds the store busy is made up for by the next.
 
 use crate::store_read::{Place, Reader};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,53 @@ const BUSY: Duration = Duration::from_millis(250);
 
 /// The row that stands for the oddities among those of boots, which begin at 1.
 const ODDITIES: i64 = 0;
+
+/// A receiver that the store remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// As it was given to `--forward`.
+    pub name: String,
+    /// Seqs that are stored and have not arrived there.
+    pub waiting: u64,
+    /// Records that it would not take.
+    pub refused: u64,
+    /// When something last arrived, in microseconds since 1970-01-01 UTC.
+    pub arrived_us: i64,
+}
+
+/// Every receiver that something ever arrived at, in use or not: the store cannot know.
+pub fn receivers(connection: &Connection) -> rusqlite::Result<Vec<Receiver>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, refused, arrived_us,
+             (SELECT ifnull(sum(max(durable - ifnull(seq, 0), 0)), 0) FROM boots
+              LEFT JOIN cursors ON cursors.forwarder = forwarders.name AND cursors.boot = boots.id)
+         FROM forwarders ORDER BY name",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let (refused, waiting): (i64, i64) = (row.get(1)?, row.get(3)?);
+        Ok(Receiver {
+            name: row.get(0)?,
+            waiting: waiting.cast_unsigned(),
+            refused: refused.cast_unsigned(),
+            arrived_us: row.get(2)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Forgets how far these receivers are; the others that the store remembers are returned.
+pub(super) fn forget(store: &Path, names: &[String]) -> rusqlite::Result<Vec<Receiver>> {
+    let mut connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(BUSY)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for name in names {
+        transaction.execute("DELETE FROM cursors WHERE forwarder = ?1", [name])?;
+        transaction.execute("DELETE FROM forwarders WHERE name = ?1", [name])?;
+    }
+    let left = receivers(&transaction)?;
+    transaction.commit()?;
+    Ok(left)
+}
 
 /// A forwarder's place in the store, and what is not saved of it yet.
 pub(super) struct Cursor {
