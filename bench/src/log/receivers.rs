@@ -32,7 +32,7 @@ pub fn forward(hour: &Hour, store: &Path) -> Result<Forwarded, String> {
     let (otlp_port, otlp) = listen(take_otlp)?;
     let targets = [format!("syslog=127.0.0.1:{syslog_port}"), format!("otlp=http://127.0.0.1:{otlp_port}")];
     let targets = targets.iter().map(|target| target.parse::<Target>()).collect::<Result<Vec<_>, _>>()?;
-    let forwarders = Forwarders::start(store, &targets, |line| eprintln!("bench: forward {line}"))?;
+    let forwarders = Forwarders::start(store, &targets, &[], |line| eprintln!("bench: forward {line}"))?;
     let deadline = Instant::now() + LIMIT;
     let syslog = gather(&syslog, hour.len(), deadline, |message| messages(message).count());
     let otlp = gather(&otlp, hour.len(), deadline, |body| body.windows(UID.len()).filter(|at| *at == UID).count());
