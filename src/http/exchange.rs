@@ -16,7 +16,7 @@ use crate::view::Known;
 use core::ops::Range;
 use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method};
 use smoltcp::socket::tcp;
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 
 /// How far an exchange is.
 #[derive(Clone, Copy, Debug)]
@@ -296,12 +296,12 @@ impl Exchange {
     ) {
         let client = Ip4(client);
         let Ok(request) = request else {
-            service.desk.counters.rejected += 1;
+            service.desk.counters.reject(status);
             service.log.emit_limited(service.now, Some(transaction), HttpRejected { status, client });
             return;
         };
-        service.desk.counters.requests += 1;
-        let took = self.began.map_or(0, |began| (service.now - began).total_micros());
+        let took = self.began.map_or(Duration::ZERO, |began| service.now - began);
+        service.desk.counters.answer(request.route, status, took);
         let method = match request.method {
             Asked::Get => Method::Get,
             Asked::Head => Method::Head,
@@ -309,7 +309,7 @@ impl Exchange {
             Asked::NotAllowed => Method::Unsupported,
         };
         let route = service.desk.names[request.route as usize];
-        let duration_us = u32::try_from(took).unwrap_or(u32::MAX);
+        let duration_us = u32::try_from(took.total_micros()).unwrap_or(u32::MAX);
         let event = HttpRequest { method, route, status, client, duration_us };
         service.log.http_request(service.now, transaction, event, request.outside.bound());
     }
@@ -339,7 +339,7 @@ fn is_established(socket: &tcp::Socket<'_>) -> bool {
     !matches!(socket.state(), tcp::State::Listen | tcp::State::SynReceived | tcp::State::SynSent)
 }
 
-const fn after(now: Instant, wait: smoltcp::time::Duration) -> Instant {
+const fn after(now: Instant, wait: Duration) -> Instant {
     Instant::from_micros_const(now.total_micros() + wait.total_micros() as i64)
 }
 

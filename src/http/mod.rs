@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod answer;
+pub mod counters;
 pub mod exchange;
 pub mod pool;
 pub mod query;

@@ -23,6 +23,8 @@ pub enum Route {
     Status,
     /// `/about`
     About,
+    /// `/metrics`
+    Metrics,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -41,12 +43,14 @@ impl Route {
         Route::Healthz,
         Route::Status,
         Route::About,
+        Route::Metrics,
         Route::Server,
         Route::NotFound,
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 6] = [Route::Livez, Route::Readyz, Route::Healthz, Route::Status, Route::About, Route::Root];
+    const PATHS: [Route; 7] =
+        [Route::Livez, Route::Readyz, Route::Healthz, Route::Metrics, Route::Status, Route::About, Route::Root];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
     pub const fn name(self) -> &'static str {
@@ -57,6 +61,7 @@ impl Route {
             Route::Healthz => "/healthz",
             Route::Status => "/status",
             Route::About => "/about",
+            Route::Metrics => "/metrics",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -64,12 +69,23 @@ impl Route {
 
     /// Whether only the addresses of `http.operator_allow` may see it.
     pub const fn is_operator(self) -> bool {
-        matches!(self, Route::Status | Route::About)
+        matches!(self, Route::Status | Route::About | Route::Metrics)
     }
 
     /// How many shared buffers its answer may need.
     pub const fn buffers(self) -> usize {
-        1
+        match self {
+            Route::Metrics => 2,
+            _ => 1,
+        }
+    }
+
+    /// The status that its answers usually have: in `/metrics` it is counted from 0 on.
+    pub const fn usual_status(self) -> u16 {
+        match self {
+            Route::NotFound => 404,
+            _ => 200,
+        }
     }
 
     /// The route of a path with valid percent-encoding, and what the query asks of it.
@@ -98,6 +114,10 @@ pub enum Media {
     Text,
     /// `application/json`
     Json,
+    /// `text/plain` in the format of Prometheus
+    Metrics,
+    /// `application/openmetrics-text`
+    OpenMetrics,
 }
 
 impl Media {
@@ -106,6 +126,8 @@ impl Media {
         match self {
             Media::Text => "text/plain; charset=utf-8",
             Media::Json => "application/json",
+            Media::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+            Media::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 }
@@ -192,6 +214,11 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
         }
         Route::Status => json(serde_json_core::to_slice(&view.status(), out).ok()?),
         Route::About => json(serde_json_core::to_slice(&view.about(), out).ok()?),
+        Route::Metrics => {
+            let openmetrics = request.wants.openmetrics();
+            let media = if openmetrics { Media::OpenMetrics } else { Media::Metrics };
+            Some(Answer::rendered(200, media, view.write_metrics(openmetrics, out)?))
+        }
         Route::Server | Route::NotFound => Some(Answer::status_only(404)),
     }
 }

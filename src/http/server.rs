@@ -4,6 +4,7 @@
 //! list of touched connections, and [`Server::serve`] visits only those.
 
 use super::answer;
+pub use super::counters::Counters;
 use super::exchange::Service;
 use super::pool::{self, Class, Pool, Taken};
 use super::request::Request;
@@ -23,41 +24,6 @@ use smoltcp::phy::{DeviceCapabilities, TxToken};
 use smoltcp::socket::tcp::State;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
-
-/// What the server has counted since boot.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
-    /// Transactions begun; the last one's number.
-    pub transactions: u32,
-    /// Requests answered by a route.
-    pub requests: u64,
-    /// Requests refused before they reached a route.
-    pub rejected: u64,
-    /// Connections that completed their handshake.
-    pub accepted: u64,
-    /// New connections dropped because no connection could give way.
-    pub refused: u64,
-    /// Half-open connections that gave way, or did not complete in time.
-    pub recycled_half_open: u64,
-    /// Idle connections that gave way.
-    pub recycled_idle: u64,
-    /// Connections aborted because the far end took nothing for too long.
-    pub given_up: u64,
-    /// Answers that found no free shared buffer.
-    pub no_buffer: u64,
-}
-
-impl Counters {
-    /// The next transaction's number: 0 means none and is passed over when the count wraps.
-    pub fn next_transaction(&mut self) -> u32 {
-        self.transactions = self.transactions.checked_add(1).unwrap_or(1);
-        self.transactions
-    }
-
-    fn pressure(&self) -> [u64; 3] {
-        [self.recycled_half_open, self.recycled_idle, self.refused]
-    }
-}
 
 /// The server's memory. Empty memory is all zeros: it is .bss in the image.
 pub struct Memory<'a> {

@@ -128,13 +128,25 @@ pub struct Time {
     told: Option<(Instant, Estimate)>,
     /// Since when no answer has been believed; `None` once that was told.
     alone_since: Option<Instant>,
+    /// UTC of moment zero, as the first estimate had it: it does not move when later ones correct it.
+    boot_unix_us: Option<i64>,
+    /// By how much the last answer moved UTC, in microseconds.
+    step_us: i64,
     random: u64,
 }
 
 impl Time {
     /// A clock that knows nothing. `seed` makes requests unguessable.
     pub fn new(servers: &[Ipv4Addr], seed: u64, now: Instant) -> Time {
-        let mut time = Time { servers: Vec::new(), estimate: None, told: None, alone_since: Some(now), random: seed };
+        let mut time = Time {
+            servers: Vec::new(),
+            estimate: None,
+            told: None,
+            alone_since: Some(now),
+            boot_unix_us: None,
+            step_us: 0,
+            random: seed,
+        };
         time.set_servers(servers, now);
         time
     }
@@ -179,6 +191,27 @@ impl Time {
     /// When the clock was last confirmed.
     pub fn last_sync(&self) -> Option<Instant> {
         self.estimate.map(|estimate| estimate.at)
+    }
+
+    /// How far off UTC was at that moment, at most, in microseconds.
+    pub fn confirmed_error_us(&self) -> Option<u64> {
+        self.estimate.map(|estimate| estimate.error_us)
+    }
+
+    /// By how much the last answer that was believed moved UTC, in microseconds; 0 at the first.
+    pub fn step_us(&self) -> i64 {
+        self.step_us
+    }
+
+    /// What UTC was at moment zero of this boot, in microseconds since 1970: as the first answer that was believed had
+    /// it, and the same for the whole boot.
+    pub fn boot_unix_us(&self) -> Option<i64> {
+        self.boot_unix_us
+    }
+
+    /// Whether an answer was believed within the last minutes.
+    pub fn is_confirmed(&self, now: Instant) -> bool {
+        self.estimate.is_some_and(|estimate| now - estimate.at < LOST_AFTER)
     }
 
     /// Reads answers and asks who is due, on a socket of its own; returns when there is more to do if no frame comes
@@ -278,9 +311,9 @@ impl Time {
             .collect();
         let Some(chosen) = agreed(&samples) else { return };
         let before = self.now(now);
-        self.estimate = Some(chosen);
         self.alone_since = Some(now);
-        let step = before.map_or(0, |before| chosen.offset() - before.offset());
+        self.believe(chosen);
+        let step = self.step_us;
         let tell = match (self.told, before) {
             (Some((told_at, told)), Some(before)) => {
                 told.server != chosen.server
@@ -305,6 +338,13 @@ impl Time {
                 },
             );
         }
+    }
+
+    /// Takes this for the time.
+    pub(crate) fn believe(&mut self, chosen: Estimate) {
+        self.step_us = self.estimate.map_or(0, |before| chosen.offset() - before.offset());
+        self.boot_unix_us = self.boot_unix_us.or(Some(chosen.offset()));
+        self.estimate = Some(chosen);
     }
 
     fn tell_lost(&mut self, now: Instant, log: &mut Log<'_>) {

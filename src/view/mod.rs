@@ -4,6 +4,9 @@
 //! its own has a file of its own here.
 
 pub mod about;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod metrics;
 pub mod status;
 mod summary;
 

@@ -1,0 +1,166 @@
+//! An agent's parts without the agent: for tests of what answers say about states that are hard to bring about.
+
+use super::{Known, View};
+use crate::config::{self, Loaded};
+use crate::crash::History;
+use crate::facts::{Facts, Phase};
+use crate::health::Health;
+use crate::http::counters::Counters;
+use crate::http::pool::{self, Pool};
+use crate::limits;
+use crate::log::{Identity, Log, Security, Ship};
+use crate::net::{self, Network};
+use crate::nic::{self, Link, Nic};
+use crate::time::Time;
+use outpost_wire::{ConfigSource, EntropySource};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
+use std::thread;
+
+/// The parts, all to be changed by a test.
+pub struct Fixture {
+    pub now: Instant,
+    pub facts: Facts,
+    pub loaded: Loaded,
+    pub health: Health,
+    pub time: Time,
+    pub ship: Option<Ship>,
+    pub network: Network<'static>,
+    pub log: Log<'static>,
+    pub pool: Pool<'static>,
+    pub counters: Counters,
+    pub nic: nic::Counters,
+}
+
+/// Runs `test` with the parts of an agent of this configuration that started at 1 s, at 2 s, without a network.
+pub fn with(document: &str, test: impl FnOnce(&mut Fixture) + Send) {
+    // The memory passes over the stack on its way to the heap, where it stays.
+    let outcome = thread::scope(|scope| {
+        let run = || test(&mut Fixture::new(document));
+        thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, run).unwrap().join()
+    });
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Fixture {
+    fn new(document: &str) -> Fixture {
+        let started = Instant::from_secs(1);
+        let loaded = config::load(Some(document.as_bytes()));
+        assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
+        let identity =
+            Identity { agent: loaded.config.name.clone(), image_id: [7; 32], config: [0; 8], severities: [0; 8] };
+        let collector = loaded.config.collector.as_ref();
+        let ship = collector.map(|collector| Ship::new(collector.address, identity, Security::Clear, 1, started));
+        Fixture {
+            now: Instant::from_secs(2),
+            facts: Facts {
+                boot_id: 0xb007,
+                seed: [1; 32],
+                entropy: EntropySource::Virtio,
+                machine: "test".try_into().unwrap(),
+                memory_bytes: 16 << 20,
+                clock: "test",
+                wall: None,
+                image_id: [7; 32],
+                revision: "test",
+                config_source: ConfigSource::Module,
+                phases: [Phase { name: "memory", took_us: 1_500 }].into_iter().collect(),
+                history: History::default(),
+                watchdog: None,
+            },
+            health: Health::new(started),
+            time: Time::new(&loaded.config.time.servers, 1, started),
+            ship,
+            network: Network::new(
+                &loaded.config.network,
+                Box::leak(Box::new(net::Memory::new())),
+                &mut Card,
+                1,
+                started,
+            ),
+            log: Log::new(vec![0; 64 * 1024].leak(), 0xb007),
+            pool: Pool::new(Box::leak(Box::new(pool::Memory::new())), limits::CONNECTIONS, 1),
+            counters: Counters::default(),
+            nic: nic::Counters::default(),
+            loaded,
+        }
+    }
+
+    /// What an answer is rendered from.
+    pub fn view(&self) -> View<'_, 'static> {
+        View {
+            now: self.now,
+            known: Known {
+                started: Instant::from_secs(1),
+                facts: &self.facts,
+                loaded: &self.loaded,
+                health: &self.health,
+                time: &self.time,
+                ship: self.ship.as_ref(),
+                safe_mode: false,
+            },
+            network: &self.network,
+            log: &self.log,
+            pool: &self.pool,
+            counters: &self.counters,
+            answers_in_use: 1,
+            nic: self.nic,
+        }
+    }
+}
+
+/// A card that gives and takes nothing.
+struct Card;
+
+/// A frame that never comes, and room that there never is.
+enum Never {}
+
+impl RxToken for Never {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, _: F) -> R {
+        match self {}
+    }
+}
+
+impl TxToken for Never {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, _: usize, _: F) -> R {
+        match self {}
+    }
+}
+
+impl Device for Card {
+    type RxToken<'a> = Never;
+    type TxToken<'a> = Never;
+
+    fn receive(&mut self, _: Instant) -> Option<(Never, Never)> {
+        None
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Never> {
+        None
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        (capabilities.medium, capabilities.max_transmission_unit) = (Medium::Ethernet, 1514);
+        capabilities
+    }
+}
+
+impl Nic for Card {
+    fn mac(&self) -> EthernetAddress {
+        EthernetAddress([2, 0, 0, 0, 0, 1])
+    }
+
+    fn link(&mut self) -> Link {
+        Link::Up
+    }
+
+    fn counters(&self) -> nic::Counters {
+        nic::Counters::default()
+    }
+
+    fn flush(&mut self) {}
+}
