@@ -80,11 +80,12 @@ impl Route {
         }
     }
 
-    /// The status that its answers usually have: in `/metrics` it is counted from 0 on.
-    pub const fn usual_status(self) -> u16 {
+    /// The statuses that its answers usually have: `/metrics` counts them from 0 on.
+    pub const fn usual_statuses(self) -> &'static [u16] {
         match self {
-            Route::NotFound => 404,
-            _ => 200,
+            Route::NotFound => &[404],
+            Route::Readyz => &[200, 503],
+            _ => &[200],
         }
     }
 

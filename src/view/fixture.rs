@@ -12,6 +12,7 @@ use crate::log::{Identity, Log, Security, Ship};
 use crate::net::{self, Network};
 use crate::nic::{self, Link, Nic};
 use crate::time::Time;
+use crate::vitals::Vitals;
 use outpost_wire::{ConfigSource, EntropySource};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
@@ -25,6 +26,7 @@ pub struct Fixture {
     pub loaded: Loaded,
     pub health: Health,
     pub time: Time,
+    pub vitals: Vitals,
     pub ship: Option<Ship>,
     pub network: Network<'static>,
     pub log: Log<'static>,
@@ -73,6 +75,7 @@ impl Fixture {
             },
             health: Health::new(started),
             time: Time::new(&loaded.config.time.servers, 1, started),
+            vitals: Vitals::default(),
             ship,
             network: Network::new(
                 &loaded.config.network,
@@ -99,6 +102,7 @@ impl Fixture {
                 loaded: &self.loaded,
                 health: &self.health,
                 time: &self.time,
+                vitals: &self.vitals,
                 ship: self.ship.as_ref(),
                 safe_mode: false,
             },

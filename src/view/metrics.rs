@@ -54,6 +54,7 @@ impl View<'_, '_> {
     pub fn write_metrics(&self, openmetrics: bool, out: &mut [u8]) -> Option<usize> {
         let mut page = Page { out, len: 0, full: false, openmetrics, family: "", pending: false };
         self.write_itself(&mut page);
+        self.write_vitals(&mut page);
         self.write_time(&mut page);
         self.write_network(&mut page);
         self.write_http(&mut page);
@@ -87,6 +88,22 @@ impl View<'_, '_> {
                 page.sample(&[("check", check.name()), ("state", state.name())], found == state);
             }
         }
+    }
+
+    fn write_vitals(&self, page: &mut Page<'_>) {
+        let vitals = self.known.vitals;
+        page.family("counter outpost_cpu_seconds_total Processor time, asleep and awake.");
+        page.sample(&[("mode", "idle")], vitals.idle);
+        page.sample(&[("mode", "busy")], vitals.busy);
+        page.family("gauge outpost_memory_bytes Memory that the image claims; it never changes.");
+        for (region, bytes) in vitals.memory.regions().into_iter().filter(|(_, bytes)| *bytes > 0) {
+            page.sample(&[("region", region)], bytes);
+        }
+        let stacks = || vitals.stacks.iter().filter(|stack| stack.bytes > 0);
+        page.family("gauge outpost_stack_size_bytes Size of each stack.");
+        stacks().for_each(|stack| page.sample(&[("stack", stack.name)], u64::from(stack.bytes)));
+        page.family("gauge outpost_stack_high_water_bytes The most of it that was ever in use.");
+        stacks().for_each(|stack| page.sample(&[("stack", stack.name)], u64::from(stack.high_water)));
     }
 
     fn write_time(&self, page: &mut Page<'_>) {
@@ -153,7 +170,12 @@ impl View<'_, '_> {
         page.family("gauge node_network_up Whether the card has a link.");
         page.sample(&[DEVICE], up);
         if present {
-            let mac: String<17> = text(format_args!("{}", self.network.mac()));
+            let mut mac = String::<17>::new();
+            for byte in self.network.mac().0 {
+                // Six times two digits, with a colon between.
+                let _ = if mac.is_empty() { Ok(()) } else { mac.push(':') };
+                push_hex(&mut mac, &hex::<2>(byte.into()));
+            }
             page.family("gauge node_network_info The card.");
             page.sample(&[DEVICE, ("address", &mac), ("operstate", if up { "up" } else { "down" })], 1);
         }
@@ -164,7 +186,7 @@ impl View<'_, '_> {
         page.family("counter outpost_http_requests_total Requests answered.");
         for (route, counts) in Route::ALL.into_iter().zip(&counters.answered) {
             for ((status, code), &count) in ANSWERED.iter().zip(counts) {
-                if count > 0 || *status == route.usual_status() {
+                if count > 0 || route.usual_statuses().contains(status) {
                     page.sample(&[("route", route.name()), ("code", code)], count);
                 }
             }
@@ -211,7 +233,7 @@ impl View<'_, '_> {
             ("counter outpost_log_records_acked_total Records that the collector holds durably.", stats.delivered),
             ("counter outpost_log_records_lost_total Records that gave way in a full ring.", stats.lost),
             ("gauge outpost_log_records_buffered Records that the collector does not have yet.", stats.buffered),
-            ("gauge outpost_log_records_salvaged The same, of earlier boots.", stats.salvaged),
+            ("gauge outpost_log_records_salvaged Records of earlier boots that it does not have yet.", stats.salvaged),
             (
                 "counter outpost_log_records_suppressed_total Records held back by volume rules.",
                 stats.suppressed + stats.counted,
@@ -370,6 +392,7 @@ mod tests {
     use crate::health::{Check, Reason};
     use crate::time::Estimate;
     use crate::view::fixture::{self, Fixture};
+    use crate::vitals::{Memory, Stack, Vitals};
     use smoltcp::time::Instant;
     use std::collections::{BTreeMap, BTreeSet};
     use std::string::String;
@@ -449,6 +472,9 @@ mod tests {
             fixture.counters.answer(Route::Livez, 200, Duration::from_secs(20));
             fixture.counters.reject(431);
             fixture.health.set(Check::Network, Reason::NoAddress, fixture.now);
+            fixture.vitals.busy = Duration::from_millis(250);
+            fixture.vitals.memory.text = 4096;
+            fixture.vitals.stacks[0] = Stack { name: "main", bytes: 65536, high_water: 8192 };
             let plain = parse(&render(fixture, false), false);
             assert_eq!(plain, parse(&render(fixture, true), true));
             for (series, value) in [
@@ -470,6 +496,12 @@ mod tests {
                 ("outpost_boot_phase_seconds{phase=\"memory\"}", 0.0015),
                 ("outpost_collector_session{state=\"waiting\"}", 1.0),
                 ("node_timex_sync_status", 0.0),
+                ("node_network_info{device=\"eth0\",address=\"02:00:00:00:00:01\",operstate=\"up\"}", 1.0),
+                ("outpost_http_requests_total{route=\"/readyz\",code=\"503\"}", 0.0),
+                ("outpost_cpu_seconds_total{mode=\"busy\"}", 0.25),
+                ("outpost_memory_bytes{region=\"text\"}", 4096.0),
+                ("outpost_stack_size_bytes{stack=\"main\"}", 65536.0),
+                ("outpost_stack_high_water_bytes{stack=\"main\"}", 8192.0),
             ] {
                 assert_eq!(plain.get(series), Some(&value), "{series}");
             }
@@ -481,7 +513,17 @@ mod tests {
         // A start time of 1970 makes every uptime alert fire, and an age of 0 hides that there was never an answer.
         fixture::with("{}", |fixture| {
             let text = render(fixture, false);
-            for name in ["node_time_seconds", "boot_time", "start_time", "timex_max", "timex_offset", "last_sync", "last_ack", "unacked", "session"] {
+            for name in [
+                "node_time_seconds",
+                "boot_time",
+                "start_time",
+                "timex_max",
+                "timex_offset",
+                "last_sync",
+                "last_ack",
+                "unacked",
+                "session",
+            ] {
                 assert!(!text.contains(name), "{name}");
             }
             let wall = facts::WallTime { at: Instant::ZERO, unix_us: 10_000_000, error_us: 0, source: "rtc" };
@@ -555,6 +597,15 @@ mod tests {
             fixture.facts.revision = "0123456789012345678901234567890123456789-dirty";
             fixture.facts.phases.clear();
             while fixture.facts.phases.push(facts::Phase { name: "interrupts", took_us: u32::MAX }).is_ok() {}
+            let Vitals { idle, busy, memory, stacks } = &mut fixture.vitals;
+            (*idle, *busy) = (Duration::from_micros(LONGEST / 2), Duration::from_micros(LONGEST / 2));
+            let Memory { log, rodata, text, data, tables, stacks: all, bss } = memory;
+            [log, rodata, text, data, tables, all, bss].into_iter().for_each(|region| *region = LONGEST);
+            *stacks = [Stack { name: "double_fault", bytes: u32::MAX, high_water: u32::MAX }; 4];
+            for (at, name) in ["main_of_image", "nonmaskable", "double_fault", "machine_check"].into_iter().enumerate()
+            {
+                stacks[at].name = name;
+            }
             let far = Instant::from_micros(i64::MAX / 4);
             let estimate = Estimate {
                 at: far,

@@ -32,6 +32,6 @@ impl View<'_, '_> {
         if known.facts.entropy == EntropySource::Weak {
             writeln!(out, "entropy: weak; give the VM a processor with RDRAND (-cpu host) or a virtio-rng device")?;
         }
-        writeln!(out, "paths: /livez /readyz?verbose /status /about")
+        writeln!(out, "paths: /livez /readyz?verbose /status /about /metrics")
     }
 }
