@@ -13,7 +13,7 @@ use crate::net::{self, Network};
 use crate::nic::{self, Link, Nic};
 use crate::time::Time;
 use crate::vitals::Vitals;
-use outpost_wire::{ConfigSource, EntropySource};
+use outpost_wire::EntropySource;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
@@ -68,7 +68,6 @@ impl Fixture {
                 wall: None,
                 image_id: [7; 32],
                 revision: "test",
-                config_source: ConfigSource::Module,
                 phases: [Phase { name: "memory", took_us: 1_500 }].into_iter().collect(),
                 history: History::default(),
                 watchdog: None,
