@@ -17,5 +17,7 @@ fuzz_target!(|data: &[u8]| {
             break;
         }
     }
-    assert_eq!((at, last), (taken, whole));
+    assert_eq!(last, whole);
+    // Where a refused request ends is of no interest: nothing comes after it.
+    assert!(at == taken || matches!(whole, Progress::Refused(_)));
 });
