@@ -12,8 +12,8 @@ use smoltcp::wire::{
     ArpOperation, EthernetAddress, EthernetFrame, EthernetProtocol, Ipv4Address, Ipv4Cidr, TcpPacket, TcpSeqNumber,
 };
 
-const AGENT: Ipv4Address = Ipv4Address::new(10, 1, 0, 50);
-const AGENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 50]);
+pub const AGENT: Ipv4Address = Ipv4Address::new(10, 1, 0, 50);
+pub const AGENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 50]);
 const PEER: Route = Route {
     from_mac: EthernetAddress([2, 0, 0, 0, 0, 20]),
     to_mac: AGENT_MAC,
@@ -30,7 +30,7 @@ const POLLS: usize = 5_000;
 
 /// Runs `test` with an agent of a static address that is about to be polled for the first time, at 1 s; `waiting`
 /// came in while the machine booted.
-fn with_agent(waiting: &[Vec<u8>], test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send) {
+pub fn with_agent(waiting: &[Vec<u8>], test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send) {
     if let Err(panic) = probe::alone(|| with_agent_here(waiting, test)) {
         panic!("{panic}");
     }
@@ -73,7 +73,7 @@ fn accepts(sent: &[Vec<u8>], port: u16) -> bool {
     accepted(sent, port).is_some()
 }
 
-fn start() -> Instant {
+pub fn start() -> Instant {
     Instant::from_secs(1)
 }
 

@@ -5,7 +5,8 @@
 //! stays open and silent. What it demands where there are no faults and no resets: every connection is accepted
 //! and every request is answered.
 
-use crate::http::{Conversation, take_answer};
+use crate::answer::take_answer;
+use crate::http::Conversation;
 use crate::rng::Rng;
 use crate::station::Station;
 use smoltcp::iface::SocketHandle;

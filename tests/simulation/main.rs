@@ -4,9 +4,14 @@
 //! did; `OUTPOST_SEEDS=N` runs another number of them. A run that fails prints its seed; the seed alone repeats it.
 
 mod alone;
+#[path = "../support/answer.rs"]
+mod answer;
 mod attacker;
 mod client;
 mod collector;
+mod conform;
+#[path = "../support/conformance.rs"]
+mod conformance;
 #[path = "../support/events.rs"]
 mod events;
 mod frames;
