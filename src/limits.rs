@@ -87,7 +87,7 @@ pub const HTTP_HEAD_LINES: u8 = 100;
 /// Shared buffers for answers that are rendered before they are sent.
 pub const ANSWERS: usize = 16;
 
-/// Size of such a buffer, in bytes: the status page's promise (14,600) fits.
+/// Size of such a buffer, in bytes: the status page fits.
 pub const ANSWER: usize = 16 * 1024;
 
 /// Longest head of an answer, in bytes.
@@ -95,6 +95,10 @@ pub const ANSWER_HEAD: usize = 480;
 
 /// Header lines of one answer alone, in bytes, within [`ANSWER_HEAD`].
 pub const ANSWER_HEADERS: usize = 120;
+
+/// Longest status page, in bytes: with its head it is what a server may send before the first acknowledgement, ten
+/// segments of 1,460 bytes (RFC 6928).
+pub const PAGE: usize = 14_600 - ANSWER_HEAD;
 
 /// Frames taken from the card in one poll, so that serving them is never put off for long.
 pub const FRAMES_PER_POLL: usize = 64;
@@ -130,6 +134,7 @@ const _: () = assert!(CONNECTION_TX >= ANSWER_HEAD + 512, "a small answer is wri
 const _: () = assert!(CONNECTIONS <= 32_768, "connections are numbered in 16 bits");
 const _: () = assert!(HTTP_HEAD <= u16::MAX as usize);
 const _: () = assert!(ANSWER <= u16::MAX as usize);
+const _: () = assert!(PAGE <= ANSWER);
 const _: () = assert!(COLLECTOR_TX >= 2 * outpost_wire::limits::FRAME_MAX);
 
 /// Bytes of one segment of the log's ring: what is freed or given up at once (about 150 records).

@@ -4,7 +4,7 @@ use super::query::{Query, decode};
 use super::request::{Method, Request};
 use crate::health::{CHECKS, Health, State};
 use crate::limits;
-use crate::view::View;
+use crate::view::{View, page};
 use core::fmt::Write;
 
 /// What a path leads to.
@@ -13,6 +13,8 @@ use core::fmt::Write;
 pub enum Route {
     /// `/`
     Root,
+    /// `/favicon.ico`
+    Icon,
     /// `/livez`
     Livez,
     /// `/readyz`
@@ -38,6 +40,7 @@ impl Route {
     /// All of them, in the order of their numbers.
     pub const ALL: [Route; Route::COUNT] = [
         Route::Root,
+        Route::Icon,
         Route::Livez,
         Route::Readyz,
         Route::Healthz,
@@ -49,13 +52,22 @@ impl Route {
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 7] =
-        [Route::Livez, Route::Readyz, Route::Healthz, Route::Metrics, Route::Status, Route::About, Route::Root];
+    const PATHS: [Route; 8] = [
+        Route::Livez,
+        Route::Readyz,
+        Route::Healthz,
+        Route::Metrics,
+        Route::Status,
+        Route::About,
+        Route::Root,
+        Route::Icon,
+    ];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Route::Root => "/",
+            Route::Icon => "/favicon.ico",
             Route::Livez => "/livez",
             Route::Readyz => "/readyz",
             Route::Healthz => "/healthz",
@@ -113,6 +125,10 @@ const PATH_MAX: usize = 32;
 pub enum Media {
     /// `text/plain; charset=utf-8`
     Text,
+    /// `text/html; charset=utf-8`
+    Html,
+    /// `image/svg+xml`
+    Svg,
     /// `application/json`
     Json,
     /// `text/plain` in the format of Prometheus
@@ -126,6 +142,8 @@ impl Media {
     pub const fn name(self) -> &'static str {
         match self {
             Media::Text => "text/plain; charset=utf-8",
+            Media::Html => "text/html; charset=utf-8",
+            Media::Svg => "image/svg+xml",
             Media::Json => "application/json",
             Media::Metrics => "text/plain; version=0.0.4; charset=utf-8",
             Media::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -184,6 +202,7 @@ pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: b
         _ if needs_operator && !client_is_operator => {
             Answer::text(403, "Forbidden: this address is not in http.operator_allow\n")
         }
+        (_, Route::Icon) => Answer { media: Media::Svg, ..Answer::text(200, page::ICON) },
         (_, Route::Livez | Route::Healthz) if request.query == Query::NONE => Answer::text(200, "ok"),
         (_, Route::Readyz) if request.query == Query::NONE && health.is_ready() => Answer::text(200, "ok"),
         _ => return None,
@@ -196,9 +215,10 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
     let json = |len| Some(Answer::rendered(200, Media::Json, len));
     match request.route {
         Route::Root => {
-            let mut page = TextWriter { out, len: 0 };
-            view.write_summary(&mut page).ok()?;
-            Some(Answer::rendered(200, Media::Text, page.len))
+            let html = request.wants.html();
+            let len = view.write_page(html, out.get_mut(..limits::PAGE)?)?;
+            let media = if html { Media::Html } else { Media::Text };
+            Some(Answer { headers: page::HEADERS, ..Answer::rendered(200, media, len) })
         }
         Route::Readyz => {
             let mut page = TextWriter { out, len: 0 };
@@ -220,7 +240,7 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             let media = if openmetrics { Media::OpenMetrics } else { Media::Metrics };
             Some(Answer::rendered(200, media, view.write_metrics(openmetrics, out)?))
         }
-        Route::Server | Route::NotFound => Some(Answer::status_only(404)),
+        Route::Icon | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
     }
 }
 

@@ -7,8 +7,9 @@ pub mod about;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod metrics;
+pub mod page;
 pub mod status;
-mod summary;
+mod writer;
 
 use crate::config::{Config, Loaded};
 use crate::facts::Facts;

@@ -1,0 +1,691 @@
+//! `/`: the status page, as HTML for browsers and as text for everybody else.
+//!
+//! It is public, so it shows no addresses, and of a problem with the configuration only that there is one: what
+//! operators may see is at `/status`. One walk writes both forms, so that they cannot say different things. HTML: one
+//! request, no script, every state told by a word and a sign beside its colour.
+
+use super::writer::Writer;
+use super::{Known, View};
+use crate::health::{CHECKS, Check, Reason, State};
+use crate::limits;
+use crate::log::{Phase, Ship, Stats, Status};
+use outpost_wire::{ConfigSource, EntropySource};
+use smoltcp::time::Instant;
+
+/// What only the page's HTML has in its head: it may load nothing but images from here, and runs no script. The form
+/// depends on these two headers of the request (RFC 9110, section 12.5.5).
+pub const HEADERS: &str = "\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; img-src 'self'\
+                           \r\nVary: Accept, User-Agent";
+
+/// The page's icon: browsers ask for one whatever the page says.
+pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\">\
+                        <circle cx=\"4\" cy=\"4\" r=\"3\" fill=\"none\" stroke=\"#2a78d0\" stroke-width=\"2\"/></svg>";
+
+const HEAD: &str = concat!(
+    "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+     <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+     <link rel=\"icon\" href=\"/favicon.ico\" type=\"image/svg+xml\"><style>",
+    include_str!("page.css"),
+    "</style><title>"
+);
+
+/// Where the values of the text form begin.
+const COLUMN: usize = 15;
+
+/// What the page tells.
+struct Page<'v> {
+    now: Instant,
+    known: Known<'v>,
+    stats: Stats,
+    session: Option<Status>,
+    clock: Clock,
+}
+
+/// UTC, as far as it is known.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// Monotonic time, and what UTC was then in microseconds since 1970.
+    pair: Option<(Instant, u64)>,
+    error_us: u64,
+    /// The server's stratum; `None` when only the machine says so.
+    stratum: Option<u8>,
+}
+
+/// The whole in one look.
+struct Verdict {
+    class: &'static str,
+    sign: &'static str,
+    title: &'static str,
+}
+
+impl View<'_, '_> {
+    /// Writes the page; returns its length, `None` when it does not fit.
+    pub fn write_page(&self, html: bool, out: &mut [u8]) -> Option<usize> {
+        let known = self.known;
+        let (now, stats) = (self.now, self.log.stats());
+        let clock = Clock::of(&known, now);
+        let page = Page { now, known, stats, session: known.ship.map(Ship::status), clock };
+        let mut writer = Writer::new(out, html);
+        page.write(&mut writer);
+        writer.finish()
+    }
+}
+
+impl Clock {
+    fn of(known: &Known<'_>, now: Instant) -> Clock {
+        match (known.time.now(now), known.facts.wall) {
+            (Some(time), _) => {
+                Clock { pair: Some((now, time.unix_us)), error_us: time.error_us, stratum: Some(time.stratum) }
+            }
+            (None, Some(wall)) => Clock { pair: Some((wall.at, wall.unix_us)), error_us: wall.error_us, stratum: None },
+            (None, None) => Clock { pair: None, error_us: 0, stratum: None },
+        }
+    }
+
+    /// Seconds since 1970 at this moment.
+    fn unix_s(&self, at: Instant) -> Option<u64> {
+        let (then, unix_us) = self.pair?;
+        Some(unix_us.saturating_add_signed(at.total_micros() - then.total_micros()) / 1_000_000)
+    }
+}
+
+impl Page<'_> {
+    fn write(&self, w: &mut Writer<'_>) {
+        let config = &self.known.loaded.config;
+        let verdict = self.verdict();
+        w.tag(HEAD);
+        w.say(&config.name);
+        w.say(": ");
+        w.say(verdict.title);
+        w.tag("</title></head><body><main><header class=\"");
+        w.tag(verdict.class);
+        w.tag("\"><p class=\"n\">");
+        w.quote(&config.name);
+        w.tag("</p><h1><span aria-hidden=\"true\">");
+        w.tag(verdict.sign);
+        w.tag("</span> ");
+        w.tag(verdict.title);
+        w.tag("</h1><p>");
+        w.plain("\n");
+        self.write_summary(w);
+        w.tag("</p><p class=\"n\">");
+        w.plain("\n");
+        w.say("As of ");
+        self.moment(w, self.now);
+        w.say(", up ");
+        w.duration(self.seconds_since(self.known.started));
+        w.tag("</p></header>");
+        w.plain("\n");
+        self.write_checks(w);
+        w.tag("<div class=\"g\">");
+        self.write_log(w);
+        self.write_clock(w);
+        self.write_identity(w);
+        self.write_contact(w);
+        w.tag("</div>");
+        self.write_advice(w);
+        w.tag(
+            "<footer><p>This page does not refresh itself; reload it for how things are now. Programs read \
+             <a href=\"/readyz\">/readyz</a> and <a href=\"/livez\">/livez</a>, operators \
+             <a href=\"/status\">/status</a>, <a href=\"/metrics\">/metrics</a> and \
+             <a href=\"/about\">/about</a>.</p></footer></main></body></html>",
+        );
+        w.plain("\nFor programs: /readyz /livez; for operators: /readyz?verbose /status /metrics /about\n");
+    }
+
+    fn verdict(&self) -> Verdict {
+        let health = self.known.health;
+        let fails = |check| health.get(check).state() == State::Fail;
+        let (class, sign, title) = match health.worst() {
+            State::Pass => ("pass", "✓", "Ready"),
+            State::Warn => ("warn", "!", "Ready, with warnings"),
+            State::Fail if health.get(Check::Boot).reason == Reason::SafeMode => ("fail", "✕", "Not ready: safe mode"),
+            State::Fail if CHECKS.iter().all(|&check| fails(check) == (check == Check::Maintenance)) => {
+                ("hold", "‖", "In maintenance")
+            }
+            State::Fail => ("fail", "✕", "Not ready"),
+        };
+        Verdict { class, sign, title }
+    }
+
+    /// The sentences under the title: which checks do not pass, and what it means.
+    fn write_summary(&self, w: &mut Writer<'_>) {
+        let health = self.known.health;
+        for (state, label) in [(State::Fail, "Failing: "), (State::Warn, "Warnings: ")] {
+            let mut between = label;
+            for check in CHECKS.into_iter().filter(|&check| health.get(check).state() == state) {
+                w.say(between);
+                w.say(check.name());
+                between = ", ";
+            }
+            if between == ", " {
+                w.say(". ");
+            }
+        }
+        w.say(match health.worst() {
+            State::Pass => "All checks pass.",
+            State::Warn => "A warning does not take it out of service.",
+            State::Fail => "It answers, but should not be relied on now.",
+        });
+    }
+
+    fn write_checks(&self, w: &mut Writer<'_>) {
+        section(w, "Checks");
+        w.tag(
+            "<table><caption>How this agent itself is doing</caption><thead><tr><th scope=\"col\">Check</th>\
+             <th scope=\"col\">State</th><th scope=\"col\">Since</th></tr></thead><tbody>",
+        );
+        for check in CHECKS {
+            let finding = self.known.health.get(check);
+            let (sign, state) = match finding.state() {
+                State::Pass => ("✓ ", "pass"),
+                State::Warn => ("! ", "warn"),
+                State::Fail => ("✕ ", "fail"),
+            };
+            let why = if finding.reason == Reason::Ok { fine(check) } else { finding.reason.text() };
+            w.tag("<tr><th scope=\"row\">");
+            w.plain("  ");
+            w.say(check.name());
+            w.column(COLUMN);
+            w.tag("<small>");
+            w.quote(why);
+            w.tag("</small></th><td class=\"");
+            w.tag(state);
+            w.tag("\"><b>");
+            w.tag(sign);
+            w.say(state);
+            w.tag("</b></td><td>");
+            w.plain("  since ");
+            self.moment(w, finding.since);
+            w.tag("<small>");
+            w.plain(" (");
+            w.duration(self.seconds_since(finding.since));
+            w.plain("): ");
+            w.plain(why);
+            w.tag("</small></td></tr>");
+            w.plain("\n");
+        }
+        w.tag("</tbody></table></section>");
+    }
+
+    fn write_log(&self, w: &mut Writer<'_>) {
+        section(w, "Log delivery");
+        w.tag("<dl>");
+        row(w, "Collector", |w| {
+            let Some(session) = &self.session else {
+                return w.say("none: records stay in memory and on the serial console");
+            };
+            let connected = session.phase == Phase::Connected;
+            w.say(match (connected, session.keyed) {
+                (true, true) => "connected, authenticated and encrypted",
+                (true, false) => "connected, next hop only: nobody has proven to be the collector",
+                (false, _) => "not connected",
+            });
+            w.say(", since ");
+            self.moment(w, session.since);
+        });
+        let Stats { emitted, delivered, lost, buffered, .. } = self.stats;
+        for (label, count) in [("Emitted", emitted), ("Delivered", delivered), ("Buffered", buffered), ("Lost", lost)] {
+            row(w, label, |w| w.number(count));
+        }
+        end(w);
+    }
+
+    fn write_clock(&self, w: &mut Writer<'_>) {
+        section(w, "Clock");
+        w.tag("<dl>");
+        row(w, "Time", |w| match self.clock.unix_s(self.now) {
+            Some(unix_s) => w.moment(unix_s),
+            None => w.say("not known"),
+        });
+        row(w, "Error", |w| match self.clock {
+            Clock { pair: None, .. } => w.say("not synchronised"),
+            Clock { stratum: None, error_us, .. } => {
+                w.say("not synchronised: as the machine has it, ");
+                w.error(error_us);
+            }
+            Clock { error_us, .. } => w.error(error_us),
+        });
+        if let (Some(stratum), Some(at)) = (self.clock.stratum, self.known.time.last_sync()) {
+            row(w, "Source", |w| {
+                w.say("NTP, stratum ");
+                w.number(stratum.into());
+                w.say(", ");
+                w.duration(self.seconds_since(at));
+                w.say(" ago");
+            });
+        }
+        end(w);
+    }
+
+    fn write_identity(&self, w: &mut Writer<'_>) {
+        let facts = self.known.facts;
+        section(w, "Identity");
+        w.tag("<dl>");
+        row(w, "Name", |w| w.say(&self.known.loaded.config.name));
+        row(w, "Version", |w| {
+            w.say("Outpost ");
+            w.say(crate::VERSION);
+        });
+        row(w, "Image", |w| w.hex(&facts.image_id[..6]));
+        row(w, "Boot", |w| w.hex(&facts.boot_id.to_be_bytes()));
+        row(w, "Machine", |w| w.say(&facts.machine));
+        end(w);
+    }
+
+    fn write_contact(&self, w: &mut Writer<'_>) {
+        let Some(contact) = &self.known.loaded.config.contact else { return };
+        section(w, "Contact");
+        w.tag("<dl>");
+        if let Some(name) = &contact.name {
+            row(w, "Name", |w| w.say(name));
+        }
+        // The configuration lets through what is the same in a URI, but for the spaces and signs of a number.
+        if let Some(tel) = &contact.tel {
+            row(w, "Telephone", |w| {
+                w.tag("<a href=\"tel:");
+                let mut digit = [0; 4];
+                for sign in tel.chars().filter(|sign| sign.is_ascii_digit() || *sign == '+') {
+                    w.quote(sign.encode_utf8(&mut digit));
+                }
+                link_text(w, tel);
+            });
+        }
+        if let Some(mail) = &contact.mail {
+            row(w, "Mail", |w| {
+                w.tag("<a href=\"mailto:");
+                w.quote(mail);
+                link_text(w, mail);
+            });
+        }
+        end(w);
+    }
+
+    /// What to do about what only a new boot can change.
+    fn write_advice(&self, w: &mut Writer<'_>) {
+        let loaded = self.known.loaded;
+        let weak = self.known.facts.entropy == EntropySource::Weak;
+        let absent = loaded.source == ConfigSource::Default;
+        if !absent && loaded.problem_count == 0 && !weak {
+            return;
+        }
+        section(w, "What to do");
+        if absent {
+            paragraph(
+                w,
+                "This agent was given no configuration, so defaults are in force. Write one, and boot the image with it:",
+            );
+            w.tag("<pre>");
+            w.say(
+                "echo '{\"name\": \"outpost-1\", \"collector\": {\"address\": \"192.0.2.20:7600\"}}' > config.json\n\
+                 qemu-system-x86_64 ... -kernel outpost.elf -initrd config.json\n",
+            );
+            w.tag("</pre><p>All keys: <a href=\"/schema/config.json\">/schema/config.json</a>");
+            w.plain("All keys: /schema/config.json\n");
+            w.tag("</p>");
+        }
+        if loaded.problem_count > 0 {
+            paragraph(
+                w,
+                "The configuration has errors; what could be read is in force. `outpost check config.json` names each, \
+                 as do /status and the serial console. Correct it and boot again.",
+            );
+        }
+        if weak {
+            paragraph(
+                w,
+                "The random seed can be guessed: give the machine a processor with RDRAND (-cpu host), or a virtio-rng \
+                 device.",
+            );
+        }
+        w.tag("</section>");
+    }
+
+    #[inline(never)]
+    fn moment(&self, w: &mut Writer<'_>, at: Instant) {
+        match self.clock.unix_s(at) {
+            Some(unix_s) => w.moment(unix_s),
+            None => {
+                w.duration((at - self.known.started).secs());
+                w.say(" after boot");
+            }
+        }
+    }
+
+    fn seconds_since(&self, then: Instant) -> u64 {
+        (self.now - then).secs()
+    }
+}
+
+/// What it means that a check passes.
+fn fine(check: Check) -> &'static str {
+    match check {
+        Check::Network => "card, link and address are there",
+        Check::Config => "given and valid",
+        Check::Clock => "synchronised",
+        Check::Collector => "records are delivered",
+        Check::Entropy => "secrets cannot be guessed",
+        Check::Memory => "enough is left",
+        Check::Maintenance => "off",
+        Check::Boot => "in order",
+    }
+}
+
+#[inline(never)]
+fn section(w: &mut Writer<'_>, title: &str) {
+    w.tag("<section><h2>");
+    w.plain("\n");
+    w.say(title);
+    w.tag("</h2>");
+    w.plain("\n");
+}
+
+/// Ends a section that is a list of [`row`]s.
+fn end(w: &mut Writer<'_>) {
+    w.tag("</dl></section>");
+}
+
+fn row(w: &mut Writer<'_>, label: &str, value: impl FnOnce(&mut Writer<'_>)) {
+    begin_row(w, label);
+    value(w);
+    w.tag("</dd>");
+    w.plain("\n");
+}
+
+#[inline(never)]
+fn begin_row(w: &mut Writer<'_>, label: &str) {
+    w.tag("<dt>");
+    w.plain("  ");
+    w.say(label);
+    w.column(COLUMN);
+    w.tag("</dt><dd>");
+}
+
+#[inline(never)]
+fn paragraph(w: &mut Writer<'_>, text: &str) {
+    w.tag("<p>");
+    w.say(text);
+    w.tag("</p>");
+    w.plain("\n");
+}
+
+#[inline(never)]
+fn link_text(w: &mut Writer<'_>, text: &str) {
+    w.tag("\">");
+    w.say(text);
+    w.tag("</a>");
+}
+
+const _: () = assert!(HEADERS.len() <= limits::ANSWER_HEADERS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Loaded, load};
+    use crate::crash::History;
+    use crate::facts::{Facts, WallTime};
+    use crate::health::Health;
+    use crate::http::answer::{HeadOf, write_head};
+    use crate::http::routes::{Answer, Body, Media};
+    use crate::time::Time;
+    use crate::vitals::Vitals;
+    use core::net::SocketAddrV4;
+
+    const NOW: Instant = Instant::from_micros_const(4_000_000_000);
+
+    /// A page in the making: everything passes at 2026-11-22 13:40:05 UTC, 4,000 s after boot.
+    struct Scene {
+        loaded: Loaded,
+        facts: Facts,
+        health: Health,
+        clock: Clock,
+        stats: Stats,
+        session: Option<Status>,
+    }
+
+    fn scene(config: &str) -> Scene {
+        Scene {
+            loaded: load(Some(config.as_bytes())),
+            facts: Facts {
+                boot_id: 0xb007,
+                seed: [0; 32],
+                entropy: EntropySource::Cpu,
+                machine: "microvm, QEMU TCG".try_into().unwrap(),
+                memory_bytes: 12 << 20,
+                clock: "tsc",
+                wall: None,
+                image_id: [0xa5; 32],
+                revision: "test",
+                phases: heapless::Vec::new(),
+                history: History::default(),
+                watchdog: None,
+            },
+            health: Health::new(Instant::from_secs(1)),
+            clock: Clock { pair: Some((NOW, 1_795_354_805_000_000)), error_us: 1_250, stratum: Some(3) },
+            stats: Stats { emitted: 1204, delivered: 1200, buffered: 4, ..Stats::default() },
+            session: Some(Status {
+                address: SocketAddrV4::new([192, 0, 2, 77].into(), 7600),
+                phase: Phase::Connected,
+                since: Instant::from_secs(2),
+                last_ack: None,
+                attempts: 0,
+                last_end: None,
+                keyed: true,
+            }),
+        }
+    }
+
+    impl Scene {
+        fn fill(&self, out: &mut [u8], html: bool) -> Option<usize> {
+            let (time, vitals) = (Time::new(&[], 0, Instant::ZERO), Vitals::default());
+            let known = Known {
+                started: Instant::ZERO,
+                facts: &self.facts,
+                loaded: &self.loaded,
+                health: &self.health,
+                vitals: &vitals,
+                time: &time,
+                ship: None,
+                safe_mode: false,
+            };
+            let page = Page { now: NOW, known, stats: self.stats, session: self.session, clock: self.clock };
+            let mut writer = Writer::new(out, html);
+            page.write(&mut writer);
+            writer.finish()
+        }
+
+        fn written(&self, html: bool) -> String {
+            let mut out = [0; limits::PAGE];
+            let len = self.fill(&mut out, html).expect("it fits");
+            String::from_utf8(out[..len].to_vec()).unwrap()
+        }
+
+        /// Both forms say all of this, and none of that.
+        fn says(&self, said: &[&str], unsaid: &[&str]) {
+            for html in [true, false] {
+                let page = self.written(html);
+                said.iter().for_each(|words| assert!(page.contains(words), "{words} is missing in {page}"));
+                unsaid.iter().for_each(|words| assert!(!page.contains(words), "{words} is in {page}"));
+            }
+        }
+
+        fn with(mut self, check: Check, reason: Reason) -> Scene {
+            self.health.set(check, reason, Instant::from_secs(3995));
+            self
+        }
+    }
+
+    #[test]
+    fn everything_passes() {
+        let scene = scene(r#"{"name": "outpost-fra1", "collector": {"address": "192.0.2.77:7600"}}"#);
+        scene.says(
+            &[
+                "outpost-fra1: Ready",
+                "All checks pass.",
+                "2026-11-22 13:40:05 UTC",
+                "2026-11-22 12:33:26 UTC",
+                "1 h 6 min",
+                "connected, authenticated and encrypted",
+                "1,204",
+                "1,200",
+                "± 1.2 ms",
+                "a5a5a5a5a5a5",
+                "000000000000b007",
+                "microvm, QEMU TCG",
+            ],
+            // No address, of whatever.
+            &["192.0.2.77", "What to do", "Contact"],
+        );
+        assert_eq!(scene.written(false).lines().next(), Some("outpost-fra1: Ready"));
+    }
+
+    #[test]
+    fn every_state_has_its_title() {
+        // A banner that says less than the checks do is the one thing people look at.
+        let scene = || scene(r#"{"name": "x"}"#);
+        scene().with(Check::Collector, Reason::Disconnected).says(
+            &["x: Ready, with warnings", "Warnings: collector. ", "2026-11-22 13:40:00 UTC", "5 s"],
+            &["Failing"],
+        );
+        scene()
+            .with(Check::Network, Reason::NoAddress)
+            .with(Check::Clock, Reason::Unsynchronised)
+            .with(Check::Entropy, Reason::WeakEntropy)
+            .says(&["x: Not ready", "Failing: network. Warnings: clock, entropy. "], &["x: Ready"]);
+        scene()
+            .with(Check::Maintenance, Reason::Maintenance)
+            .says(&["x: In maintenance", "Failing: maintenance."], &[]);
+        scene()
+            .with(Check::Maintenance, Reason::Maintenance)
+            .with(Check::Config, Reason::ConfigInvalid)
+            .says(&["x: Not ready"], &["x: In maintenance"]);
+        scene().with(Check::Boot, Reason::SafeMode).says(&["x: Not ready: safe mode", "after a crash loop"], &[]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_shown_as_known() {
+        // A guessed time or a collector that nobody vouches for must not look like the real thing.
+        let mut unknown = scene("{}");
+        unknown.clock = Clock { pair: None, error_us: 0, stratum: None };
+        unknown.session = None;
+        unknown.says(&["not known", "not synchronised", "1 h 6 min after boot", "none: records stay"], &[" UTC", "±"]);
+        let mut clear = scene("{}");
+        let wall = WallTime { at: NOW, unix_us: 1_795_354_805_000_000, error_us: 1_000_000, source: "rtc" };
+        clear.facts.wall = Some(wall);
+        let time = Time::new(&[], 0, Instant::ZERO);
+        let vitals = Vitals::default();
+        let known = Known {
+            started: Instant::ZERO,
+            facts: &clear.facts,
+            loaded: &clear.loaded,
+            health: &clear.health,
+            vitals: &vitals,
+            time: &time,
+            ship: None,
+            safe_mode: false,
+        };
+        clear.clock = Clock::of(&known, NOW);
+        clear.session.as_mut().unwrap().keyed = false;
+        clear.says(&["not synchronised: as the machine has it, ± 1,000 ms", "next hop only", "13:40:05 UTC"], &["NTP"]);
+        clear.session.as_mut().unwrap().phase = Phase::Connecting;
+        clear.says(&["not connected, since"], &["next hop only"]);
+    }
+
+    #[test]
+    fn it_says_how_to_configure_it() {
+        let mut none = scene("{}");
+        none.loaded = load(None);
+        none.facts.entropy = EntropySource::Weak;
+        none.says(&["What to do", "-initrd config.json", "/schema/config.json", "virtio-rng"], &["has errors"]);
+        assert!(none.written(true).contains("{&quot;name&quot;: &quot;outpost-1&quot;"));
+        // What is wrong with it is for operators: it may hold an address or the half of a secret.
+        let bad = scene(r#"{"collector": {"address": "198.51.100.9"}}"#);
+        bad.says(&["The configuration has errors"], &["198.51.100.9", "-initrd"]);
+    }
+
+    #[test]
+    fn text_from_the_configuration_stays_text() {
+        let config = r#"{"contact": {"name": "<script>alert(\"1\")</script> & \u202e", "tel": "+49 (30) 000-1", "mail": "a+b@c.example"}}"#;
+        let scene = scene(config);
+        let page = scene.written(true);
+        assert!(page.contains("<dd>&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; \u{202e}</dd>"), "{page}");
+        assert!(page.contains(r#"<a href="tel:+49300001">+49 (30) 000-1</a>"#), "{page}");
+        assert!(page.contains(r#"<a href="mailto:a+b@c.example">a+b@c.example</a>"#), "{page}");
+        assert!(scene.written(false).contains("  Telephone    +49 (30) 000-1\n"));
+    }
+
+    /// The longest page there is: every check fails, every text is as long as it may be and is escaped.
+    fn longest() -> Scene {
+        let (label, wide, long) = ("a".repeat(63), "\\\"".repeat(64), "a".repeat(60));
+        let mut scene = scene(&format!(
+            r#"{{"name": "{label}", "contact": {{"name": "{wide}", "tel": "+{:049}", "mail": "{long}@b.c"}}, "nmae": 1}}"#,
+            ""
+        ));
+        assert_eq!(scene.loaded.problem_count, 2);
+        scene.loaded.config.contact.as_mut().unwrap().tel = Some(long.as_str().try_into().unwrap());
+        scene.loaded.source = ConfigSource::Default;
+        scene.facts.entropy = EntropySource::Weak;
+        scene.facts.machine = "\"".repeat(40).as_str().try_into().unwrap();
+        scene.stats =
+            Stats { emitted: u64::MAX, delivered: u64::MAX, lost: u64::MAX, buffered: u64::MAX, ..scene.stats };
+        scene.session.as_mut().unwrap().keyed = false;
+        for check in CHECKS {
+            // The longest reason of all stands for each.
+            scene.health.set(check, Reason::SafeMode, Instant::ZERO);
+        }
+        scene
+    }
+
+    #[test]
+    fn it_is_small_and_has_no_script() {
+        let longest = longest().written(true);
+        let usual = scene("{}").written(true);
+        println!("{} bytes, {} at its longest", usual.len(), longest.len());
+        // The checks of other services, their history and incidents are still to come into the same page.
+        assert!(usual.len() <= 5500 && longest.len() <= 8500, "{} {}", usual.len(), longest.len());
+        for page in [&usual, &longest] {
+            let page = page.to_lowercase();
+            for forbidden in [
+                "<script",
+                "javascript:",
+                " onload=",
+                " onclick=",
+                "http-equiv",
+                "=\"//",
+                "<img",
+                "url(",
+                "style=",
+                "@import",
+            ] {
+                assert!(!page.contains(forbidden), "{forbidden}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_without_room_is_no_page() {
+        let longest = longest();
+        let whole = longest.written(true).len();
+        for room in [0, 1, 1000, whole - 1, whole] {
+            assert_eq!(longest.fill(&mut vec![0; room], true), (room == whole).then_some(whole));
+        }
+    }
+
+    #[test]
+    fn the_head_holds_the_page_to_its_policy() {
+        let answer = Answer { status: 200, media: Media::Html, body: Body::Fixed(b""), headers: HEADERS };
+        let mut out = [0; limits::ANSWER_HEAD];
+        let head = HeadOf { answer: &answer, body_len: limits::PAGE, request: None, boot_id: 1, transaction: 1 };
+        let len = write_head(&head, &mut out);
+        let text = core::str::from_utf8(&out[..len]).unwrap();
+        for line in [
+            "Content-Type: text/html; charset=utf-8",
+            "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; img-src 'self'",
+            "Vary: Accept, User-Agent",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+        }
+    }
+}
