@@ -4,6 +4,7 @@
 //! of the collector does), and it never checkpoints. After a power cut the cursor may be a moment old; what lies between
 //! is sent twice. A save that finds the store busy is made up for by the next.
 
+use crate::collect::limits::STORE_BUSY;
 use crate::store_read::{Place, Reader};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use std::path::Path;
@@ -51,15 +52,17 @@ pub fn receivers(connection: &Connection) -> rusqlite::Result<Vec<Receiver>> {
 /// Forgets how far these receivers are; the others that the store remembers are returned.
 pub(super) fn forget(store: &Path, names: &[String]) -> rusqlite::Result<Vec<Receiver>> {
     let mut connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(BUSY)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for name in names {
-        transaction.execute("DELETE FROM cursors WHERE forwarder = ?1", [name])?;
-        transaction.execute("DELETE FROM forwarders WHERE name = ?1", [name])?;
+    connection.busy_timeout(STORE_BUSY)?;
+    // Reading waits for nobody; a collector that has nothing to forget must not fail to start because it is busy.
+    if !names.is_empty() {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for name in names {
+            transaction.execute("DELETE FROM cursors WHERE forwarder = ?1", [name])?;
+            transaction.execute("DELETE FROM forwarders WHERE name = ?1", [name])?;
+        }
+        transaction.commit()?;
     }
-    let left = receivers(&transaction)?;
-    transaction.commit()?;
-    Ok(left)
+    receivers(&connection)
 }
 
 /// A forwarder's place in the store, and what is not saved of it yet.
