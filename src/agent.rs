@@ -76,6 +76,9 @@ pub struct Agent<'a> {
     time: Time,
     /// When the clock has something to do, if no frame comes before.
     time_at: Instant,
+    /// Whether the ring is nearly full, and when to look again.
+    ring_filling: bool,
+    ring_look_at: Instant,
     health: Health,
     vitals: Vitals,
     drills: Option<Drills>,
@@ -152,6 +155,8 @@ impl<'a> Agent<'a> {
             seen_emitted: 0,
             time,
             time_at: now,
+            ring_filling: false,
+            ring_look_at: now,
             health: Health::new(now),
             vitals: Vitals::default(),
             drills,
@@ -244,6 +249,8 @@ impl<'a> Agent<'a> {
     /// Brings the agent's own health up to date.
     fn judge(&mut self, now: Instant) {
         let network = match self.network.state() {
+            net::State::Up if self.network.has_conflict(now) => Reason::DuplicateAddress,
+            net::State::Up if self.network.flaps(now) => Reason::LinkFlaps,
             net::State::Up => Reason::Ok,
             net::State::Starting => Reason::Starting,
             net::State::Down(DownReason::NoNic) => Reason::NoNic,
@@ -261,9 +268,11 @@ impl<'a> Agent<'a> {
             (None, Some(_)) => Reason::Unsynchronised,
             (None, None) => Reason::ClockUnknown,
         };
+        let filling = self.ring_is_filling(now);
         let collector = match &self.ship {
             None => Reason::NoCollector,
             Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
+            Some(_) if filling => Reason::RingFilling,
             Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
             Some(_) if self.log.lost_lately(now) => Reason::RecordsLost,
             Some(ship) if !ship.status().keyed => Reason::NotAuthenticated,
@@ -273,6 +282,7 @@ impl<'a> Agent<'a> {
         let memory = if self.vitals.stack_is_high() { Reason::StackHigh } else { Reason::Ok };
         self.safe_until = self.safe_until.filter(|until| now < *until);
         let boot = match (self.safe_until, self.config.config.drill) {
+            _ if self.ending.is_some() => Reason::ShuttingDown,
             (Some(_), _) => Reason::SafeMode,
             (None, Some(_)) => Reason::Drill,
             (None, None) => Reason::Ok,
@@ -290,6 +300,16 @@ impl<'a> Agent<'a> {
         ] {
             self.health.set(check, reason, now);
         }
+    }
+
+    /// Whether the ring was nearly full when it was last looked at.
+    fn ring_is_filling(&mut self, now: Instant) -> bool {
+        if now >= self.ring_look_at {
+            let (size, used) = self.log.size_and_used();
+            self.ring_filling = u64::from(used) * 100 > u64::from(size) * limits::LOG_FILL_HIGH;
+            self.ring_look_at = now + limits::LOG_FILL_LOOK;
+        }
+        self.ring_filling
     }
 
     /// Answers what came.

@@ -82,6 +82,18 @@ impl Check {
     }
 }
 
+/// What a load balancer should make of the agent, beyond whether it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing that it would have to know.
+    Serving,
+    /// Answers may get lost or the agent may end: prefer another. A warning that touches no answer (no collector, no
+    /// time server) is not meant.
+    Degraded,
+    /// The operator takes the agent out: send nothing more, at once.
+    Withdrawn,
+}
+
 /// Why a check stands as it does: a closed list. A reason says which state it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -95,6 +107,10 @@ pub enum Reason {
     NoLink,
     /// There is no address.
     NoAddress,
+    /// Another machine says that it has our address.
+    DuplicateAddress,
+    /// The link has come and gone several times of late.
+    LinkFlaps,
     /// No document: defaults are in force.
     ConfigAbsent,
     /// The document has errors.
@@ -113,6 +129,8 @@ pub enum Reason {
     NotAuthenticated,
     /// A key is configured, but the random seed can be guessed: no session is opened.
     KeyRefused,
+    /// The log's memory is nearly full of records that the collector does not have: soon some will be lost.
+    RingFilling,
     /// Records of this boot were lost lately.
     RecordsLost,
     /// The random seed can be guessed.
@@ -125,6 +143,8 @@ pub enum Reason {
     SafeMode,
     /// The configuration asks for trouble.
     Drill,
+    /// The machine was asked to switch off, and will.
+    ShuttingDown,
 }
 
 impl Reason {
@@ -138,8 +158,11 @@ impl Reason {
             | Reason::NoAddress
             | Reason::ConfigInvalid
             | Reason::Maintenance
-            | Reason::SafeMode => State::Fail,
-            Reason::ConfigAbsent
+            | Reason::SafeMode
+            | Reason::ShuttingDown => State::Fail,
+            Reason::DuplicateAddress
+            | Reason::LinkFlaps
+            | Reason::ConfigAbsent
             | Reason::Unsynchronised
             | Reason::ClockUnknown
             | Reason::ClockError
@@ -147,6 +170,7 @@ impl Reason {
             | Reason::Disconnected
             | Reason::NotAuthenticated
             | Reason::KeyRefused
+            | Reason::RingFilling
             | Reason::RecordsLost
             | Reason::WeakEntropy
             | Reason::StackHigh
@@ -162,6 +186,8 @@ impl Reason {
             Reason::NoNic => "no network card",
             Reason::NoLink => "no link",
             Reason::NoAddress => "no address",
+            Reason::DuplicateAddress => "another machine has our address, see network.conflict in the log",
+            Reason::LinkFlaps => "the link comes and goes",
             Reason::ConfigAbsent => "absent, defaults are in force",
             Reason::ConfigInvalid => "invalid, see config_errors in /status",
             Reason::Unsynchronised => "unsynchronised",
@@ -171,12 +197,23 @@ impl Reason {
             Reason::Disconnected => "disconnected",
             Reason::NotAuthenticated => "not authenticated",
             Reason::KeyRefused => "weak entropy, no keyed session is opened",
+            Reason::RingFilling => "over 80 % of the log's memory waits for the collector",
             Reason::RecordsLost => "records were lost within 10 minutes, see log in /status",
             Reason::WeakEntropy => "weak",
             Reason::StackHigh => "a stack was over 90 % full",
             Reason::Maintenance => "the operator asked for it",
             Reason::SafeMode => "safe mode after a crash loop, see last_reset in /about",
             Reason::Drill => "a drill is configured",
+            Reason::ShuttingDown => "shutting down",
+        }
+    }
+
+    /// What it means for who sends requests here.
+    const fn standing(self) -> Standing {
+        match self {
+            Reason::Maintenance | Reason::ShuttingDown => Standing::Withdrawn,
+            Reason::DuplicateAddress | Reason::LinkFlaps | Reason::StackHigh | Reason::Drill => Standing::Degraded,
+            _ => Standing::Serving,
         }
     }
 }
@@ -197,16 +234,19 @@ impl Finding {
     }
 }
 
-/// All findings.
+/// All findings. What probes ask for again and again is kept with them.
 #[derive(Clone, Debug)]
 pub struct Health {
     findings: [Finding; CHECKS.len()],
+    ready: bool,
+    standing: Standing,
 }
 
 impl Health {
     /// Everything passes, since `now`.
     pub const fn new(now: Instant) -> Health {
-        Health { findings: [Finding { reason: Reason::Ok, since: now }; CHECKS.len()] }
+        let findings = [Finding { reason: Reason::Ok, since: now }; CHECKS.len()];
+        Health { findings, ready: true, standing: Standing::Serving }
     }
 
     /// What this check found last.
@@ -219,12 +259,20 @@ impl Health {
         let finding = &mut self.findings[check as usize];
         if finding.reason != reason {
             *finding = Finding { reason, since: now };
+            self.ready = self.worst() != State::Fail;
+            let standings = self.findings.iter().map(|finding| finding.reason.standing());
+            self.standing = standings.max().unwrap_or(Standing::Serving);
         }
     }
 
     /// Whether no check fails.
-    pub fn is_ready(&self) -> bool {
-        self.findings.iter().all(|finding| finding.state() != State::Fail)
+    pub const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// What a load balancer should make of the agent.
+    pub const fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// The worst state of all checks.
@@ -247,5 +295,24 @@ mod tests {
         health.set(Check::Network, Reason::NoAddress, Instant::from_secs(9));
         assert!(!health.is_ready());
         assert_eq!(health.get(Check::Network).since, Instant::from_secs(2), "since-when is when it began");
+        health.set(Check::Network, Reason::Ok, Instant::from_secs(10));
+        assert!(health.is_ready());
+    }
+
+    #[test]
+    fn only_what_touches_answers_sends_clients_elsewhere() {
+        // A fleet without a collector would have nowhere to send its clients.
+        let mut health = Health::new(Instant::ZERO);
+        for (reason, standing) in [
+            (Reason::Disconnected, Standing::Serving),
+            (Reason::LinkFlaps, Standing::Degraded),
+            (Reason::NoAddress, Standing::Serving),
+            (Reason::ShuttingDown, Standing::Withdrawn),
+        ] {
+            health.set(Check::Network, reason, Instant::ZERO);
+            assert_eq!(health.standing(), standing, "{reason:?}");
+        }
+        health.set(Check::Memory, Reason::StackHigh, Instant::ZERO);
+        assert_eq!(health.standing(), Standing::Withdrawn, "the strongest counts");
     }
 }

@@ -127,6 +127,19 @@ pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(1);
 /// While there is no network, what needs one looks again this often.
 pub const OFFLINE: Duration = Duration::from_secs(1);
 
+/// Another machine with our address is warned of for this long after it last said so: longer than any host keeps an
+/// answer to ARP without asking again.
+pub const CONFLICT_TIME: Duration = Duration::from_secs(300);
+
+/// It is told again this often at most.
+pub const CONFLICT_TELL: Duration = Duration::from_secs(60);
+
+/// So many losses of the link ...
+pub const LINK_FLAPS: usize = 3;
+
+/// ... within this time are worth a warning, for as long as that is so.
+pub const LINK_FLAP_TIME: Duration = Duration::from_secs(300);
+
 /// When what could not be sent (transmit queue full) is tried again.
 pub const RETRY: Duration = Duration::from_millis(1);
 
@@ -194,6 +207,12 @@ pub const LOG_CONSOLE_PER_CALL: usize = 4;
 
 /// Records looked at in one call of the console.
 pub const LOG_CONSOLE_STEPS: usize = 64;
+
+/// How often the fill of the ring is judged: to count it costs as much as a request.
+pub const LOG_FILL_LOOK: Duration = Duration::from_secs(1);
+
+/// Above this fill, in percent, the ring is worth a warning.
+pub const LOG_FILL_HIGH: u64 = 80;
 
 const _: () = assert!(LOG_NAMES_BYTES <= u16::MAX as usize);
 

@@ -17,6 +17,8 @@ pub struct Query {
     pub limit: Option<u16>,
     /// `since` or `limit` is no number, or too large a one.
     pub unreadable: bool,
+    /// The check that the path names: only this one.
+    pub check: Option<Check>,
 }
 
 /// Some of the checks.
@@ -48,6 +50,7 @@ impl Query {
         since: None,
         limit: None,
         unreadable: false,
+        check: None,
     };
 
     /// Reads a query with valid percent-encoding.

@@ -2,10 +2,10 @@
 
 use super::query::{Query, decode};
 use super::request::{Method, Request};
-use crate::health::{CHECKS, Health, State};
+use crate::health::{Check, Health, State};
 use crate::limits;
+use crate::view::dialects::{envoy, passes, write_check, write_live, write_ready};
 use crate::view::{View, page};
-use core::fmt::Write;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,12 @@ pub enum Route {
     Livez,
     /// `/readyz`
     Readyz,
+    /// `/readyz/CHECK`: one check alone.
+    ReadyzCheck,
     /// `/healthz`: the same as `/livez`.
     Healthz,
+    /// `/health`
+    Health,
     /// `/status`
     Status,
     /// `/about`
@@ -43,7 +47,9 @@ impl Route {
         Route::Icon,
         Route::Livez,
         Route::Readyz,
+        Route::ReadyzCheck,
         Route::Healthz,
+        Route::Health,
         Route::Status,
         Route::About,
         Route::Metrics,
@@ -52,11 +58,12 @@ impl Route {
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 8] = [
+    const PATHS: [Route; 9] = [
         Route::Livez,
         Route::Readyz,
         Route::Healthz,
         Route::Metrics,
+        Route::Health,
         Route::Status,
         Route::About,
         Route::Root,
@@ -70,7 +77,9 @@ impl Route {
             Route::Icon => "/favicon.ico",
             Route::Livez => "/livez",
             Route::Readyz => "/readyz",
+            Route::ReadyzCheck => "/readyz/*",
             Route::Healthz => "/healthz",
+            Route::Health => "/health",
             Route::Status => "/status",
             Route::About => "/about",
             Route::Metrics => "/metrics",
@@ -81,7 +90,7 @@ impl Route {
 
     /// Whether only the addresses of `http.operator_allow` may see it.
     pub const fn is_operator(self) -> bool {
-        matches!(self, Route::Status | Route::About | Route::Metrics)
+        matches!(self, Route::ReadyzCheck | Route::Health | Route::Status | Route::About | Route::Metrics)
     }
 
     /// How many shared buffers its answer may need.
@@ -96,24 +105,30 @@ impl Route {
     pub const fn usual_statuses(self) -> &'static [u16] {
         match self {
             Route::NotFound => &[404],
-            Route::Readyz => &[200, 503],
+            Route::Readyz | Route::ReadyzCheck | Route::Health => &[200, 503],
             _ => &[200],
         }
     }
 
     /// The route of a path with valid percent-encoding, and what the query asks of it.
     pub fn find(path: &[u8], query: &[u8]) -> (Route, Query) {
-        let found = |path: &[u8]| Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
-        let route = match found(path) {
-            Some(route) => route,
+        let found = |path: &[u8]| {
+            let route = Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
+            let check = || Some((Route::ReadyzCheck, Some(Check::named(path.strip_prefix(b"/readyz/")?)?)));
+            route.map(|route| (route, None)).or_else(check)
+        };
+        let nothing = (Route::NotFound, None);
+        let (route, check) = match found(path) {
+            Some(found) => found,
             // RFC 3986, section 6.2.2.2: %6C is l.
             None if path.contains(&b'%') => {
                 let mut plain = [0; PATH_MAX];
-                decode(path, &mut plain).and_then(found).unwrap_or(Route::NotFound)
+                decode(path, &mut plain).and_then(found).unwrap_or(nothing)
             }
-            None => Route::NotFound,
+            None => nothing,
         };
-        (route, if query.is_empty() { Query::NONE } else { Query::read(query) })
+        let query = if query.is_empty() { Query::NONE } else { Query::read(query) };
+        (route, Query { check, ..query })
     }
 }
 
@@ -131,6 +146,8 @@ pub enum Media {
     Svg,
     /// `application/json`
     Json,
+    /// `application/health+json`
+    Health,
     /// `text/plain` in the format of Prometheus
     Metrics,
     /// `application/openmetrics-text`
@@ -145,6 +162,7 @@ impl Media {
             Media::Html => "text/html; charset=utf-8",
             Media::Svg => "image/svg+xml",
             Media::Json => "application/json",
+            Media::Health => "application/health+json",
             Media::Metrics => "text/plain; version=0.0.4; charset=utf-8",
             Media::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
@@ -203,16 +221,23 @@ pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: b
             Answer::text(403, "Forbidden: this address is not in http.operator_allow\n")
         }
         (_, Route::Icon) => Answer { media: Media::Svg, ..Answer::text(200, page::ICON) },
-        (_, Route::Livez | Route::Healthz) if request.query == Query::NONE => Answer::text(200, "ok"),
-        (_, Route::Readyz) if request.query == Query::NONE && health.is_ready() => Answer::text(200, "ok"),
+        (_, Route::Livez | Route::Healthz) if !request.query.verbose => ok(health),
+        (_, Route::Readyz) if !request.query.verbose && passes(health, request.query.exclude) => ok(health),
+        (_, Route::ReadyzCheck) if health.get(request.query.check?).state() != State::Fail => ok(health),
         _ => return None,
     })
+}
+
+/// What a check that passes is answered with.
+const fn ok(health: &Health) -> Answer {
+    Answer { headers: envoy(health), ..Answer::text(200, "ok") }
 }
 
 /// Renders the answer into `out`; `None` when it does not fit.
 pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option<Answer> {
     let health = view.known.health;
     let json = |len| Some(Answer::rendered(200, Media::Json, len));
+    let told = |status, media, len| Some(Answer { headers: envoy(health), ..Answer::rendered(status, media, len) });
     match request.route {
         Route::Root => {
             let html = request.wants.html();
@@ -221,17 +246,16 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             Some(Answer { headers: page::HEADERS, ..Answer::rendered(200, media, len) })
         }
         Route::Readyz => {
-            let mut page = TextWriter { out, len: 0 };
-            let ready = health.is_ready();
-            write_checks(&mut page, "readyz", health, request.query.verbose, ready).ok()?;
-            Some(Answer::rendered(if ready { 200 } else { 503 }, Media::Text, page.len))
+            let status = if passes(health, request.query.exclude) { 200 } else { 503 };
+            told(status, Media::Text, write_ready(health, &request.query, out)?)
         }
+        Route::ReadyzCheck => told(503, Media::Text, write_check(health, request.query.check?, out)?),
         Route::Livez | Route::Healthz => {
-            let mut page = TextWriter { out, len: 0 };
-            // Live means that the loop turns, and it does: this is its answer.
-            let name = &request.route.name()[1..];
-            write!(page, "[+]loop ok\n{name} check passed\n").ok()?;
-            Some(Answer::rendered(200, Media::Text, page.len))
+            told(200, Media::Text, write_live(&request.route.name()[1..], &request.query, out)?)
+        }
+        Route::Health => {
+            let status = if health.is_ready() { 200 } else { 503 };
+            told(status, Media::Health, serde_json_core::to_slice(&view.health(), out).ok()?)
         }
         Route::Status => json(serde_json_core::to_slice(&view.status(), out).ok()?),
         Route::About => json(serde_json_core::to_slice(&view.about(), out).ok()?),
@@ -241,34 +265,6 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             Some(Answer::rendered(200, media, view.write_metrics(openmetrics, out)?))
         }
         Route::Icon | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
-    }
-}
-
-/// The dialect of kube-apiserver: a line per check, then the verdict. Not verbose: only what failed.
-fn write_checks(out: &mut impl Write, name: &str, health: &Health, verbose: bool, passed: bool) -> core::fmt::Result {
-    for check in CHECKS {
-        let finding = health.get(check);
-        match finding.state() {
-            State::Fail => writeln!(out, "[-]{} failed: {}", check.name(), finding.reason.text())?,
-            _ if verbose => writeln!(out, "[+]{} ok", check.name())?,
-            _ => {}
-        }
-    }
-    writeln!(out, "{name} check {}", if passed { "passed" } else { "failed" })
-}
-
-/// Text into a slice; an error when it is full.
-struct TextWriter<'o> {
-    out: &'o mut [u8],
-    len: usize,
-}
-
-impl Write for TextWriter<'_> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let end = self.len + text.len();
-        self.out.get_mut(self.len..end).ok_or(core::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
     }
 }
 

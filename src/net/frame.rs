@@ -80,6 +80,15 @@ fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Op
     }
 }
 
+/// Who says in an ARP packet that this address is its own (RFC 5227, section 2.4): a request says so as well as a reply.
+pub fn claimant(frame: &[u8], address: Ipv4Addr) -> Option<EthernetAddress> {
+    let packet = frame.get(12..)?.first_chunk::<20>()?;
+    // Ethernet and IPv4, request or reply (RFC 826); then the sender's MAC and its address.
+    let (head, sender) = packet.split_at(10);
+    let is_arp = head[..9] == [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0] && matches!(head[9], 1 | 2);
+    (is_arp && sender[6..] == address.octets()).then(|| EthernetAddress::from_bytes(&sender[..6]))
+}
+
 /// The MAC a frame came from; zeros when it is too short to have one.
 pub fn source(frame: &[u8]) -> EthernetAddress {
     frame.get(6..12).map_or(EthernetAddress([0; 6]), EthernetAddress::from_bytes)
@@ -117,6 +126,25 @@ mod tests {
             let Sort::Tcp(found) = sort(&segment(&[], flags), MAC, Some(OURS)) else { panic!() };
             assert_eq!(found.opens, opens, "{flags:#x}");
         }
+    }
+
+    #[test]
+    fn a_claim_to_our_address_is_seen_and_nothing_else_is_one() {
+        // A machine with our address takes half of our clients; a probe (sender 0.0.0.0) does not have it yet.
+        let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 6];
+        frame.extend([0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+        for operation in [1, 2] {
+            frame[21] = operation;
+            assert_eq!(claimant(&frame, OURS), Some(EthernetAddress([2, 0, 0, 0, 0, 9])));
+        }
+        for (at, value) in
+            [(12, 6), (13, 0), (15, 6), (16, 9), (18, 8), (19, 16), (20, 1), (21, 3), (21, 0), (28, 0), (31, 3)]
+        {
+            let mut other = frame.clone();
+            other[at] = value;
+            assert_eq!(claimant(&other, OURS), None, "byte {at} = {value:#x}");
+        }
+        assert!((0..32).all(|len| claimant(&frame[..len], OURS).is_none()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::nic::{Link, Nic};
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use link::{Hop, OneFrame, Shape, as_ip};
-use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkDown, NetworkUp};
+use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkConflict, NetworkDown, NetworkUp};
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{DeviceCapabilities, TxToken};
 use smoltcp::socket::{dhcpv4, tcp, udp};
@@ -135,11 +135,26 @@ pub struct Network<'a> {
     state: State,
     link: Link,
     address: Option<Address>,
+    /// Who else said that it has our address.
+    conflict: Option<Conflict>,
+    /// When the link was last lost, the latest at the end.
+    link_lost: [Option<Instant>; limits::LINK_FLAPS],
     /// Since when we look for a DHCP server, and when to report that none answered.
     searching: Instant,
     report_at: Instant,
     /// When the Ethernet interface next has something to do.
     due: Instant,
+}
+
+/// Another machine that says that it has our address.
+#[derive(Clone, Copy, Debug)]
+struct Conflict {
+    mac: EthernetAddress,
+    /// When it last said so.
+    at: Instant,
+    /// How often it has since it was last told, and when that was.
+    claims: u32,
+    told: Option<Instant>,
 }
 
 impl State {
@@ -196,6 +211,8 @@ impl<'a> Network<'a> {
             state: State::Starting,
             link: Link::Up,
             address: None,
+            conflict: None,
+            link_lost: [None; limits::LINK_FLAPS],
             searching: now,
             report_at: now + DHCP_PATIENCE,
             due: now,
@@ -230,6 +247,16 @@ impl<'a> Network<'a> {
     /// Our IPv4 address alone.
     pub fn ip(&self) -> Option<Ipv4Addr> {
         Some(self.address.as_ref()?.cidr.address())
+    }
+
+    /// Whether another machine said of late that it has our address.
+    pub fn has_conflict(&self, now: Instant) -> bool {
+        self.conflict.is_some_and(|conflict| now < conflict.at + limits::CONFLICT_TIME)
+    }
+
+    /// Whether the link was lost again and again of late.
+    pub fn flaps(&self, now: Instant) -> bool {
+        self.link_lost[0].is_some_and(|first| now < first + limits::LINK_FLAP_TIME)
     }
 
     /// For how long no DHCP server has answered; `None` when there is an address or none is sought.
@@ -267,6 +294,11 @@ impl<'a> Network<'a> {
 
     /// A frame for the Ethernet interface.
     pub fn ingress<T: TxToken>(&mut self, now: Instant, frame: &[u8], token: T, capabilities: DeviceCapabilities) {
+        if let Some(mac) = self.ip().and_then(|address| frame::claimant(frame, address)).filter(|mac| *mac != self.mac)
+        {
+            let (claims, told) = self.conflict.map_or((0, None), |conflict| (conflict.claims, conflict.told));
+            self.conflict = Some(Conflict { mac, at: now, claims: claims.saturating_add(1), told });
+        }
         let mut device = OneFrame::ethernet(frame, token, capabilities);
         self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);
         self.due = Instant::ZERO;
@@ -288,7 +320,12 @@ impl<'a> Network<'a> {
     /// Follows link and lease. `true` when our address changed: connections to the old one are dead.
     pub fn poll<N: Nic>(&mut self, now: Instant, nic: &mut N, log: &mut Log<'_>) -> bool {
         let link = nic.link();
-        let link_came = core::mem::replace(&mut self.link, link) != Link::Up && link == Link::Up;
+        let before = core::mem::replace(&mut self.link, link);
+        let link_came = before != Link::Up && link == Link::Up;
+        if before == Link::Up && link == Link::Down {
+            self.link_lost.rotate_left(1);
+            self.link_lost[limits::LINK_FLAPS - 1] = Some(now);
+        }
         if now < self.due && link == Link::Up && !link_came {
             return false;
         }
@@ -310,6 +347,7 @@ impl<'a> Network<'a> {
         if core::mem::replace(&mut self.state, state) != state {
             self.report(now, log);
         }
+        self.report_conflict(now, log);
         before != self.ip()
     }
 
@@ -327,6 +365,16 @@ impl<'a> Network<'a> {
             (State::Down(reason), _) => log.emit(now, None, NetworkDown { reason }),
             _ => return,
         };
+    }
+
+    fn report_conflict(&mut self, now: Instant, log: &mut Log<'_>) {
+        let (Some(conflict), Some(address)) = (&mut self.conflict, &self.address) else { return };
+        let soon = conflict.told.is_some_and(|told| now < told + limits::CONFLICT_TELL);
+        if conflict.claims > 0 && !soon {
+            let address = Ip4(address.cidr.address().octets());
+            log.emit(now, None, NetworkConflict { address, mac: conflict.mac.0, claims: conflict.claims });
+            (conflict.claims, conflict.told) = (0, Some(now));
+        }
     }
 
     fn follow_dhcp(&mut self, now: Instant, handle: SocketHandle, log: &mut Log<'_>) {
@@ -374,6 +422,9 @@ impl<'a> Network<'a> {
     }
 
     fn set_address(&mut self, address: Option<Address>) {
+        if address.as_ref().map(|address| address.cidr) != self.address.as_ref().map(|address| address.cidr) {
+            self.conflict = None;
+        }
         for interface in [&mut self.ethernet, &mut self.direct] {
             interface.update_ip_addrs(|addresses| {
                 addresses.clear();

@@ -7,6 +7,7 @@
 //! All numbers are whole: counts, or microseconds that are written as seconds. So no floating point comes into the
 //! image.
 
+use super::sheet::Sheet;
 use super::{View, push_hex, text};
 use crate::health::{CHECKS, State};
 use crate::http::answer::hex;
@@ -52,7 +53,7 @@ type Label<'l> = (&'static str, &'l str);
 impl View<'_, '_> {
     /// Writes `/metrics`; returns its length, or `None` when it does not fit.
     pub fn write_metrics(&self, openmetrics: bool, out: &mut [u8]) -> Option<usize> {
-        let mut page = Page { out, len: 0, full: false, openmetrics, family: "", pending: false };
+        let mut page = Page { sheet: Sheet::new(out), openmetrics, family: "", pending: false };
         self.write_itself(&mut page);
         self.write_vitals(&mut page);
         self.write_time(&mut page);
@@ -62,7 +63,7 @@ impl View<'_, '_> {
         if openmetrics {
             page.put("# EOF\n");
         }
-        (!page.full).then_some(page.len)
+        page.sheet.finish()
     }
 
     fn write_itself(&self, page: &mut Page<'_>) {
@@ -271,9 +272,7 @@ impl View<'_, '_> {
 
 /// Text in one of the two formats.
 struct Page<'o> {
-    out: &'o mut [u8],
-    len: usize,
-    full: bool,
+    sheet: Sheet<'o>,
     openmetrics: bool,
     /// The family in hand: its type, name and help with a space between.
     family: &'static str,
@@ -307,13 +306,10 @@ impl Page<'_> {
         if core::mem::take(&mut self.pending) {
             self.put_metadata(kind, name, help);
         }
-        self.put(name);
-        self.put(suffix);
+        self.sheet.say(&[name, suffix]);
         let mut before = "{";
         for (label, value) in labels {
-            self.put(before);
-            self.put(label);
-            self.put("=\"");
+            self.sheet.say(&[before, label, "=\""]);
             self.put_escaped(value);
             self.put("\"");
             before = ",";
@@ -340,9 +336,7 @@ impl Page<'_> {
         let unit = ["seconds", "bytes"].into_iter().find(|unit| self.openmetrics && name.ends_with(unit));
         for (keyword, text) in [("TYPE", kind), ("UNIT", unit.unwrap_or_default()), ("HELP", help)] {
             if !text.is_empty() {
-                for part in ["# ", keyword, " ", name, " ", text, "\n"] {
-                    self.put(part);
-                }
+                self.sheet.say(&["# ", keyword, " ", name, " ", text, "\n"]);
             }
         }
     }
@@ -367,21 +361,11 @@ impl Page<'_> {
             digits[at] += (number % 10) as u8;
             number /= 10;
         }
-        self.put_bytes(&digits[at..]);
+        self.sheet.put(&digits[at..]);
     }
 
     fn put(&mut self, text: &str) {
-        self.put_bytes(text.as_bytes());
-    }
-
-    fn put_bytes(&mut self, bytes: &[u8]) {
-        match self.out.get_mut(self.len..self.len + bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.len += bytes.len();
-            }
-            None => self.full = true,
-        }
+        self.sheet.put(text.as_bytes());
     }
 }
 

@@ -4,10 +4,12 @@
 //! its own has a file of its own here.
 
 pub mod about;
+pub mod dialects;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod metrics;
 pub mod page;
+mod sheet;
 pub mod status;
 mod writer;
 

@@ -6,6 +6,7 @@ use crate::nic::AgentNic;
 use crate::probe;
 use crate::rng::Rng;
 use outpost::agent::{Agent, Wake};
+use outpost::config::Config;
 use outpost::vitals::{Stack, Vitals};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
@@ -14,7 +15,7 @@ use smoltcp::wire::{
 
 pub const AGENT: Ipv4Address = Ipv4Address::new(10, 1, 0, 50);
 pub const AGENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 50]);
-const PEER: Route = Route {
+pub const PEER: Route = Route {
     from_mac: EthernetAddress([2, 0, 0, 0, 0, 20]),
     to_mac: AGENT_MAC,
     from: Ipv4Address::new(10, 1, 0, 20),
@@ -31,28 +32,44 @@ const POLLS: usize = 5_000;
 /// Runs `test` with an agent of a static address that is about to be polled for the first time, at 1 s; `waiting`
 /// came in while the machine booted.
 pub fn with_agent(waiting: &[Vec<u8>], test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send) {
-    if let Err(panic) = probe::alone(|| with_agent_here(waiting, test)) {
+    with_configured(|_| {}, waiting, test);
+}
+
+/// The same, with changes to its configuration.
+pub fn with_configured(
+    change: impl FnOnce(&mut Config) + Send,
+    waiting: &[Vec<u8>],
+    test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send,
+) {
+    if let Err(panic) = probe::alone(|| with_agent_here(change, waiting, test)) {
         panic!("{panic}");
     }
 }
 
-fn with_agent_here(waiting: &[Vec<u8>], test: impl FnOnce(&mut Agent<'_>, &mut AgentNic)) {
+fn with_agent_here(
+    change: impl FnOnce(&mut Config),
+    waiting: &[Vec<u8>],
+    test: impl FnOnce(&mut Agent<'_>, &mut AgentNic),
+) {
     let mut nic = AgentNic::new(AGENT_MAC, 256);
     waiting.iter().for_each(|frame| nic.arrive(frame.clone()));
     let mut storage = probe::storage();
     let mut region = vec![0; 64 * 1024];
-    let config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None);
+    let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None);
+    change(&mut config.config);
     let facts = probe::facts(1, [1; 32]);
     let mut agent = Agent::new(facts, config, &mut storage, &mut region, &mut nic, Instant::from_secs(1));
     test(&mut agent, &mut nic);
 }
 
 /// Polls as the image does from `from` to `until`; returns what was sent.
-fn run(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant) -> Vec<Vec<u8>> {
+pub fn run(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant) -> Vec<Vec<u8>> {
     let mut sent = Vec::new();
     let mut now = from;
     for _ in 0..POLLS {
         let wake = agent.poll(now, nic);
+        // Without a reader of its console an agent that is not ready would ask for one again and again.
+        agent.console(now, &mut &mut [0; 4096][..]);
         sent.extend(nic.take_sent());
         match wake {
             Wake::At(at) if at.max(now) < until => now = at.max(now + Duration::from_micros(1)),
@@ -126,11 +143,27 @@ fn arp_and_ping_are_answered() {
 }
 
 /// Opens a connection from this port and sends `data` on it; what comes back.
-fn converse(agent: &mut Agent<'_>, nic: &mut AgentNic, now: Instant, port: u16, data: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub fn converse(
+    agent: &mut Agent<'_>,
+    nic: &mut AgentNic,
+    now: Instant,
+    port: u16,
+    data: &[u8],
+) -> Option<Vec<Vec<u8>>> {
     nic.arrive(frames::syn(PEER, port, 80));
     let server = accepted(&run(agent, nic, now, now + Duration::from_micros(10)), port)?;
     nic.arrive(frames::first_data(PEER, port, 80, server, data));
     Some(run(agent, nic, now, now + Duration::from_millis(50)))
+}
+
+/// Asks for a path on a connection from this port: the answer, as far as it fits the agent's send buffer.
+pub fn ask(agent: &mut Agent<'_>, nic: &mut AgentNic, now: Instant, port: u16, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let answer = converse(agent, nic, now, port, request.as_bytes()).expect("the connection is accepted");
+    let bytes = answer
+        .iter()
+        .filter_map(|frame| frames::tcp_to(frame, port, |segment: &TcpPacket<&[u8]>| segment.payload().to_vec()));
+    String::from_utf8(bytes.flatten().collect()).expect("answers are text")
 }
 
 #[test]
@@ -163,14 +196,8 @@ fn idle_and_half_open_connections_lock_nobody_out() {
 fn a_stack_that_was_nearly_full_is_told_and_stops_nothing() {
     // The overflow that follows one day is a crash; the warning before it must not take the agent out of service.
     with_agent(&[], |agent, nic| {
-        let ask = |agent: &mut Agent<'_>, nic: &mut AgentNic, port: u16, path: &str| {
-            let answer =
-                converse(agent, nic, start(), port, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
-            let bytes = answer.iter().filter_map(|frame| {
-                frames::tcp_to(frame, port, |segment: &TcpPacket<&[u8]>| segment.payload().to_vec())
-            });
-            String::from_utf8(bytes.flatten().collect()).unwrap()
-        };
+        let ask =
+            |agent: &mut Agent<'_>, nic: &mut AgentNic, port: u16, path: &str| ask(agent, nic, start(), port, path);
         let told =
             |status: &str| status.contains(r#"{"name":"memory","status":"warn","reason":"a stack was over 90 % full""#);
         assert!(!told(&ask(agent, nic, 40_001, "/status")));

@@ -12,6 +12,7 @@ mod collector;
 mod conform;
 #[path = "../support/conformance.rs"]
 mod conformance;
+mod dialects;
 #[path = "../support/events.rs"]
 mod events;
 mod frames;

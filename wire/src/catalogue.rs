@@ -435,6 +435,18 @@ events! {
         /// How many the drill has made, this one included.
         number: u64,
     }
+
+    /// Another machine says that it has our address: some clients reach it instead of us.
+    25 NetworkConflict = "network.conflict", Vital, WARN, since "0.1.0",
+    action "Find the machine by its MAC and give one of the two another address."
+    {
+        /// The address.
+        address: Ip4,
+        /// The other machine's MAC.
+        mac: [u8; 6],
+        /// How often it said so since the last such record.
+        claims: u32,
+    }
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ macro_rules! byte_fields {
         }
     )* };
 }
-byte_fields!(8, 16, 32);
+byte_fields!(6, 8, 16, 32);
 
 /// The id of a text interned in this boot; 0 means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
