@@ -215,6 +215,10 @@ pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: b
     Some(match (request.method, request.route) {
         (_, Route::NotFound) => Answer::text(404, "Not Found: see /\n"),
         (Method::NotAllowed, _) => Answer { headers: ALLOW, ..Answer::status_only(405) },
+        // HAProxy's `option httpchk` and `option httpchk /readyz` ask with OPTIONS, and go by the status.
+        (Method::Options, Route::Root | Route::Readyz) if !health.is_ready() => {
+            Answer { headers: ALLOW, ..Answer::status_only(503) }
+        }
         (Method::Options, _) => Answer { headers: ALLOW, ..Answer::text(200, "") },
         (_, Route::Server) => Answer::status_only(400),
         _ if needs_operator && !client_is_operator => {
