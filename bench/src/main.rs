@@ -177,7 +177,7 @@ fn start(args: &Args) -> String {
 fn bench(args: &Args) -> Result<bool, String> {
     end_in_time()?;
     if args.inside {
-        namespace::prepare()?;
+        Link::prepare()?;
     }
     let folder = Path::new(RUN);
     let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };

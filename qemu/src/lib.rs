@@ -15,6 +15,7 @@
 
 mod error;
 mod kvm;
+mod link;
 mod qmp;
 mod running;
 mod serial;
@@ -22,6 +23,7 @@ mod vm;
 
 pub use error::Error;
 pub use kvm::kvm_works;
+pub use link::Link;
 pub use qmp::Qmp;
 pub use running::Running;
 pub use serial::Serial;
