@@ -19,9 +19,11 @@ test:  ## every check and every test, at most 10 minutes after the build
 	@scripts/setup test
 	@scripts/test
 
-soak:  ## the simulation with many more seeds (SEEDS=20000)
+soak:  ## the simulation with many more seeds (SEEDS=20000), all pollers together for 5 minutes
 	@scripts/setup test
 	@OUTPOST_SEEDS=$${SEEDS:-20000} cargo test --release -p outpost-cli --test simulation -- --nocapture
+	@cargo run --quiet -p outpost-cli -- image
+	@OUTPOST_POLLERS_SECONDS=300 cargo test -p outpost-cli --test pollers -- --nocapture together::
 
 fuzz:  ## fuzz every reader of what comes from outside, each for EACH=60 seconds
 	@scripts/setup fuzz

@@ -144,7 +144,7 @@ const PIT_ATTEMPTS: u32 = 5;
 fn measured_tsc_hz() -> Option<u64> {
     let mut lowest = None;
     for _ in 0..PIT_ATTEMPTS {
-        let (hz, undisturbed) = measured_once()?;
+        let Some((hz, undisturbed)) = measured_once() else { break };
         lowest = Some(lowest.map_or(hz, |lowest: u64| lowest.min(hz)));
         if undisturbed {
             break;

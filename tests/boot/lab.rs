@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 use tempfile::TempDir;
 
+pub use crate::image::image;
 use crate::support::{Why, left_out};
 
 /// The `outpost` command under test.
@@ -38,14 +39,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// Guests that run at the same time: a test machine has two cores.
 const GUESTS: usize = 2;
-
-/// The image under test.
-pub fn image() -> PathBuf {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/outpost.elf");
-    let path = std::env::var_os("OUTPOST_IMAGE").map_or(built, PathBuf::from);
-    assert!(path.exists(), "{} is not there. Build it: make image", path.display());
-    path
-}
 
 /// The image under test with its symbols.
 pub fn debug_image() -> PathBuf {

@@ -23,6 +23,8 @@ mod crash;
 #[path = "../support/events.rs"]
 mod events;
 mod host;
+#[path = "../support/image.rs"]
+mod image;
 mod lab;
 mod memory;
 mod serve;

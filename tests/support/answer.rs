@@ -40,6 +40,7 @@ impl Answer {
 
 /// What the body must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every test program asks for all of them")]
 pub enum Body {
     /// None at all: the answer to HEAD, whatever its Content-Length says.
     Head,

@@ -1,0 +1,29 @@
+//! The programs that ask for our health in production, against the image, over TCP on a tap.
+//!
+//! Each must say that we are well when we are, and that we are not when we are not: a guest in maintenance, and a guest
+//! that is gone. Nothing here is a stand-in: what it needs is installed by `scripts/setup test`.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `programs.rs` | curl, check_http, check_tcp, blackbox_exporter, wrk and ab tell the three guests apart |
+//! | `haproxy.rs` | so does HAProxy, in five modes, and it leaves no trace |
+//! | `together.rs` | all of them at once, and not one connection is left over |
+//! | `attack.rs` | 1,000 idle and 1,000 half-open connections keep nobody out |
+//! | `conform.rs` | the table of HTTP/1.1 over a real TCP |
+//! | `lab.rs` | what they share: a network namespace, guests on taps, programs |
+//!
+//! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
+
+#[path = "../support/answer.rs"]
+mod answer;
+mod conform;
+#[path = "../support/conformance.rs"]
+mod conformance;
+mod haproxy;
+#[path = "../support/image.rs"]
+mod image;
+mod lab;
+mod programs;
+#[path = "../support/mod.rs"]
+mod support;
+mod together;
