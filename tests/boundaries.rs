@@ -18,7 +18,7 @@ const FOREIGN_TO_THE_AGENT: [&str; 12] = [
     "extern crate",
     "core::arch",
     "asm!",
-    "x86_64",
+    "x86_64::",
     "virtio_drivers",
     "Instant::now",
     "SystemTime",
@@ -32,7 +32,7 @@ const FOREIGN_TO_THE_AGENT: [&str; 12] = [
 const DIRECTIONS: [(&str, &[&str]); 5] = [
     ("outpost-wire", &[]),
     ("outpost-qemu", &[]),
-    ("outpost-bench", &["outpost-qemu"]),
+    ("outpost-bench", &["outpost", "outpost-cli", "outpost-qemu", "outpost-wire"]),
     ("outpost", &["outpost-wire"]),
     ("outpost-cli", &["outpost", "outpost-qemu", "outpost-wire"]),
 ];
@@ -104,10 +104,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.map(|(number, line)| (number + 1, line.split("//").next().unwrap_or_default()))
 }
 
-/// A line of the agent that names what only its surroundings may know.
+/// A line of the agent that names what only its surroundings may know. Files of tests alone may: tests.rs, fixture.rs.
 fn foreign_names(files: &[(String, String)]) -> Vec<String> {
     let mut breaches = Vec::new();
-    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("/tests.rs")) {
+    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("/tests.rs") && !path.ends_with("/fixture.rs")) {
         for (number, line) in code(text) {
             let foreign = FOREIGN_TO_THE_AGENT.iter().filter(|name| line.contains(**name));
             breaches.extend(foreign.map(|name| format!("{path}:{number}: the agent must not name `{name}`")));
