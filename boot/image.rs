@@ -162,17 +162,19 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
 
     let mut meter = Meter::new();
     let mut mark_at = Instant::ZERO;
+    let mut now = clock.now();
     loop {
-        let wake = agent.poll(clock.now(), &mut nic);
-        let more_to_say = serial.has_room() && agent.console(clock.now(), serial);
+        let wake = agent.poll(now, &mut nic);
+        let more_to_say = serial.has_room() && agent.console(now, serial);
         let console_behind = serial.drain();
+        now = clock.now();
         if power.button_pressed() {
-            agent.shut_down(clock.now(), ShutdownCause::PowerButton);
+            agent.shut_down(now, ShutdownCause::PowerButton);
             continue;
         }
-        let now = clock.now();
         if now >= mark_at {
             survival::mark(now);
+            nic.look_at_link();
             agent.observe(meter.vitals(now));
             mark_at = now + MARK_EVERY;
             if let Some(failure) = agent.drill(now) {
@@ -200,7 +202,9 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         if until > now && nic.prepare_sleep() {
             timer.arm(until, now);
             interrupts::idle();
-            meter.slept(clock.now() - now);
+            let woken = clock.now();
+            meter.slept(woken - now);
+            now = woken;
         }
     }
 }

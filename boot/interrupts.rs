@@ -6,7 +6,8 @@
 //! ```
 //!
 //! What always holds: no wake-up is lost. A stub sets `woken`, and [`idle`] reads it with interrupts off and
-//! goes to sleep by `sti; hlt`, between which none is taken (Intel SDM 2B, STI).
+//! goes to sleep by `sti; hlt`, between which none is taken (Intel SDM 2B, STI). After each [`idle`] the loop looks at
+//! everything that an interrupt can mean.
 
 use crate::acpi::{IoApic, Platform, Pm1, Polarity, Trigger};
 use crate::exceptions::Table;
@@ -81,14 +82,16 @@ pub fn take(vector: u8) -> bool {
     flag.is_some_and(|flag| flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Acquire))
 }
 
-/// Sleeps until an interrupt, unless one has come since the last call.
+/// Sleeps until an interrupt, unless one has come since the last call returned. What wakes us is looked at by the turn
+/// of the loop that follows, so it does not keep the next call from sleeping.
 pub fn idle() {
     interrupts::disable();
-    if WOKEN.swap(false, Ordering::Acquire) {
+    if WOKEN.load(Ordering::Relaxed) {
         interrupts::enable();
     } else {
         interrupts::enable_and_hlt();
     }
+    WOKEN.store(false, Ordering::Release);
 }
 
 /// The local APIC.

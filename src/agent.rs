@@ -6,6 +6,7 @@
 use crate::config::Loaded;
 use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
+use crate::earliest;
 use crate::facts::Facts;
 use crate::health::{Check, Health, Reason};
 use crate::http::server::{self, Server, Surroundings};
@@ -55,6 +56,9 @@ impl Storage<'_> {
 /// While the agent is not ready, the serial console says why this often.
 const DIAGNOSE_EVERY: Duration = Duration::from_secs(10);
 
+/// What the agent's health takes from the clock alone is looked at this often.
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+
 /// At an orderly end the log gets this long to reach the collector.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
 
@@ -81,6 +85,9 @@ pub struct Agent<'a> {
     ring_look_at: Instant,
     health: Health,
     vitals: Vitals,
+    /// When health is judged again, and the state of the network that it was judged by.
+    judge_at: Instant,
+    judged: net::State,
     drills: Option<Drills>,
     /// Until then the agent does no more than it must: after a crash loop.
     safe_until: Option<Instant>,
@@ -159,6 +166,8 @@ impl<'a> Agent<'a> {
             ring_look_at: now,
             health: Health::new(now),
             vitals: Vitals::default(),
+            judge_at: now,
+            judged: net::State::Starting,
             drills,
             safe_until,
             started: now,
@@ -177,7 +186,13 @@ impl<'a> Agent<'a> {
             self.follow_time_servers(now);
         }
         self.keep_time(now);
-        self.judge(now);
+        if self.safe_until.is_some_and(|until| now >= until) {
+            self.safe_until = None;
+            self.judge_at = now;
+        }
+        if now >= self.judge_at || self.network.state() != self.judged {
+            self.judge(now);
+        }
         self.serve(now, nic);
         if let Some(drills) = &mut self.drills {
             drills.make_load(now, &mut self.log);
@@ -214,7 +229,11 @@ impl<'a> Agent<'a> {
                         return self.network.ingress(now, frame, reply, capabilities);
                     }
                     Sort::Tcp(_) | Sort::Icmp => reply,
-                    Sort::Other => return self.network.ingress(now, frame, reply, capabilities),
+                    Sort::Other => {
+                        // It may say that somebody else has our address.
+                        self.judge_at = now;
+                        return self.network.ingress(now, frame, reply, capabilities);
+                    }
                 };
                 self.network.ingress_stray(now, frame, stray, capabilities, hop);
             });
@@ -240,15 +259,19 @@ impl<'a> Agent<'a> {
             return;
         }
         let up = self.network.state() == net::State::Up;
+        self.judge_at = now;
         self.time_at = self.time.poll(now, self.network.ntp(), up, &mut self.log).unwrap_or(FAR);
         if !up {
             self.time_at = self.time_at.max(now + limits::OFFLINE);
         }
     }
 
-    /// Brings the agent's own health up to date.
+    /// Brings the agent's own health up to date. Where what it looks at may have changed `judge_at` is set; what only
+    /// passes with time is looked at once in [`JUDGE_EVERY`].
     fn judge(&mut self, now: Instant) {
-        let network = match self.network.state() {
+        self.judge_at = now + JUDGE_EVERY;
+        self.judged = self.network.state();
+        let network = match self.judged {
             net::State::Up if self.network.has_conflict(now) => Reason::DuplicateAddress,
             net::State::Up if self.network.flaps(now) => Reason::LinkFlaps,
             net::State::Up => Reason::Ok,
@@ -280,7 +303,6 @@ impl<'a> Agent<'a> {
         };
         let entropy = if self.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
         let memory = if self.vitals.stack_is_high() { Reason::StackHigh } else { Reason::Ok };
-        self.safe_until = self.safe_until.filter(|until| now < *until);
         let boot = match (self.safe_until, self.config.config.drill) {
             _ if self.ending.is_some() => Reason::ShuttingDown,
             (Some(_), _) => Reason::SafeMode,
@@ -334,13 +356,14 @@ impl<'a> Agent<'a> {
             self.ship_at = FAR;
             return;
         };
-        let emitted = self.log.stats().emitted;
+        let emitted = self.log.emitted();
         if now < self.ship_at && emitted == self.seen_emitted {
             return;
         }
         self.seen_emitted = emitted;
         let up = self.network.state() == net::State::Up;
         let (socket, context) = self.network.collector();
+        self.judge_at = now;
         self.ship_at = ship.poll(now, socket, context, &mut self.log, up).unwrap_or(FAR);
     }
 
@@ -350,7 +373,7 @@ impl<'a> Agent<'a> {
         {
             return Wake::PowerOff;
         }
-        let times = [
+        let at = earliest(&[
             Some(self.network.poll_at()),
             self.server.poll_at(now),
             self.log.poll_at(),
@@ -360,8 +383,8 @@ impl<'a> Agent<'a> {
             self.safe_until,
             self.ending,
             (!self.health.is_ready()).then_some(self.diagnose_at),
-        ];
-        match times.into_iter().flatten().min() {
+        ]);
+        match at {
             Some(at) if at < FAR => Wake::At(at),
             _ => Wake::OnFrame,
         }
@@ -374,6 +397,7 @@ impl<'a> Agent<'a> {
             self.log.end(now, Shutdown { cause, uptime_s });
             // A session that is still being opened may yet take all there is.
             let reachable = self.ship.is_some() && self.network.state() == net::State::Up;
+            self.judge_at = Instant::ZERO;
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
     }
@@ -381,6 +405,7 @@ impl<'a> Agent<'a> {
     /// Takes in how the machine is doing; once a second is often enough.
     pub fn observe(&mut self, vitals: Vitals) {
         self.vitals = vitals;
+        self.judge_at = Instant::ZERO;
     }
 
     /// How the machine is to fail now, because the configuration it was booted with asks for a drill.

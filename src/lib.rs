@@ -23,5 +23,20 @@ pub mod vitals;
 
 pub use agent::Agent;
 
+use smoltcp::time::Instant;
+
+/// The earliest of these moments, if there is one. A plain loop: it runs several times in each poll.
+fn earliest(times: &[Option<Instant>]) -> Option<Instant> {
+    let mut earliest: Option<Instant> = None;
+    for &time in times {
+        if let Some(at) = time
+            && earliest.is_none_or(|earliest| at < earliest)
+        {
+            earliest = time;
+        }
+    }
+    earliest
+}
+
 /// Version of the image and of every package of this project.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

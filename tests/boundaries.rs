@@ -107,7 +107,8 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// A line of the agent that names what only its surroundings may know. Files of tests alone may: tests.rs, fixture.rs.
 fn foreign_names(files: &[(String, String)]) -> Vec<String> {
     let mut breaches = Vec::new();
-    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("/tests.rs") && !path.ends_with("/fixture.rs")) {
+    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("/tests.rs") && !path.ends_with("/fixture.rs"))
+    {
         for (number, line) in code(text) {
             let foreign = FOREIGN_TO_THE_AGENT.iter().filter(|name| line.contains(**name));
             breaches.extend(foreign.map(|name| format!("{path}:{number}: the agent must not name `{name}`")));

@@ -9,6 +9,7 @@ use super::exchange::Service;
 use super::pool::{self, Class, Pool, Taken};
 use super::request::Request;
 use super::routes::{Answer, Body, Route, respond};
+use crate::earliest;
 use crate::limits;
 use crate::log::Log;
 use crate::net::Network;
@@ -319,20 +320,25 @@ impl<'a> Server<'a> {
     }
 
     fn tell(&mut self, now: Instant, log: &mut Log<'_>) {
-        let pressure = self.desk.counters.pressure();
-        if self.told == pressure || now < self.told_at + TELL_EVERY {
+        if !self.has_to_tell() || now < self.told_at + TELL_EVERY {
             return;
         }
+        let pressure = self.desk.counters.pressure();
         let [half_open, idle, refused] =
             core::array::from_fn(|at| u32::try_from(pressure[at] - self.told[at]).unwrap_or(u32::MAX));
         log.emit(now, None, HttpRecycled { half_open, idle, refused });
         (self.told, self.told_at) = (pressure, now);
     }
 
+    /// Whether `http.recycled` is due: its counters only grow, so their sum tells.
+    fn has_to_tell(&self) -> bool {
+        self.desk.counters.pressure().iter().sum::<u64>() != self.told.iter().sum()
+    }
+
     /// When there is more to do, if no frame comes before.
     pub fn poll_at(&self, now: Instant) -> Option<Instant> {
         let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
-        let tell = (self.told != self.desk.counters.pressure()).then(|| self.told_at + TELL_EVERY);
-        [retry, tell, self.pool.wheel.next_at()].into_iter().flatten().min()
+        let tell = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
+        earliest(&[retry, tell, self.pool.wheel.next_at()])
     }
 }

@@ -24,6 +24,7 @@ pub use ring::{Boot, Reader, Salvage, Step};
 pub use ship::{Identity, Phase, Security, Ship, Status};
 
 use crate::crash::LeftRecord;
+use crate::earliest;
 use crate::limits::{LOG_LOSS_RECENT, LOG_SEVERITY_RULES};
 use console::Console;
 use heapless::Vec;
@@ -177,7 +178,7 @@ impl<'a> Log<'a> {
 
     /// Does what is due: ends the seconds of volume rules and takes in the lines of dependencies. Call it once a poll.
     pub fn poll(&mut self, now: Instant) {
-        let lost = self.stats().lost;
+        let lost = self.lost();
         if lost > self.lost.0 {
             self.lost = (lost, Some(now));
         }
@@ -196,7 +197,7 @@ impl<'a> Log<'a> {
 
     /// When `poll` or `console` has more to do, if nothing else happens before.
     pub fn poll_at(&self) -> Option<Instant> {
-        [self.requests.poll_at(), self.limiter.poll_at(), self.console.poll_at()].into_iter().flatten().min()
+        earliest(&[self.requests.poll_at(), self.limiter.poll_at(), self.console.poll_at()])
     }
 
     /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now. A line
@@ -257,16 +258,26 @@ impl<'a> Log<'a> {
     /// What became of the records of this boot.
     pub fn stats(&self) -> Stats {
         let current = self.ring.current();
-        let emitted = current.next - 1;
+        let emitted = self.emitted();
         Stats {
             emitted,
             delivered: self.delivered,
-            lost: emitted - self.delivered - current.held,
+            lost: self.lost(),
             buffered: current.held,
             suppressed: self.suppressed,
             counted: self.counted,
             salvaged: self.ring.boots()[1..].iter().map(|boot| boot.held).sum(),
         }
+    }
+
+    /// How many records this boot has emitted.
+    pub fn emitted(&self) -> u64 {
+        self.ring.current().next - 1
+    }
+
+    /// How many of them neither the collector nor the ring has.
+    fn lost(&self) -> u64 {
+        self.emitted() - self.delivered - self.ring.current().held
     }
 
     /// When a poll last found that records of this boot were lost.

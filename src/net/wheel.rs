@@ -20,12 +20,14 @@ pub struct Wheel<const THINGS: usize> {
     occupied: [u64; SLOTS / 64],
     /// The last tick that has fired.
     fired: u64,
+    /// No slot of an earlier tick holds a timer, so most polls need not look; 0 when no slot does.
+    next: u64,
 }
 
 impl<const THINGS: usize> Wheel<THINGS> {
     /// No timers; time begins at 0.
     pub const fn new() -> Self {
-        Wheel { slots: Lists::new(), occupied: [0; SLOTS / 64], fired: 0 }
+        Wheel { slots: Lists::new(), occupied: [0; SLOTS / 64], fired: 0, next: 0 }
     }
 
     /// Makes sure that `thing` fires at `at` or earlier.
@@ -40,6 +42,8 @@ impl<const THINGS: usize> Wheel<THINGS> {
         let slot = slot_of(self.fired + ahead);
         self.slots.push_back(slot, thing);
         self.occupied[slot / 64] |= 1 << (slot % 64);
+        let tick = self.fired + ahead;
+        self.next = if self.next == 0 { tick } else { self.next.min(tick) };
     }
 
     /// Forgets a thing's timer.
@@ -50,6 +54,10 @@ impl<const THINGS: usize> Wheel<THINGS> {
     /// Takes one thing whose timer has fired by `now`; call until `None`.
     pub fn take_due(&mut self, now: Instant) -> Option<usize> {
         let now = micros(now) >> TICK_SHIFT;
+        if self.next == 0 || now < self.next {
+            self.fired = now.max(self.fired);
+            return None;
+        }
         // Far behind (a machine that was stopped): one whole turn fires everything.
         if now > self.fired + SLOTS as u64 {
             self.fired = now - SLOTS as u64;
@@ -61,10 +69,12 @@ impl<const THINGS: usize> Wheel<THINGS> {
                 return Some(thing);
             }
             self.occupied[slot / 64] &= !(1 << (slot % 64));
-            match self.next_occupied() {
+            let next = self.next_occupied();
+            match next {
                 Some(tick) if tick <= now => self.fired = tick,
                 _ => {
                     self.fired = now.max(self.fired);
+                    self.next = next.unwrap_or(0);
                     return None;
                 }
             }
@@ -73,7 +83,7 @@ impl<const THINGS: usize> Wheel<THINGS> {
 
     /// When the next timer fires.
     pub fn next_at(&self) -> Option<Instant> {
-        self.next_occupied().map(|tick| Instant::from_micros((tick << TICK_SHIFT) as i64))
+        (self.next != 0).then(|| Instant::from_micros((self.next << TICK_SHIFT) as i64))
     }
 
     /// The next tick after the fired one whose slot may hold a timer.
