@@ -8,10 +8,11 @@
 //! and looks again before it says that sleeping is safe. The hardware below is behind [`Port`], so that the tests
 //! can be the device.
 
+use super::checksum;
 use super::queue::{BUFFER, Memory, Queue, Slot};
 use heapless::Vec;
 use outpost::nic::{Counters, Link, Nic};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
@@ -60,6 +61,7 @@ pub trait Port {
 struct Receive {
     queue: Queue<BUFFERS>,
     header: usize,
+    offload: bool,
     frames: u64,
     bytes: u64,
     errors: u64,
@@ -69,6 +71,7 @@ struct Transmit {
     queue: Queue<BUFFERS>,
     free: Vec<Slot, BUFFERS>,
     header: usize,
+    offload: bool,
     frames: u64,
     bytes: u64,
     full: u64,
@@ -84,15 +87,23 @@ pub struct Card<P> {
 }
 
 impl<P: Port> Card<P> {
-    /// A card whose device is running; posts the receive buffers. `header` is the length the device uses.
-    pub fn new(mut port: P, mac: EthernetAddress, header: usize, rx: CardQueue, tx: CardQueue) -> Card<P> {
+    /// A card whose device is running; posts the receive buffers. `header` is the length the device uses, `offload`
+    /// says that checksums are left to it.
+    pub fn new(
+        mut port: P,
+        mac: EthernetAddress,
+        header: usize,
+        offload: bool,
+        rx: CardQueue,
+        tx: CardQueue,
+    ) -> Card<P> {
         let (mut queue, slots) = rx;
         for slot in slots {
             queue.offer(slot, BUFFER);
         }
-        let rx = Receive { queue, header, frames: 0, bytes: 0, errors: 0 };
+        let rx = Receive { queue, header, offload, frames: 0, bytes: 0, errors: 0 };
         let (queue, free) = tx;
-        let tx = Transmit { queue, free, header, frames: 0, bytes: 0, full: 0 };
+        let tx = Transmit { queue, free, header, offload, frames: 0, bytes: 0, full: 0 };
         let link = port.link();
         let mut card = Card { port, mac, link, rx, tx };
         card.flush();
@@ -117,6 +128,11 @@ impl<P: Port> Card<P> {
     /// Whether the device never interrupts, so that the caller must look after it instead of sleeping long.
     pub fn must_poll(&self) -> bool {
         !self.port.interrupts()
+    }
+
+    /// Asks the device for its link: where an interrupt says that something changed, this is not needed.
+    pub fn look_at_link(&mut self) {
+        self.link = self.port.link();
     }
 
     fn notice(&mut self) {
@@ -229,15 +245,19 @@ impl<P: Port> Device for Card<P> {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        capabilities()
+        capabilities(self.tx.offload)
     }
 }
 
-/// What every card here can do: Ethernet frames, no offload.
-pub fn capabilities() -> DeviceCapabilities {
+/// What a card can do: Ethernet frames and, with `offload`, the checksums of TCP.
+pub fn capabilities(offload: bool) -> DeviceCapabilities {
     let mut capabilities = DeviceCapabilities::default();
     capabilities.medium = Medium::Ethernet;
     capabilities.max_transmission_unit = FRAME;
+    if offload {
+        capabilities.checksum.tcp = Checksum::None;
+        capabilities.checksum.udp = Checksum::Tx;
+    }
     capabilities
 }
 
@@ -250,10 +270,11 @@ pub struct Received<'a> {
 
 impl RxToken for Received<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
-        let frame = self.slot.as_ref().and_then(|slot| slot.bytes().get(self.rx.header..self.len)).unwrap_or(&[]);
+        let bytes = self.slot.as_ref().map_or(&[][..], |slot| slot.bytes());
+        let (header, frame) = bytes.get(..self.len).unwrap_or(&[]).split_at_checked(self.rx.header).unwrap_or_default();
         self.rx.frames += 1;
         self.rx.bytes += frame.len() as u64;
-        read(frame)
+        read(if !self.rx.offload || checksum::is_sound(header, frame) { frame } else { &[] })
     }
 }
 
@@ -273,10 +294,14 @@ pub struct Outgoing<'a> {
 impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
         let Some(mut slot) = self.tx.free.pop() else { unreachable!("a transmit token without a free buffer") };
-        // The header stays as it was at boot, all zeros: no offload, no segmentation (section 5.1.6.2). Only we
-        // write into this buffer, and only behind the header.
+        // But for what `checksum` writes, the header stays as it was at boot, all zeros: no segmentation (section
+        // 5.1.6.2). Only we write into this buffer.
         let end = self.tx.header + len;
-        let result = write(&mut slot.bytes_mut()[self.tx.header..end]);
+        let (header, frame) = slot.bytes_mut()[..end].split_at_mut(self.tx.header);
+        let result = write(frame);
+        if self.tx.offload {
+            checksum::leave_to_device(header, frame);
+        }
         self.tx.queue.offer(slot, end);
         self.tx.frames += 1;
         self.tx.bytes += len as u64;

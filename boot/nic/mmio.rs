@@ -4,6 +4,7 @@
 use super::AnyPort;
 use super::card::{Card, Port};
 use super::places::{self, LEN_MIN, PLACES, Place};
+use super::region::Region;
 use super::start::{self, Failure};
 use crate::acpi::{Platform, Polarity, Trigger};
 use crate::{cmdline, interrupts, memory};
@@ -12,15 +13,23 @@ use core::ptr::NonNull;
 use heapless::Vec;
 use outpost::nic::Link;
 use virtio_drivers::transport::mmio::MmioTransport;
-use virtio_drivers::transport::{DeviceType, InterruptStatus, Transport};
+use virtio_drivers::transport::{DeviceType, Transport};
 
 /// Where QEMU's microvm has its second IOAPIC; no other machine has one there.
 const MICROVM_IOAPIC: u64 = 0xfec1_0000;
 
 const PAGE: u64 = 4096;
 
+/// Where the interrupt is acknowledged, and that it was taken for whatever reason it came (section 4.2.2).
+const INTERRUPT_ACKNOWLEDGE: u64 = 0x64;
+const ALL_INTERRUPTS: u32 = 3;
+
 /// A device and its interrupt. It runs until the machine ends, so the transport is never dropped: its drop resets.
+///
+/// The interrupt is acknowledged by one access, unread: reading why it came would be another one per request. The
+/// link is looked at once a second instead.
 pub struct MmioPort {
+    acknowledge: Region,
     transport: ManuallyDrop<MmioTransport<'static>>,
     vector: Option<u8>,
     has_status: bool,
@@ -32,9 +41,10 @@ impl Port for MmioPort {
     }
 
     fn acknowledge(&mut self) -> bool {
-        // Without an interrupt nobody tells us of changes: ask.
-        let came = self.vector.is_none_or(interrupts::take);
-        came && self.transport.ack_interrupt().contains(InterruptStatus::DEVICE_CONFIGURATION_INTERRUPT)
+        if self.vector.is_some_and(interrupts::take) {
+            self.acknowledge.write(0, ALL_INTERRUPTS);
+        }
+        false
     }
 
     fn link(&mut self) -> Link {
@@ -84,14 +94,15 @@ fn device(place: Place, mapped: &mut Option<(u64, NonNull<u8>)>) -> Option<MmioT
 /// Takes a network card into service.
 pub fn bring_up(
     mut transport: ManuallyDrop<MmioTransport<'static>>,
-    gsi: u32,
+    place: Place,
     seed: u64,
 ) -> Result<Card<AnyPort>, Failure> {
+    let acknowledge = Region::map(place.address + INTERRUPT_ACKNOWLEDGE, size_of::<u32>()).ok_or(Failure::Registers)?;
     let started = start::start(&mut *transport, seed)?;
     let vector = interrupts::allocate_vector()
-        .filter(|vector| interrupts::route_gsi(gsi, *vector, Trigger::Edge, Polarity::High));
+        .filter(|vector| interrupts::route_gsi(place.gsi, *vector, Trigger::Edge, Polarity::High));
     // A line that is up already would make no edge.
     transport.ack_interrupt();
-    let port = MmioPort { transport, vector, has_status: started.has_status };
-    Ok(Card::new(AnyPort::Mmio(port), started.mac, started.header, started.rx, started.tx))
+    let port = MmioPort { acknowledge, transport, vector, has_status: started.has_status };
+    Ok(Card::new(AnyPort::Mmio(port), started.mac, started.header, started.offload, started.rx, started.tx))
 }

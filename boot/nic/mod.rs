@@ -11,6 +11,7 @@
 //! [`AnyNic::Absent`]: never a panic, never a wait without an end.
 
 mod card;
+mod checksum;
 mod mmio;
 mod msix;
 pub mod pci;
@@ -57,7 +58,7 @@ pub enum AnyPort {
 pub fn find(platform: &Platform, command_line: &str, seed: u64) -> AnyNic {
     if let Some((place, transport)) = mmio::find(&mmio::places(platform, command_line), DeviceType::Network) {
         let name = format_args!("virtio-mmio at {:#x}", place.address);
-        return in_service(name, mmio::bring_up(transport, place.gsi, seed));
+        return in_service(name, mmio::bring_up(transport, place, seed));
     }
     if let Some(mut root) = pci::root()
         && let Some(device) = pci::find(&root, pci::NETWORK)
@@ -98,6 +99,13 @@ impl AnyNic {
         match self {
             AnyNic::Absent => true,
             AnyNic::Virtio(card) => card.prepare_sleep(),
+        }
+    }
+
+    /// Looks whether the link has changed, for cards whose interrupts do not tell.
+    pub fn look_at_link(&mut self) {
+        if let AnyNic::Virtio(card) = self {
+            card.look_at_link();
         }
     }
 
@@ -159,7 +167,10 @@ impl Device for AnyNic {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        card::capabilities()
+        match self {
+            AnyNic::Absent => card::capabilities(false),
+            AnyNic::Virtio(card) => card.capabilities(),
+        }
     }
 }
 

@@ -160,7 +160,7 @@ pub fn bring_up(
         .and_then(|mut msix| msix.start());
     let started = start::start(&mut registers, seed).map_err(PciFailure::Start)?;
     let port = PciPort { registers, has_status: started.has_status };
-    Ok(Card::new(AnyPort::Pci(port), started.mac, started.header, started.rx, started.tx))
+    Ok(Card::new(AnyPort::Pci(port), started.mac, started.header, started.offload, started.rx, started.tx))
 }
 
 /// The capabilities of a function, as many as there can be: a list that is a ring ends, too.

@@ -26,8 +26,13 @@ unsafe impl Send for Region {}
 impl Region {
     /// Maps `len` bytes at `offset` of a memory BAR. `None`: no such BAR, or the firmware gave it no address.
     pub fn in_bar(device: DeviceFunction, bar: u8, offset: u32, len: usize) -> Option<Region> {
+        Region::map(bar_address(device, bar)?.checked_add(offset.into())?, len)
+    }
+
+    /// Maps `len` bytes at a physical address. `None`: they cannot be mapped.
+    pub fn map(physical: u64, len: usize) -> Option<Region> {
         let len = len.min(LEN_MAX);
-        let start = memory::map_device(bar_address(device, bar)?.checked_add(offset.into())?, len)?;
+        let start = memory::map_device(physical, len)?;
         start.addr().get().is_multiple_of(align_of::<u32>()).then_some(Region { start, len })
     }
 

@@ -10,8 +10,9 @@ use outpost::nic::Link;
 use smoltcp::wire::EthernetAddress;
 use virtio_drivers::transport::{DeviceStatus, Transport};
 
-/// Feature bits (sections 5.1.3, 6 and, for `ANY_LAYOUT`, 6.3). Checksum offload (`CSUM` 0, `GUEST_CSUM` 1) belongs
-/// here, in `Card::capabilities` and in the header that `Received` and `Outgoing` skip.
+/// Feature bits (sections 5.1.3, 6 and, for `ANY_LAYOUT`, 6.3).
+/// Checksums are left to the device both ways or not at all: `CSUM` and `GUEST_CSUM`.
+const OFFLOAD: u64 = 1 << 0 | 1 << 1;
 const MAC: u64 = 1 << 5;
 const STATUS: u64 = 1 << 16;
 const ANY_LAYOUT: u64 = 1 << 27;
@@ -35,6 +36,8 @@ pub struct Started {
     pub mac: EthernetAddress,
     /// Bytes before each frame.
     pub header: usize,
+    /// Whether checksums are left to the device, both ways.
+    pub offload: bool,
     /// The receive queue; no buffer is posted yet.
     pub rx: CardQueue,
     /// The transmit queue.
@@ -61,6 +64,8 @@ pub enum Failure {
         /// Entries we use.
         needed: usize,
     },
+    /// Its registers cannot be mapped.
+    Registers,
     /// The queues belong to another card already.
     Second,
     /// It says itself that it failed.
@@ -76,6 +81,7 @@ impl fmt::Display for Failure {
             Failure::QueueSize { number, offered, needed } => {
                 write!(f, "its queue {number} has {offered} entries and we need {needed}; set its queue size to 256")
             }
+            Failure::Registers => f.write_str("its registers are where the image is; restart the VM"),
             Failure::Second => f.write_str("the only card we drive was taken before; remove one of them"),
             Failure::Failed => f.write_str("it says that it failed; look into the VMM's log, restart the VM"),
         }
@@ -93,7 +99,7 @@ pub fn start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Fail
 
 fn try_start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Failure> {
     // Without ANY_LAYOUT a legacy device wants the header in a descriptor of its own (section 5.1.6.6).
-    let features = negotiate(transport, MAC | STATUS | EVENT_INDEX, ANY_LAYOUT)?;
+    let features = negotiate(transport, OFFLOAD | MAC | STATUS | EVENT_INDEX, ANY_LAYOUT)?;
     let event_index = features & EVENT_INDEX != 0;
     let rx = queue(transport, RX, &RX_MEMORY, Direction::FromDevice, event_index)?;
     let tx = queue(transport, TX, &TX_MEMORY, Direction::ToDevice, event_index)?;
@@ -102,6 +108,7 @@ fn try_start<T: Transport>(transport: &mut T, seed: u64) -> Result<Started, Fail
     Ok(Started {
         mac: mac.unwrap_or_else(|| local_mac(seed)),
         header: if transport.requires_legacy_layout() { LEGACY_HEADER } else { HEADER },
+        offload: features & OFFLOAD == OFFLOAD,
         rx,
         tx,
         has_status: features & STATUS != 0,
