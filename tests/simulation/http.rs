@@ -55,7 +55,8 @@ pub struct Conversation {
 /// Paths with what they answer to GET: for everyone, and for the operator's networks only.
 const PUBLIC: &[(&str, &[u16], Body)] =
     &[("/livez", &[200], Body::Ok), ("/healthz", &[200], Body::Ok), ("/readyz", &[200, 503], Body::Ok)];
-const OPERATOR: &[(&str, &[u16], Body)] = &[("/status", &[200], Body::Json), ("/about", &[200], Body::Json)];
+const OPERATOR: &[(&str, &[u16], Body)] =
+    &[("/status", &[200], Body::Json), ("/about", &[200], Body::Json), ("/metrics", &[200], Body::Any)];
 const UNKNOWN: &[(&str, &[u16], Body)] = &[("/nothing-here", &[404], Body::Any), ("/livez/x", &[404], Body::Any)];
 
 /// What a refused request may be answered with.
