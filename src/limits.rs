@@ -124,6 +124,18 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(10);
 /// A half-open connection this old gives way to a new one: handshakes take a round trip, not a second.
 pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(1);
 
+/// Neighbours that are remembered for people to see: routers, servers and pollers of one link.
+pub const NEIGHBOURS: usize = 16;
+
+/// Connections that `/debug/net` shows one by one; beyond them only numbers are shown. They fit half an answer buffer.
+pub const CONNECTIONS_SHOWN: usize = 40;
+
+/// Records of one answer of `/events` when the client names no `limit`: a screen or two.
+pub const EVENTS_DEFAULT: u16 = 100;
+
+/// The highest `limit` of `/events`; fewer come when the buffers are full.
+pub const EVENTS_MAX: u16 = 1000;
+
 /// While there is no network, what needs one looks again this often.
 pub const OFFLINE: Duration = Duration::from_secs(1);
 

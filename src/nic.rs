@@ -14,7 +14,18 @@ pub enum Link {
     Up,
 }
 
-/// What the card has counted since boot.
+impl Link {
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Link::Absent => "absent",
+            Link::Down => "down",
+            Link::Up => "up",
+        }
+    }
+}
+
+/// What the card has counted since boot, and how full it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames given to the agent.
@@ -29,6 +40,12 @@ pub struct Counters {
     pub tx_full: u64,
     /// Completions whose id or length the device got wrong; they were not believed.
     pub device_errors: u64,
+    /// Buffers for frames that come: when all are full, the machine under us drops, and tells nobody.
+    pub rx_buffers: u16,
+    /// Buffers for frames that go.
+    pub tx_buffers: u16,
+    /// Of those, the ones that a frame can be put into now.
+    pub tx_free: u16,
 }
 
 /// An Ethernet card, or a simulated link.

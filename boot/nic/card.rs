@@ -210,6 +210,9 @@ impl<P: Port> Nic for Card<P> {
             tx_bytes: self.tx.bytes,
             tx_full: self.tx.full,
             device_errors: self.rx.errors + self.rx.queue.errors() + self.tx.queue.errors(),
+            rx_buffers: BUFFERS as u16,
+            tx_buffers: BUFFERS as u16,
+            tx_free: self.tx.free.len() as u16,
         }
     }
 

@@ -40,6 +40,19 @@ pub enum Class {
 
 const CLASSES: usize = 5;
 
+impl Class {
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Free => "free",
+            Class::HalfOpen => "half_open",
+            Class::Idle => "idle",
+            Class::Busy => "busy",
+            Class::TimeWait => "time_wait",
+        }
+    }
+}
+
 /// One connection.
 pub struct Connection<'a> {
     set: SocketSet<'a>,
@@ -62,6 +75,11 @@ impl<'a> Connection<'a> {
     /// Its socket, and what HTTP is doing on it.
     pub fn parts(&mut self) -> (&mut tcp::Socket<'a>, &mut Exchange) {
         (self.set.get_mut(SocketHandle::default()), &mut self.exchange)
+    }
+
+    /// Its socket, to be looked at.
+    pub fn seen(&self) -> &tcp::Socket<'a> {
+        self.set.get(SocketHandle::default())
     }
 
     /// Its socket.
@@ -159,6 +177,12 @@ impl<'a> Pool<'a> {
     /// One connection.
     pub fn get(&mut self, at: usize) -> &mut Connection<'a> {
         &mut self.connections[at]
+    }
+
+    /// The connections of a class with their numbers, the oldest first.
+    pub fn of(&self, class: Class) -> impl Iterator<Item = (usize, &Connection<'a>)> {
+        let first = self.classes.front(class as usize);
+        core::iter::successors(first, |&at| self.classes.after(at)).map(|at| (at, &self.connections[at]))
     }
 
     /// What a connection is doing.

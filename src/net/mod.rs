@@ -11,6 +11,7 @@
 pub mod frame;
 pub mod link;
 pub mod lists;
+pub mod neighbours;
 pub mod wheel;
 
 use crate::config::{Network as NetworkConfig, StaticNetwork};
@@ -20,6 +21,7 @@ use crate::nic::{Link, Nic};
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use link::{Hop, OneFrame, Shape, as_ip};
+use neighbours::Neighbours;
 use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkConflict, NetworkDown, NetworkUp};
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{DeviceCapabilities, TxToken};
@@ -40,6 +42,9 @@ const SOCKETS: usize = 3;
 const DHCP_OPTIONS: &[u8] = &[1, 3, 6, DHCP_NTP];
 
 const DHCP_NTP: u8 = 42;
+
+/// How long the address is ours, in seconds (RFC 2132, section 9.2).
+const DHCP_LEASE: u8 = 51;
 
 /// The longest DHCP packet that is looked into for options, in bytes: what a server may send unasked (RFC 2131,
 /// section 2), with room for a few more options.
@@ -73,8 +78,19 @@ pub struct Address {
     pub dns: Vec<Ipv4Addr, 4>,
     /// NTP servers that DHCP named.
     pub ntp: Vec<Ipv4Addr, { crate::time::SERVERS }>,
-    /// The DHCP server it came from; `None` when it is configured.
-    pub server: Option<Ipv4Addr>,
+    /// The lease it came with; `None` when it is configured.
+    pub lease: Option<Lease>,
+}
+
+/// What a DHCP server promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The server.
+    pub server: Ipv4Addr,
+    /// When it gave the address, or last renewed it.
+    pub at: Instant,
+    /// For how long from then; `None` when it did not say.
+    pub time: Option<Duration>,
 }
 
 impl From<&StaticNetwork> for Address {
@@ -84,7 +100,7 @@ impl From<&StaticNetwork> for Address {
             gateway: network.gateway,
             dns: network.dns.clone(),
             ntp: Vec::new(),
-            server: None,
+            lease: None,
         }
     }
 }
@@ -139,6 +155,7 @@ pub struct Network<'a> {
     conflict: Option<Conflict>,
     /// When the link was last lost, the latest at the end.
     link_lost: [Option<Instant>; limits::LINK_FLAPS],
+    neighbours: Neighbours,
     /// Since when we look for a DHCP server, and when to report that none answered.
     searching: Instant,
     report_at: Instant,
@@ -213,6 +230,7 @@ impl<'a> Network<'a> {
             address: None,
             conflict: None,
             link_lost: [None; limits::LINK_FLAPS],
+            neighbours: Neighbours::default(),
             searching: now,
             report_at: now + DHCP_PATIENCE,
             due: now,
@@ -242,6 +260,21 @@ impl<'a> Network<'a> {
     /// Our address, when there is one.
     pub fn address(&self) -> Option<&Address> {
         self.address.as_ref()
+    }
+
+    /// The link as the card last saw it.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Which machines of our link spoke to us.
+    pub fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
+    }
+
+    /// The sockets of the collector session and of the NTP client, to be looked at.
+    pub fn own_sockets(&self) -> (&tcp::Socket<'a>, &udp::Socket<'a>) {
+        (self.sockets.get(self.collector), self.sockets.get(self.ntp))
     }
 
     /// Our IPv4 address alone.
@@ -298,6 +331,9 @@ impl<'a> Network<'a> {
         {
             let (claims, told) = self.conflict.map_or((0, None), |conflict| (conflict.claims, conflict.told));
             self.conflict = Some(Conflict { mac, at: now, claims: claims.saturating_add(1), told });
+        }
+        if let Some(address) = &self.address {
+            self.neighbours.see(now, frame, address);
         }
         let mut device = OneFrame::ethernet(frame, token, capabilities);
         self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);
@@ -393,7 +429,11 @@ impl<'a> Network<'a> {
                 gateway: config.router,
                 dns: config.dns_servers.iter().copied().take(4).collect(),
                 ntp: config.packet.as_ref().map(ntp_servers).unwrap_or_default(),
-                server: Some(config.server.address),
+                lease: Some(Lease {
+                    server: config.server.address,
+                    at: now,
+                    time: config.packet.as_ref().and_then(lease_time),
+                }),
             }),
         };
         match (&lease, &self.address) {
@@ -404,7 +444,7 @@ impl<'a> Network<'a> {
                     DhcpBound {
                         address: Ip4(new.cidr.address().octets()),
                         prefix: new.cidr.prefix_len(),
-                        server: ip4(new.server),
+                        server: ip4(new.lease.map(|lease| lease.server)),
                         router: ip4(new.gateway),
                         dns_servers: new.dns.len() as u8,
                         waited_ms: u32::try_from((now - self.searching).total_millis()).unwrap_or(u32::MAX),
@@ -424,6 +464,7 @@ impl<'a> Network<'a> {
     fn set_address(&mut self, address: Option<Address>) {
         if address.as_ref().map(|address| address.cidr) != self.address.as_ref().map(|address| address.cidr) {
             self.conflict = None;
+            self.neighbours.clear();
         }
         for interface in [&mut self.ethernet, &mut self.direct] {
             interface.update_ip_addrs(|addresses| {
@@ -467,6 +508,13 @@ impl<'a> Network<'a> {
     pub fn poll_at(&self) -> Instant {
         self.due
     }
+}
+
+fn lease_time(packet: &DhcpPacket<&[u8]>) -> Option<Duration> {
+    let option = packet.options().find(|option| option.kind == DHCP_LEASE)?;
+    let seconds = u32::from_be_bytes(option.data.try_into().ok()?);
+    // RFC 2131, section 3.3: all ones is for ever.
+    (seconds != u32::MAX).then_some(Duration::from_secs(seconds.into()))
 }
 
 /// Option 42 (RFC 2132, section 8.3): addresses, four bytes each. What is no address of a machine is passed over.

@@ -51,6 +51,12 @@ impl<const THINGS: usize> Wheel<THINGS> {
         self.slots.remove(thing);
     }
 
+    /// When a thing's timer fires; `None` when it has none.
+    pub fn due(&self, thing: usize) -> Option<Instant> {
+        let tick = self.fired + self.ahead_of(self.slots.list_of(thing)?);
+        Some(Instant::from_micros((tick << TICK_SHIFT) as i64))
+    }
+
     /// Takes one thing whose timer has fired by `now`; call until `None`.
     pub fn take_due(&mut self, now: Instant) -> Option<usize> {
         let now = micros(now) >> TICK_SHIFT;
@@ -157,6 +163,7 @@ mod tests {
         assert!(wheel.next_at().unwrap() < at(520));
         wheel.schedule(1, at(100));
         assert!(wheel.next_at().unwrap() < at(120));
+        assert_eq!((wheel.due(1), wheel.due(2)), (wheel.next_at(), None));
         wheel.cancel(1);
         assert_eq!(wheel.take_due(at(2000)), None);
     }

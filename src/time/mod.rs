@@ -9,6 +9,7 @@
 //! section 11.2.1), so that one server that lies or is broken is outvoted by two that do not.
 
 pub mod sntp;
+pub mod utc;
 
 use crate::log::Log;
 use core::net::Ipv4Addr;
@@ -85,7 +86,7 @@ impl Estimate {
     }
 
     /// UTC minus monotonic time, in microseconds: the same number whenever it is asked.
-    fn offset(&self) -> i64 {
+    pub fn offset(&self) -> i64 {
         (self.unix_us as i64).wrapping_sub(self.at.total_micros())
     }
 }
@@ -103,6 +104,8 @@ pub struct Server {
     pub believed: u32,
     /// It said that it will never answer.
     pub denied: bool,
+    /// How long its last answer that was believed was on the way, both ways, without the time it took there.
+    pub delay: Duration,
     interval: Duration,
     next: Instant,
     /// The request on its way: its nonce and when it was sent.
@@ -110,6 +113,22 @@ pub struct Server {
 }
 
 impl Server {
+    /// How it stands, in a word for people.
+    pub fn state(&self, now: Instant) -> &'static str {
+        match self {
+            Server { denied: true, .. } => "denied",
+            Server { sample: Some(sample), .. } if now - sample.at < FRESH => "answers",
+            Server { asked: 0, .. } => "not_asked",
+            Server { sample: None, waiting: Some(_), asked: 1, .. } => "waiting",
+            _ => "silent",
+        }
+    }
+
+    /// When it is asked next, if it does not answer before.
+    pub fn next(&self) -> Instant {
+        self.waiting.map_or(self.next, |(_, sent)| sent + TIMEOUT)
+    }
+
     /// How long to wait after a request without an answer.
     fn after_silence(&self) -> Duration {
         match self.asked {
@@ -166,6 +185,7 @@ impl Time {
                 asked: 0,
                 believed: 0,
                 denied: false,
+                delay: Duration::ZERO,
                 interval: RETRY,
                 next: now,
                 waiting: None,
@@ -293,6 +313,7 @@ impl Time {
             stratum: answer.stratum,
             server: from,
         });
+        server.delay = Duration::from_micros(round_trip);
         server.waiting = None;
         server.believed = server.believed.saturating_add(1);
         server.interval = server.interval.max(INTERVAL);

@@ -114,7 +114,7 @@ impl View<'_, '_> {
                 state: self.network.state().name(),
                 address: address.map(|address| text(format_args!("{}", address.cidr))),
                 gateway: address.and_then(|address| address.gateway).map(display),
-                dhcp_server: address.and_then(|address| address.server).map(display),
+                dhcp_server: address.and_then(|address| address.lease).map(|lease| display(lease.server)),
             },
             log: LogDocument {
                 emitted: stats.emitted,

@@ -1,0 +1,64 @@
+//! UTC as people and other programs read it: RFC 3339, to the microsecond.
+
+/// Bytes of such a moment.
+pub const LEN: usize = 27;
+
+/// The last moment that four digits of a year can say.
+const LAST_US: u64 = 253_402_300_799_999_999;
+
+/// Microseconds since 1970-01-01 UTC like `2026-03-01T12:00:00.000000Z`; a later moment than there are years for is
+/// the last of them.
+pub fn rfc3339(unix_us: u64) -> [u8; LEN] {
+    let unix_us = unix_us.min(LAST_US);
+    let (day, second) = (unix_us / 86_400_000_000, unix_us / 1_000_000 % 86_400);
+    // Years begin in March here, so that the leap day is the last of a year (Hinnant, "chrono-Compatible Low-Level
+    // Date Algorithms", civil_from_days). 719,468 days lie between 0000-03-01 and 1970-01-01.
+    let day = day + 719_468;
+    let (era, day_of_era) = (day / 146_097, day % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    for (end, digits, mut number) in [
+        (4, 4, year),
+        (7, 2, month),
+        (10, 2, day_of_month),
+        (13, 2, second / 3600),
+        (16, 2, second / 60 % 60),
+        (19, 2, second % 60),
+        (26, 6, unix_us % 1_000_000),
+    ] {
+        for digit in text[end - digits..end].iter_mut().rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right_at_their_edges() {
+        // A wrong day in a postmortem is worse than none.
+        for (unix_us, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399_999_999, "2000-02-28T23:59:59.999999Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800_000_001, "2000-03-01T00:00:00.000001Z"),
+            (1_700_000_000_123_456, "2023-11-14T22:13:20.123456Z"),
+            (1_709_164_800_000_000, "2024-02-29T00:00:00.000000Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
+            (LAST_US, "9999-12-31T23:59:59.999999Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(core::str::from_utf8(&rfc3339(unix_us)), Ok(expected));
+        }
+    }
+}
