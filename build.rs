@@ -1,16 +1,21 @@
-//! Gives the image its linker script and its revision, and refuses a build whose flags would not boot.
+//! Gives the image its linker script, its revision and the documents of `schema/`, and refuses a build whose flags
+//! would not boot.
 //!
 //! The script is named here and not in `.cargo/config.toml`, for `[target] rustflags` are dropped without a word
 //! when the environment sets RUSTFLAGS; the two code generation flags that can only stand there are checked.
 #![forbid(unsafe_code)]
 
-use std::env;
+use flate2::{Compression, GzBuilder};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     // The sources are named because the revision says whether they were changed since the commit.
-    for path in ["build.rs", "linker.ld", "Cargo.lock", "boot", "src", "wire"] {
+    for path in ["build.rs", "linker.ld", "Cargo.lock", "boot", "schema", "src", "wire"] {
         println!("cargo:rerun-if-changed={path}");
     }
     // Where git keeps them differs in a worktree; a path that does not exist would build everything every time.
@@ -20,6 +25,7 @@ fn main() {
         }
     }
     println!("cargo:rustc-env=OUTPOST_REVISION={}", revision());
+    pack_documents(Path::new("schema"), Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")));
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
         check_flags();
         let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
@@ -42,6 +48,39 @@ fn check_flags() {
              unset RUSTFLAGS and CARGO_ENCODED_RUSTFLAGS (they replace the file's flags) and build again"
         );
     }
+}
+
+/// Writes what `src/http/document.rs` serves: each document of `schema/` without its white space and as gzip (the same
+/// bytes for the same file, whenever it is built), and the list of them.
+fn pack_documents(from: &Path, to: &Path) {
+    let mut paths: Vec<_> = fs::read_dir(from)
+        .expect("schema/ can be read")
+        .map(|entry| entry.expect("schema/ can be read").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect();
+    paths.sort();
+    let (mut documents, mut list) = (String::new(), Vec::new());
+    for path in paths {
+        let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
+        let text = fs::read(&path).unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
+        let document: Value =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{} is not JSON: {error}", path.display()));
+        let plain = document.to_string();
+        let mut packer = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
+        packer.write_all(plain.as_bytes()).expect("memory takes everything");
+        fs::write(to.join(&name), packer.finish().expect("memory takes everything")).expect("OUT_DIR can be written");
+        let length = plain.len();
+        writeln!(
+            documents,
+            "Document {{ name: {name:?}, length: {length}, gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")) }},"
+        )
+        .expect("memory takes everything");
+        let title = document.pointer("/title").or(document.pointer("/info/title"));
+        list.push(json!({ "path": format!("/schema/{name}"), "title": title, "bytes": length }));
+    }
+    fs::write(to.join("documents.rs"), format!("&[\n{documents}]\n")).expect("OUT_DIR can be written");
+    let list = json!({ "documents": list }).to_string() + "\n";
+    fs::write(to.join("documents.list"), list).expect("OUT_DIR can be written");
 }
 
 /// The git revision, short, with `+` when something was changed since; `unknown` outside a checkout.

@@ -42,7 +42,10 @@ pub fn write_head(head: &HeadOf<'_>, out: &mut [u8]) -> usize {
         Some(request) if request.keep_alive => {}
         _ => out.put(b"\r\nConnection: close"),
     }
-    out.put(b"\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+    if !head.answer.headers.starts_with("\r\nCache-Control: ") {
+        out.put(b"\r\nCache-Control: no-store");
+    }
+    out.put(b"\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
     let outside = head.request.map(|request| &request.outside);
     match outside.and_then(|outside| outside.request_id()) {
         Some(id) => out.put(id.as_bytes()),

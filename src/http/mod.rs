@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod counters;
+pub mod document;
 pub mod exchange;
 pub mod pool;
 pub mod query;

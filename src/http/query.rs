@@ -15,10 +15,14 @@ pub struct Query {
     pub since: Option<u64>,
     /// `limit=N`: at most so many records.
     pub limit: Option<u16>,
-    /// `since` or `limit` is no number, or too large a one.
+    /// `boot=ID`: of the boot with this id.
+    pub boot: Option<u64>,
+    /// `since`, `limit` or `boot` is no number, or too large a one.
     pub unreadable: bool,
     /// The check that the path names: only this one.
     pub check: Option<Check>,
+    /// Which document the path names.
+    pub document: Option<u8>,
 }
 
 /// Some of the checks.
@@ -49,8 +53,10 @@ impl Query {
         excludes_unknown: false,
         since: None,
         limit: None,
+        boot: None,
         unreadable: false,
         check: None,
+        document: None,
     };
 
     /// Reads a query with valid percent-encoding.
@@ -76,6 +82,10 @@ impl Query {
                     read.limit = number(value);
                     read.unreadable |= read.limit.is_none();
                 }
+                b"boot" => {
+                    read.boot = boot_id(value);
+                    read.unreadable |= read.boot.is_none();
+                }
                 _ => {}
             }
         }
@@ -92,6 +102,14 @@ fn number<T: core::str::FromStr>(text: &[u8]) -> Option<T> {
         return None;
     }
     core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The id of a boot as answers write it: 16 hex digits.
+fn boot_id(text: &[u8]) -> Option<u64> {
+    if text.len() != 16 || !text.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
 }
 
 /// Decodes `%XX` into `out`; `None` when it does not fit.
@@ -119,17 +137,29 @@ mod tests {
     #[test]
     fn parameters_are_read_decoded_and_repeated() {
         // A probe whose exclude is misread takes an agent out of service, or keeps a broken one in.
-        let read = Query::read(b"exclude=c%6Cock&verbose&exclude=network&x=1&since=18446744073709551615&limit=07");
+        let read = Query::read(
+            b"exclude=c%6Cock&verbose&exclude=network&x=1&since=18446744073709551615&limit=07&boot=00000000000000aB",
+        );
         assert!(read.verbose && !read.excludes_unknown && !read.unreadable);
         assert!(read.exclude.contains(Check::Clock) && read.exclude.contains(Check::Network));
         assert!(!read.exclude.contains(Check::Collector));
-        assert_eq!((read.since, read.limit), (Some(u64::MAX), Some(7)));
+        assert_eq!((read.since, read.limit, read.boot), (Some(u64::MAX), Some(7), Some(0xab)));
         for query in ["exclude=", "exclude=Clock", "exclude=etcd", "exclude=a-name-longer-than-any-check"] {
             assert!(Query::read(query.as_bytes()).excludes_unknown, "{query}");
         }
-        for query in
-            ["since", "since=", "since=-1", "since=+1", "limit=65536", "since=18446744073709551616", "limit=1x"]
-        {
+        for query in [
+            "since",
+            "since=",
+            "since=-1",
+            "since=+1",
+            "limit=65536",
+            "since=18446744073709551616",
+            "limit=1x",
+            "boot=",
+            "boot=ab",
+            "boot=00000000000000xy",
+            "boot=+000000000000001",
+        ] {
             assert!(Query::read(query.as_bytes()).unreadable, "{query}");
         }
         assert_eq!(Query::read(b"verbosely&&="), Query::NONE);

@@ -1,5 +1,6 @@
 //! The paths, and what answers them: from a parsed request and a view of the agent to an answer, nothing else.
 
+use super::document::{self, Document};
 use super::query::{Query, decode};
 use super::request::{Method, Request};
 use crate::health::{Check, Health, State};
@@ -31,6 +32,16 @@ pub enum Route {
     About,
     /// `/metrics`
     Metrics,
+    /// `/config`
+    Config,
+    /// `/events`
+    Events,
+    /// `/debug/net`
+    DebugNet,
+    /// `/schema/`: the list of documents.
+    Schemas,
+    /// `/schema/...`: one of them.
+    Schema,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -53,12 +64,17 @@ impl Route {
         Route::Status,
         Route::About,
         Route::Metrics,
+        Route::Config,
+        Route::Events,
+        Route::DebugNet,
+        Route::Schemas,
+        Route::Schema,
         Route::Server,
         Route::NotFound,
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 9] = [
+    const PATHS: [Route; 13] = [
         Route::Livez,
         Route::Readyz,
         Route::Healthz,
@@ -68,6 +84,10 @@ impl Route {
         Route::About,
         Route::Root,
         Route::Icon,
+        Route::Events,
+        Route::Config,
+        Route::DebugNet,
+        Route::Schemas,
     ];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
@@ -83,6 +103,11 @@ impl Route {
             Route::Status => "/status",
             Route::About => "/about",
             Route::Metrics => "/metrics",
+            Route::Config => "/config",
+            Route::Events => "/events",
+            Route::DebugNet => "/debug/net",
+            Route::Schemas => "/schema/",
+            Route::Schema => "/schema/*",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -90,13 +115,18 @@ impl Route {
 
     /// Whether only the addresses of `http.operator_allow` may see it.
     pub const fn is_operator(self) -> bool {
-        matches!(self, Route::ReadyzCheck | Route::Health | Route::Status | Route::About | Route::Metrics)
+        // A new route is the operator's until it is named here.
+        !matches!(
+            self,
+            Route::Root | Route::Icon | Route::Livez | Route::Readyz | Route::Healthz | Route::Server | Route::NotFound
+        )
     }
 
     /// How many shared buffers its answer may need.
     pub const fn buffers(self) -> usize {
         match self {
-            Route::Metrics => 2,
+            Route::Schema => document::BUFFERS,
+            Route::Metrics | Route::Events | Route::DebugNet => 2,
             _ => 1,
         }
     }
@@ -114,11 +144,19 @@ impl Route {
     pub fn find(path: &[u8], query: &[u8]) -> (Route, Query) {
         let found = |path: &[u8]| {
             let route = Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
-            let check = || Some((Route::ReadyzCheck, Some(Check::named(path.strip_prefix(b"/readyz/")?)?)));
-            route.map(|route| (route, None)).or_else(check)
+            let check = || Check::named(path.strip_prefix(b"/readyz/")?);
+            let document = || document::find(path.strip_prefix(b"/schema/")?);
+            let bare = Query::NONE;
+            match route {
+                Some(route) => Some((route, bare)),
+                None if path == b"/schema" => Some((Route::Schemas, bare)),
+                None => check()
+                    .map(|check| (Route::ReadyzCheck, Query { check: Some(check), ..bare }))
+                    .or_else(|| Some((Route::Schema, Query { document: Some(document()?), ..bare }))),
+            }
         };
-        let nothing = (Route::NotFound, None);
-        let (route, check) = match found(path) {
+        let nothing = (Route::NotFound, Query::NONE);
+        let (route, named) = match found(path) {
             Some(found) => found,
             // RFC 3986, section 6.2.2.2: %6C is l.
             None if path.contains(&b'%') => {
@@ -128,7 +166,7 @@ impl Route {
             None => nothing,
         };
         let query = if query.is_empty() { Query::NONE } else { Query::read(query) };
-        (route, Query { check, ..query })
+        (route, Query { check: named.check, document: named.document, ..query })
     }
 }
 
@@ -152,6 +190,8 @@ pub enum Media {
     Metrics,
     /// `application/openmetrics-text`
     OpenMetrics,
+    /// `application/x-ndjson`: a JSON document a line.
+    Lines,
 }
 
 impl Media {
@@ -165,6 +205,7 @@ impl Media {
             Media::Health => "application/health+json",
             Media::Metrics => "text/plain; version=0.0.4; charset=utf-8",
             Media::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Media::Lines => "application/x-ndjson",
         }
     }
 }
@@ -187,9 +228,13 @@ pub struct Answer {
     pub media: Media,
     /// The body (RFC 9110: left out of the answer to HEAD, counted all the same).
     pub body: Body,
-    /// Header lines that only this answer has: each begins with CRLF, at most [`limits::ANSWER_HEADERS`] bytes.
+    /// Header lines that only this answer has, one of Cache-Control first: each begins with CRLF, at most [`limits::ANSWER_HEADERS`] bytes.
     pub headers: &'static str,
 }
+
+/// What the documents of the image are served with: they change with the image alone.
+const KEPT: &str = "\r\nCache-Control: max-age=3600\r\nVary: Accept-Encoding";
+const KEPT_GZIP: &str = "\r\nCache-Control: max-age=3600\r\nVary: Accept-Encoding\r\nContent-Encoding: gzip";
 
 /// What is allowed on every path.
 const ALLOW: &str = "\r\nAllow: GET, HEAD, OPTIONS";
@@ -228,6 +273,19 @@ pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: b
         (_, Route::Livez | Route::Healthz) if !request.query.verbose => ok(health),
         (_, Route::Readyz) if !request.query.verbose && passes(health, request.query.exclude) => ok(health),
         (_, Route::ReadyzCheck) if health.get(request.query.check?).state() != State::Fail => ok(health),
+        (_, Route::Schemas) => {
+            Answer { status: 200, media: Media::Json, body: Body::Fixed(document::LIST), headers: KEPT }
+        }
+        (_, Route::Schema) if request.wants.gzip() => {
+            let gzip = request.query.document.and_then(Document::get)?.gzip;
+            Answer { status: 200, media: Media::Json, body: Body::Fixed(gzip), headers: KEPT_GZIP }
+        }
+        (_, Route::Events)
+            if request.query.unreadable
+                || request.query.limit.is_some_and(|limit| !(1..=limits::EVENTS_MAX).contains(&limit)) =>
+        {
+            Answer::text(400, EVENTS_ALLOWED)
+        }
         _ => return None,
     })
 }
@@ -268,9 +326,25 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             let media = if openmetrics { Media::OpenMetrics } else { Media::Metrics };
             Some(Answer::rendered(200, media, view.write_metrics(openmetrics, out)?))
         }
-        Route::Icon | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
+        Route::Config => json(serde_json_core::to_slice(&view.config_answer(), out).ok()?),
+        Route::DebugNet => json(serde_json_core::to_slice(&view.debug_net(), out).ok()?),
+        Route::Events => Some(match view.write_events(&request.query, out) {
+            Some(len) => Answer::rendered(200, Media::Lines, len),
+            None => Answer::text(404, "Not Found: no record of that boot is held; /events names those that are\n"),
+        }),
+        Route::Schema => {
+            let len = request.query.document.and_then(Document::get)?.inflate(out)?;
+            Some(Answer { headers: KEPT, ..Answer::rendered(200, Media::Json, len) })
+        }
+        Route::Icon | Route::Schemas | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
     }
 }
+
+/// What `/events` takes.
+const EVENTS_ALLOWED: &str = "Bad Request: allowed are since=SEQ (a whole number), limit=N (1 to 1000; default 100) and \
+boot=ID (16 hex digits)\n";
+
+const _: () = assert!(limits::EVENTS_DEFAULT == 100 && limits::EVENTS_MAX == 1000, "EVENTS_ALLOWED names them");
 
 /// The reason phrase of a status code (RFC 9110, section 15).
 pub const fn reason(status: u16) -> &'static str {

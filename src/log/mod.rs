@@ -300,6 +300,11 @@ impl<'a> Log<'a> {
         self.ring.salvage()
     }
 
+    /// The boots that something is held of: this one, then earlier ones from the newest to the oldest.
+    pub fn boots(&self) -> &[Boot] {
+        self.ring.boots()
+    }
+
     /// A reader of this boot, from this seq on.
     pub fn reader(&self, from: u64) -> Reader {
         Reader::new(self.ring.current().id, from)

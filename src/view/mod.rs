@@ -4,7 +4,10 @@
 //! its own has a file of its own here.
 
 pub mod about;
+mod config;
+mod debug_net;
 pub mod dialects;
+mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod metrics;

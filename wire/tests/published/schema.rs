@@ -20,10 +20,10 @@ pub fn events() -> String {
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Outpost events",
-        "description": "One line of JSON of `outpost collect --json`: a record that an agent emitted, or something that the collector found (then seq and mono_us are null). The keys that begin with x- say how a record's fields are encoded: in the order of x-fields, each as wire/SPEC.md, section 1, says; those that are later than their event are absent in older records.",
+        "description": "One line of JSON of `outpost collect --json` and `outpost logs --json`: a record that an agent emitted, or something that the collector found (then seq and mono_us are null). The agent's own /events has the same lines without received_at, which only a collector knows. The keys that begin with x- say how a record's fields are encoded: in the order of x-fields, each as wire/SPEC.md, section 1, says; those that are later than their event are absent in older records.",
         "type": "object",
         "required": [
-            "agent", "boot", "seq", "mono_us", "received_at", "severity", "severity_number", "event", "transaction", "fields"
+            "agent", "boot", "seq", "mono_us", "utc", "utc_error_us", "severity", "severity_number", "event", "transaction", "fields"
         ],
         "properties": line(),
         "allOf": rules,
@@ -43,6 +43,8 @@ fn line() -> Value {
         "boot": { "description": "Random id of the agent's boot.", "type": "string", "pattern": "^[0-9a-f]{16}$" },
         "seq": number("Sequence number in the boot, from 1, without gaps."),
         "mono_us": number("Monotonic time of the boot, in microseconds."),
+        "utc": { "description": "When it happened, in UTC; null where the agent's clock is not known.", "type": ["string", "null"], "format": "date-time" },
+        "utc_error_us": number("How far off that may be, in microseconds."),
         "received_at": { "description": "When the collector received it, by the collector's clock.", "type": "string", "format": "date-time" },
         "severity": { "description": "Short name of the severity in force.", "enum": severity_names() },
         "severity_number": { "description": "The same as an OpenTelemetry SeverityNumber.", "type": "integer", "minimum": 1, "maximum": 24 },
