@@ -2,6 +2,7 @@
 //! sent, and what their answers must be.
 
 use crate::answer::{Answer, Body};
+use crate::openapi::{Interface, Seen};
 use crate::rng::Rng;
 
 /// What the answer to one request must be.
@@ -39,7 +40,15 @@ impl Expectation {
         if self.closes && answer.header("connection") != Some("close") {
             return Err(format!("{request}: does not say that it closes"));
         }
-        self.body.check(answer).map_err(|problem| format!("{request}: {problem}"))
+        self.body.check(answer).map_err(|problem| format!("{request}: {problem}"))?;
+        let mut words = request.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some(method @ ("GET" | "HEAD" | "OPTIONS")), Some(target), Some("HTTP/1.0" | "HTTP/1.1")) => {
+                let Answer { status, headers, body } = answer;
+                Interface::get().judge(&Seen { method, target, status: *status, headers, body })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -55,8 +64,20 @@ pub struct Conversation {
 /// Paths with what they answer to GET: for everyone, and for the operator's networks only.
 const PUBLIC: &[(&str, &[u16], Body)] =
     &[("/livez", &[200], Body::Ok), ("/healthz", &[200], Body::Ok), ("/readyz", &[200, 503], Body::Ok)];
-const OPERATOR: &[(&str, &[u16], Body)] =
-    &[("/status", &[200], Body::Json), ("/about", &[200], Body::Json), ("/metrics", &[200], Body::Any)];
+const OPERATOR: &[(&str, &[u16], Body)] = &[
+    ("/status", &[200], Body::Json),
+    ("/about", &[200], Body::Json),
+    ("/metrics", &[200], Body::Any),
+    ("/config", &[200], Body::Json),
+    ("/debug/net", &[200], Body::Json),
+    ("/events", &[200], Body::Any),
+    ("/events?since=0&limit=1000", &[200], Body::Any),
+    ("/events?limit=0", &[400], Body::Any),
+    ("/events?boot=0123456789abcdef", &[404], Body::Any),
+    ("/schema/", &[200], Body::Json),
+    ("/schema/debug-net.json", &[200], Body::Any),
+    ("/schema/events.json", &[200], Body::Any),
+];
 const UNKNOWN: &[(&str, &[u16], Body)] = &[("/nothing-here", &[404], Body::Any), ("/livez/x", &[404], Body::Any)];
 
 /// What a refused request may be answered with.
@@ -107,6 +128,9 @@ impl Conversation {
         let id = rng.chance(200).then(|| format!("client-{:016x}", rng.next()));
         let trace =
             rng.chance(200).then(|| format!("{:032x}", u128::from(rng.next()) << 64 | u128::from(rng.next() | 1)));
+        if rng.chance(200) {
+            filler += "Accept-Encoding: deflate;q=0.5, gzip\r\n";
+        }
         if let Some(id) = &id {
             filler += &format!("X-Request-ID: {id}\r\n");
         }

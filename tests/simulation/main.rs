@@ -21,6 +21,8 @@ mod http;
 mod independent;
 mod link;
 mod nic;
+#[path = "../support/openapi.rs"]
+mod openapi;
 mod oracle;
 mod probe;
 mod rare;

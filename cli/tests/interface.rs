@@ -1,0 +1,106 @@
+//! `schema/` describes the interface that the image has, path by path; and the judge that holds answers against it
+//! can say no.
+
+#[path = "../../tests/support/openapi.rs"]
+mod openapi;
+
+use boon::{Compiler, Schemas};
+use openapi::{Interface, Seen, documents};
+use outpost::http::routes::Route;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+#[test]
+fn every_route_is_described_and_every_path_is_a_route() {
+    // A path that nobody can look up is used by nobody, or wrongly; one that is described and gone breaks programs.
+    let unnamed = [Route::Server, Route::NotFound];
+    let routes = Route::ALL.into_iter().filter(|route| !unnamed.contains(route));
+    let routed: BTreeSet<String> = routes.clone().map(|route| route.name().replace('*', "{document}")).collect();
+    let interface = Interface::get();
+    let described: BTreeSet<String> = interface.paths().keys().cloned().collect();
+    assert_eq!(described, routed);
+    for route in routes {
+        let path = &interface.paths()[&route.name().replace('*', "{document}")];
+        let group = if route.is_operator() { "operator" } else { "public" };
+        for method in ["get", "head", "options"] {
+            assert_eq!(path[method]["tags"], serde_json::json!([group]), "{method} {}", route.name());
+        }
+    }
+}
+
+#[test]
+fn every_document_is_found_by_its_name_and_is_a_schema() {
+    // A document in the folder that the image does not serve, or a schema that no program can load.
+    let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
+    let all = documents();
+    assert!(all.len() >= 6, "{all:?}");
+    for (name, document) in &all {
+        let (route, query) = Route::find(format!("/schema/{name}").as_bytes(), b"");
+        assert!(route == Route::Schema && query.document.is_some(), "{name}");
+        compiler.add_resource(&format!("http://outpost/{name}"), document.clone()).unwrap();
+    }
+    for (name, document) in all.iter().filter(|(name, _)| name != "openapi.json") {
+        compiler.compile(&format!("http://outpost/{name}"), &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+        assert!(document["title"].is_string(), "{name} has no title");
+    }
+    for nothing in ["/schema/x.json", "/schema/status", "/schema//", "/schema/status.json/", "/schemas"] {
+        assert_eq!(Route::find(nothing.as_bytes(), b"").0, Route::NotFound, "{nothing}");
+    }
+    for list in ["/schema", "/schema/", "/%73chema/"] {
+        assert_eq!(Route::find(list.as_bytes(), b"").0, Route::Schemas, "{list}");
+    }
+}
+
+#[test]
+fn the_judge_can_say_no() {
+    // One that lets everything pass would make every other test of answers worthless.
+    let heads = |media: &str, more: &[(&str, &str)]| -> Vec<(String, String)> {
+        let fixed = [("content-type", media), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+        let all = fixed.iter().chain([("x-request-id", "a-1")].iter()).chain(more);
+        all.map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    };
+    let judge = |method, target, status, headers: &[(String, String)], body: &str| {
+        Interface::get().judge(&Seen { method, target, status, headers, body: body.as_bytes() })
+    };
+    let next = r#"{"next":1,"boot":"00000000000000ab","earlier_boots":[]}"#;
+    let lines = heads("application/x-ndjson", &[]);
+    let text = heads("text/plain; charset=utf-8", &[]);
+    assert_eq!(judge("GET", "/livez", 200, &text, "ok"), Ok(()));
+    assert_eq!(judge("HEAD", "/events?limit=1", 200, &lines, ""), Ok(()));
+    assert_eq!(judge("GET", "/events?limit=1", 200, &lines, next), Ok(()));
+    assert_eq!(judge("GET", "/nothing", 404, &text, "no"), Ok(()));
+    for (method, target, status, headers, body) in [
+        ("GET", "/nothing", 200, &text, "ok"),
+        ("GET", "/livez", 403, &text, "ok"),
+        ("GET", "/livez", 200, &lines, next),
+        ("GET", "/livez", 200, &heads("text/plain", &[("server", "x")]), "ok"),
+        ("GET", "/livez", 503, &text, "no Retry-After"),
+        ("GET", "/livez", 200, &text[..2].to_vec(), "ok"),
+        ("GET", "/livez", 200, &heads("text/plain", &[("connection", "maybe")]), "ok"),
+        ("HEAD", "/livez", 200, &text, "ok"),
+        ("PUT", "/livez", 200, &text, "ok"),
+        ("GET", "/events", 200, &lines, r#"{"next":1}"#),
+        ("GET", "/events", 200, &lines, "{}\n"),
+        ("GET", "/status", 200, &heads("application/json", &[]), "{}"),
+    ] {
+        assert!(judge(method, target, status, headers, body).is_err(), "{method} {target} {status} {body}");
+    }
+}
+
+#[test]
+fn the_configuration_in_force_has_every_key_and_no_secret() {
+    // A new key would be left out of the answer's schema, or a secret shown in it.
+    let documents: std::collections::HashMap<String, Value> = documents().into_iter().collect();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let (given, shown) = (&documents["config.json"]["properties"], &documents["config-in-force.json"]);
+    let shown = &shown["properties"]["config"]["properties"];
+    assert_eq!(keys(given), keys(shown));
+    let hidden = |value: &Value| value["const"] == "(secret)";
+    for (name, property) in given["collector"]["properties"].as_object().unwrap() {
+        let secret = property["writeOnly"] == true;
+        assert_eq!(hidden(&shown["collector"]["properties"][name]), secret, "{name}");
+    }
+    for (name, property) in given.as_object().unwrap().iter().filter(|(name, _)| *name != "collector") {
+        assert!(!property.to_string().contains("writeOnly"), "{name}: it must be redacted in config-in-force.json");
+    }
+}
