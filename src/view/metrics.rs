@@ -577,6 +577,7 @@ mod tests {
                 tx_bytes: LONGEST,
                 tx_full: LONGEST,
                 device_errors: LONGEST,
+                ..Default::default()
             };
             fixture.facts.revision = "0123456789012345678901234567890123456789-dirty";
             fixture.facts.phases.clear();

@@ -68,6 +68,9 @@ const OPERATOR: &[(&str, &[u16], Body)] = &[
     ("/status", &[200], Body::Json),
     ("/about", &[200], Body::Json),
     ("/metrics", &[200], Body::Any),
+    ("/health", &[200, 503], Body::Any),
+    ("/readyz/clock", &[200], Body::Any),
+    ("/readyz/network", &[200, 503], Body::Any),
     ("/config", &[200], Body::Json),
     ("/debug/net", &[200], Body::Json),
     ("/events", &[200], Body::Any),
@@ -108,7 +111,7 @@ impl Conversation {
         }
         match method {
             "HEAD" => body = Body::Head,
-            "OPTIONS" => (statuses, body) = (&[200, 204], Body::Any),
+            "OPTIONS" => (statuses, body) = (&[200, 503], Body::Any),
             _ => {}
         }
         let (version, connection, closes) = match rng.below(if last { 4 } else { 1 }) {
