@@ -2,7 +2,7 @@
 //!
 //! It is public, so it shows no addresses, and of a problem with the configuration only that there is one: what
 //! operators may see is at `/status`. One walk writes both forms, so that they cannot say different things. HTML: one
-//! request, no script, every state told by a word and a sign beside its colour.
+//! request, no script, every state told by a word, and by a sign that page.css draws, beside its colour.
 
 use super::writer::Writer;
 use super::{Known, View};
@@ -32,6 +32,9 @@ const HEAD: &str = concat!(
 /// Where the values of the text form begin.
 const COLUMN: usize = 15;
 
+/// Out of service on purpose, and for no other reason.
+const HOLD: &str = "hold";
+
 /// What the page tells.
 struct Page<'v> {
     now: Instant,
@@ -54,7 +57,6 @@ struct Clock {
 /// The whole in one look.
 struct Verdict {
     class: &'static str,
-    sign: &'static str,
     title: &'static str,
 }
 
@@ -101,13 +103,11 @@ impl Page<'_> {
         w.tag(verdict.class);
         w.tag("\"><p class=\"n\">");
         w.quote(&config.name);
-        w.tag("</p><h1><span aria-hidden=\"true\">");
-        w.tag(verdict.sign);
-        w.tag("</span> ");
+        w.tag("</p><h1>");
         w.tag(verdict.title);
         w.tag("</h1><p>");
         w.plain("\n");
-        self.write_summary(w);
+        self.write_summary(&verdict, w);
         w.tag("</p><p class=\"n\">");
         w.plain("\n");
         w.say("As of ");
@@ -136,21 +136,24 @@ impl Page<'_> {
     fn verdict(&self) -> Verdict {
         let health = self.known.health;
         let fails = |check| health.get(check).state() == State::Fail;
-        let (class, sign, title) = match health.worst() {
-            State::Pass => ("pass", "✓", "Ready"),
-            State::Warn => ("warn", "!", "Ready, with warnings"),
-            State::Fail if health.get(Check::Boot).reason == Reason::SafeMode => ("fail", "✕", "Not ready: safe mode"),
+        let (class, title) = match health.worst() {
+            State::Pass => ("pass", "Ready"),
+            State::Warn => ("warn", "Ready, with warnings"),
+            State::Fail if health.get(Check::Boot).reason == Reason::SafeMode => ("fail", "Not ready: safe mode"),
             State::Fail if CHECKS.iter().all(|&check| fails(check) == (check == Check::Maintenance)) => {
-                ("hold", "‖", "In maintenance")
+                (HOLD, "In maintenance")
             }
-            State::Fail => ("fail", "✕", "Not ready"),
+            State::Fail => ("fail", "Not ready"),
         };
-        Verdict { class, sign, title }
+        Verdict { class, title }
     }
 
     /// The sentences under the title: which checks do not pass, and what it means.
-    fn write_summary(&self, w: &mut Writer<'_>) {
+    fn write_summary(&self, verdict: &Verdict, w: &mut Writer<'_>) {
         let health = self.known.health;
+        if verdict.class == HOLD {
+            return w.say("Its operator has taken it out of service.");
+        }
         for (state, label) in [(State::Fail, "Failing: "), (State::Warn, "Warnings: ")] {
             let mut between = label;
             for check in CHECKS.into_iter().filter(|&check| health.get(check).state() == state) {
@@ -177,11 +180,7 @@ impl Page<'_> {
         );
         for check in CHECKS {
             let finding = self.known.health.get(check);
-            let (sign, state) = match finding.state() {
-                State::Pass => ("✓ ", "pass"),
-                State::Warn => ("! ", "warn"),
-                State::Fail => ("✕ ", "fail"),
-            };
+            let state = finding.state().name();
             let why = if finding.reason == Reason::Ok { fine(check) } else { finding.reason.text() };
             w.tag("<tr><th scope=\"row\">");
             w.plain("  ");
@@ -192,7 +191,6 @@ impl Page<'_> {
             w.tag("</small></th><td class=\"");
             w.tag(state);
             w.tag("\"><b>");
-            w.tag(sign);
             w.say(state);
             w.tag("</b></td><td>");
             w.plain("  since ");
@@ -554,7 +552,7 @@ mod tests {
             .says(&["x: Not ready", "Failing: network. Warnings: clock, entropy. "], &["x: Ready"]);
         scene()
             .with(Check::Maintenance, Reason::Maintenance)
-            .says(&["x: In maintenance", "Failing: maintenance."], &[]);
+            .says(&["x: In maintenance", "Its operator has"], &["Failing"]);
         scene()
             .with(Check::Maintenance, Reason::Maintenance)
             .with(Check::Config, Reason::ConfigInvalid)

@@ -89,6 +89,36 @@ impl Drop for Collector {
     }
 }
 
+/// A chronyd that serves the host's time as stratum 8 and touches no clock.
+pub struct Chrony(Child);
+
+impl Chrony {
+    /// On port 123 of this network namespace's loopback.
+    pub fn start(lab: &Lab) -> Chrony {
+        let folder = lab.folder().join("chrony");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.display();
+        let config = format!(
+            "local stratum 8\nallow 127.0.0.0/8\nbindaddress 127.0.0.1\ncmdport 0\nbindcmdaddress /\npidfile {path}/pid\n"
+        );
+        let file = lab.file("chrony.conf", &config);
+        let chronyd = Command::new("chronyd")
+            .args(["-d", "-x", "-u", "root", "-f"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Chrony(chronyd.unwrap())
+    }
+}
+
+impl Drop for Chrony {
+    fn drop(&mut self) {
+        let (_, _) = (self.0.kill(), self.0.wait());
+    }
+}
+
 /// The configuration of a guest that logs to a collector of this mode on this port, with this drill.
 pub fn config(port: u16, mode: Mode, drill: Option<Value>) -> String {
     let mut collector = json!({ "address": format!("10.0.2.2:{port}") });

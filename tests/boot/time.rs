@@ -1,14 +1,14 @@
 //! Wall time from a real chrony, in a network namespace of its own: QEMU's user network leads the guest's 10.0.2.2 to
 //! the loopback of the namespace, where chrony may have port 123.
 
-use crate::lab::{Guest, Lab, PATIENCE, get};
+use crate::lab::{Chrony, Guest, Lab, PATIENCE, get};
 use crate::support::{Why, left_out};
 use nix::sched::{CloneFlags, unshare};
 use outpost_qemu::{Accel, Machine, Nic};
 use outpost_wire::Event;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{fs, thread};
 
 /// A wrong clock makes every record's UTC wrong, and says that it is right.
 #[test]
@@ -65,33 +65,4 @@ fn follow_chrony() {
 
 fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64
-}
-
-/// A chronyd that serves the host's time as stratum 8 and touches no clock.
-struct Chrony(Child);
-
-impl Chrony {
-    fn start(lab: &Lab) -> Chrony {
-        let folder = lab.folder().join("chrony");
-        fs::create_dir(&folder).unwrap();
-        let path = folder.display();
-        let config = format!(
-            "local stratum 8\nallow 127.0.0.0/8\nbindaddress 127.0.0.1\ncmdport 0\nbindcmdaddress /\npidfile {path}/pid\n"
-        );
-        let file = lab.file("chrony.conf", &config);
-        let chronyd = Command::new("chronyd")
-            .args(["-d", "-x", "-u", "root", "-f"])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Chrony(chronyd.unwrap())
-    }
-}
-
-impl Drop for Chrony {
-    fn drop(&mut self) {
-        let (_, _) = (self.0.kill(), self.0.wait());
-    }
 }
