@@ -3,7 +3,7 @@
 
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,17 @@ impl Connection {
     pub fn open(address: SocketAddr) -> Result<Connection, String> {
         let stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT).map_err(|error| format!("connect: {error}"))?;
         Connection::over(stream, address).map_err(|error| format!("connect: {error}"))
+    }
+
+    /// Connects from this address of ours.
+    pub fn open_from(from: Ipv4Addr, address: SocketAddr) -> Result<Connection, String> {
+        let open = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.bind(&SocketAddr::from((from, 0)).into())?;
+            socket.connect_timeout(&address.into(), ANSWER_LIMIT)?;
+            Connection::over(socket.into(), address)
+        };
+        open().map_err(|error| format!("connect from {from}: {error}"))
     }
 
     fn over(stream: TcpStream, host: SocketAddr) -> std::io::Result<Connection> {

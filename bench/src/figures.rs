@@ -10,7 +10,7 @@ use crate::guest::{Guest, Process};
 use crate::image::Image;
 use crate::load::{ab, wrk};
 use crate::report::{Cell, Report, duration, grouped};
-use crate::stats::{median, range, spread_percent};
+use crate::stats::{median, percentile, range, spread_percent};
 use outpost_qemu::{Machine, Vm};
 use serde_json::json;
 use std::fmt::Write;
@@ -42,6 +42,10 @@ const SERVING: usize = 20;
 const COUNTED: usize = 2000;
 const REPEATS: usize = 3;
 const WARM_UP: usize = 200;
+
+/// The percentile that stands for a request while nothing else is due: timers and acknowledgements that come along depend
+/// on how fast the host is, and only add.
+const UNDISTURBED: usize = 20;
 
 /// How much longer a guest that is counted may take to start.
 const COUNTING_SLOWDOWN: u32 = 5;
@@ -233,21 +237,30 @@ fn serves_with(guest: &Guest, machine: Machine, memory_mib: u32) -> Result<(), S
     Ok(())
 }
 
-/// One way to ask.
+/// One way to ask. Each step waits until the guest has halted after the one before, so that what the guest finds to do
+/// at once does not depend on how fast the host is.
 #[derive(Clone, Copy, Debug)]
 enum Pattern {
-    /// One request on each of so many kept connections, then a pause until the guest has halted.
+    /// One request on each of so many kept connections, all there when the guest wakes.
     Bursts(usize),
-    /// Connect, GET, close, then a pause until the guest has halted.
+    /// Connect, GET, close.
     Connects,
 }
 
 impl Pattern {
+    /// Requests in one round of it.
+    fn requests(self) -> f64 {
+        match self {
+            Pattern::Bursts(connections) => connections as f64,
+            Pattern::Connects => 1.0,
+        }
+    }
+
     fn name(self) -> String {
         match self {
             Pattern::Bursts(1) => String::from("keep-alive request, paced, 1 connection"),
             Pattern::Bursts(connections) => format!("keep-alive request, bursts of {connections} connections"),
-            Pattern::Connects => String::from("connection with one request"),
+            Pattern::Connects => String::from("connection with one request, step by step"),
         }
     }
 }
@@ -284,7 +297,10 @@ pub fn counts(report: &mut Report, guests: &[Guest], plugin: &Plugin) {
         let held = if held == 0 { String::new() } else { format!(", {held} idle connections held") };
         let cells =
             columns.iter_mut().map(|column| column.get(index).cloned().unwrap_or_else(|| Err(String::from("–"))));
-        let how = format!("counting plugin, {requests} requests, median of {REPEATS} (spread), device accesses");
+        let how = format!(
+            "counting plugin, {requests} requests each: the count that one in five is not above, when nothing else is due \
+             (spread over {REPEATS} repetitions); the mean has the log's records and all else in it that time brings"
+        );
         report.row(format!("guest instructions per {}{held}", pattern.name()), how, cells.collect());
     }
 }
@@ -293,7 +309,7 @@ type Cells = Vec<Result<Cell, String>>;
 
 fn count_guest(guest: &Guest, plugin: &Plugin, patterns: &[(Pattern, usize)]) -> Result<(Cell, Cells), String> {
     let guest = &Guest { boot_limit: guest.boot_limit * COUNTING_SLOWDOWN, ..guest.clone() };
-    let (_process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(None)))?;
+    let (process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(None)))?;
     let counter = plugin.open()?;
     thread::sleep(QUIET);
     let (before, begin) = (counter.read()?, Instant::now());
@@ -301,31 +317,45 @@ fn count_guest(guest: &Guest, plugin: &Plugin, patterns: &[(Pattern, usize)]) ->
     let per_second = (counter.read()? - before).instructions as f64 / begin.elapsed().as_secs_f64();
     let mut cells = Vec::new();
     for (pattern, held) in patterns {
-        cells.push(count_pattern(guest, &counter, *pattern, *held));
+        cells.push(count_pattern(&Counted { guest, process: &process, counter: &counter }, *pattern, *held));
     }
     Ok((Cell::new(grouped(per_second), json!(per_second)), cells))
 }
 
-fn count_pattern(guest: &Guest, counter: &Counter, pattern: Pattern, held: usize) -> Result<Cell, String> {
-    let _held = hold(guest, held)?;
+/// A guest whose instructions are counted.
+struct Counted<'a> {
+    guest: &'a Guest,
+    process: &'a Process,
+    counter: &'a Counter,
+}
+
+fn count_pattern(counted: &Counted<'_>, pattern: Pattern, held: usize) -> Result<Cell, String> {
+    let _held = hold(counted.guest, held)?;
     thread::sleep(QUIET);
-    ask(guest, counter, pattern, WARM_UP)?;
-    let (mut instructions, mut accesses, mut wall_us) = (Vec::new(), Vec::new(), Vec::new());
+    counted.ask(pattern, WARM_UP)?;
+    let (mut quiet, mut all, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPEATS {
-        let begin = Instant::now();
-        let (count, requests) = ask(guest, counter, pattern, COUNTED)?;
-        let requests = requests as f64;
-        wall_us.push(microseconds(begin.elapsed()) / requests);
-        instructions.push(count.instructions as f64 / requests);
-        accesses.push(count.device_accesses as f64 / requests);
+        let counts = counted.ask(pattern, COUNTED)?;
+        let each: Vec<f64> = counts.iter().map(|count| count.instructions as f64 / pattern.requests()).collect();
+        quiet.extend(percentile(&each, UNDISTURBED));
+        accesses.extend(counts.iter().map(|count| count.device_accesses as f64 / pattern.requests()));
+        all.push(each);
     }
-    let (Some(middle), Some(spread), Some(devices)) =
-        (median(&instructions), spread_percent(&instructions), median(&accesses))
+    let each = all.concat();
+    let mean = each.iter().sum::<f64>() / each.len() as f64;
+    let (Some(lowest), Some(spread), Some(middle), Some(devices)) =
+        (median(&quiet), spread_percent(&quiet), median(&each), median(&accesses))
     else {
         return Err(String::from("nothing was counted"));
     };
-    let raw = json!({ "instructions": instructions, "device_accesses": accesses, "wall_us": wall_us });
-    Ok(Cell::new(format!("{} ({spread:.2} %), {devices:.2} device accesses", grouped(middle)), raw))
+    let deciles = |each: &Vec<f64>| (0..=10).filter_map(|tenth| percentile(each, tenth * 10)).collect::<Vec<_>>();
+    let raw = json!({
+        "undisturbed": quiet, "median": middle, "mean": mean, "device_accesses": devices,
+        "deciles": all.iter().map(deciles).collect::<Vec<_>>(),
+    });
+    let (lowest, middle, mean) = (grouped(lowest), grouped(middle), grouped(mean));
+    let text = format!("{lowest} ({spread:.2} %), median {middle}, mean {mean}; {devices:.2} device accesses");
+    Ok(Cell::new(text, raw))
 }
 
 /// Connections that were used once and then say nothing.
@@ -338,59 +368,73 @@ fn hold(guest: &Guest, number: usize) -> Result<Vec<Connection>, String> {
     (0..number).map(open).collect()
 }
 
-/// Asks about `requests` times in this pattern; what was executed meanwhile, and the exact number of requests.
-fn ask(guest: &Guest, counter: &Counter, pattern: Pattern, requests: usize) -> Result<(Count, usize), String> {
-    let mut asked = 0;
-    match pattern {
-        Pattern::Bursts(connections) => {
-            let mut open = hold(guest, connections)?;
-            thread::sleep(QUIET / 10);
-            let begin = counter.read()?;
-            let mut before = begin;
-            while asked < requests {
-                for connection in &mut open {
-                    connection.ask(guest.path, After::Keep)?;
+impl Counted<'_> {
+    /// Asks about `requests` times in this pattern; what was executed for each burst or connection, from the halt
+    /// before it to the halt after it.
+    fn ask(&self, pattern: Pattern, requests: usize) -> Result<Vec<Count>, String> {
+        let Counted { guest, counter, .. } = self;
+        let rounds = requests.div_ceil(pattern.requests() as usize);
+        let mut counts = Vec::with_capacity(rounds);
+        let kept = if let Pattern::Bursts(connections) = pattern { connections } else { 0 };
+        let mut open = hold(guest, kept)?;
+        thread::sleep(QUIET / 10);
+        let mut before = counter.read()?;
+        for _ in 0..rounds {
+            let after = match pattern {
+                Pattern::Bursts(_) => self.burst(&mut open, before)?,
+                Pattern::Connects => {
+                    let mut connection = Connection::open(guest.address())?;
+                    let connected = counter.settle(before)?;
+                    connection.ask(guest.path, After::Close)?;
+                    expect_200(connection.answer(After::Close)?)?;
+                    let answered = counter.settle(connected)?;
+                    drop(connection);
+                    counter.settle(answered)?
                 }
-                for connection in &mut open {
-                    expect_200(connection.answer(After::Keep)?)?;
-                }
-                asked += open.len();
-                before = counter.settle(before)?;
-            }
-            Ok((before - begin, asked))
+            };
+            counts.push(after - before);
+            before = after;
         }
-        Pattern::Connects => {
-            let begin = counter.read()?;
-            let mut before = begin;
-            while asked < requests {
-                expect_200(Connection::open(guest.address())?.get(guest.path, After::Close)?)?;
-                asked += 1;
-                before = counter.settle(before)?;
-            }
-            Ok((before - begin, asked))
+        Ok(counts)
+    }
+
+    /// A request on each of these connections; the reading after the guest has halted.
+    fn burst(&self, open: &mut [Connection], before: Count) -> Result<Count, String> {
+        let together = open.len() > 1;
+        if together {
+            self.process.pause()?;
         }
+        let path = self.guest.path;
+        let asked: Result<(), String> = open.iter_mut().try_for_each(|connection| connection.ask(path, After::Keep));
+        if together {
+            self.process.go_on()?;
+        }
+        asked?;
+        open.iter_mut().try_for_each(|connection| expect_200(connection.answer(After::Keep)?))?;
+        self.counter.settle(before)
     }
 }
 
 /// Where the instructions of a request go, by function.
 pub fn profile(report: &mut Report, guest: &Guest, plugin: &Plugin, image: &Image) -> Result<(), String> {
-    let (_process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(Some(image.code))))?;
+    let (process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(Some(image.code))))?;
     let counter = plugin.open()?;
     thread::sleep(QUIET);
+    let counted = Counted { guest, process: &process, counter: &counter };
     for pattern in [Pattern::Bursts(1), Pattern::Bursts(8), Pattern::Connects] {
-        ask(guest, &counter, pattern, WARM_UP)?;
+        counted.ask(pattern, WARM_UP)?;
         let before = counter.by_address(image.code)?;
-        let (_, requests) = ask(guest, &counter, pattern, COUNTED)?;
+        let requests = counted.ask(pattern, COUNTED)?.len() as f64 * pattern.requests();
         let after = counter.by_address(image.code)?;
         let counts: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-        let total = counts.iter().sum::<u64>() as f64 / requests as f64;
+        let total = counts.iter().sum::<u64>() as f64 / requests;
         let mut text = String::from("| instructions | share | function |\n|---:|---:|---|\n");
         for (name, count) in image.by_function(&counts).into_iter().take(LISTED) {
-            let each = count as f64 / requests as f64;
+            let each = count as f64 / requests;
             // Writing into a String cannot fail.
             let _ = writeln!(text, "| {} | {:.1} % | `{name}` |", grouped(each), each / total * 100.0);
         }
-        report.note(&format!("{}: {} instructions each, by function", pattern.name(), grouped(total)), text);
+        report.note(&format!("{}: {} instructions each (mean), by function", pattern.name(), grouped(total)), text);
     }
     Ok(())
 }

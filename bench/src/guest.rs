@@ -4,6 +4,7 @@ use crate::client;
 use crate::command::run;
 use crate::namespace::Link;
 use outpost_qemu::{Machine, Network, Vm};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,7 +46,12 @@ impl Guest {
 
     /// The URL that load generators are given.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.link.guest, self.path)
+        self.url_of(self.path)
+    }
+
+    /// The same of another path.
+    pub fn url_of(&self, path: &str) -> String {
+        format!("http://{}{path}", self.link.guest)
     }
 
     /// Starts it and waits for its first 200; how long that took from the start of QEMU.
@@ -121,6 +127,21 @@ impl Process {
             std::thread::sleep(client::LOOK);
         }
         self.child.wait().map(|status| status.code()).map_err(|error| error.to_string())
+    }
+
+    /// Stops it where it is until [`Process::go_on`]; what is sent to it meanwhile waits in the kernel.
+    pub fn pause(&self) -> Result<(), String> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) -> Result<(), String> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), String> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .map_err(|error| format!("a signal could not be sent: {error}"))
     }
 
     /// CPU time used so far, user and system, of all threads.

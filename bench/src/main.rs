@@ -7,6 +7,7 @@
 //!     counter          what it executed for that, exactly (plugin/count.c)
 //!   figures   what is measured, in which order ──▶ report ──▶ bench/results/latest.{md,json}
 //! log         the same for the log ──────────────▶ report ──▶ bench/results/log.{md,json}
+//! http        and for the HTTP interface ────────▶ report ──▶ bench/results/http.{md,json}
 //! ```
 //!
 //! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
@@ -14,12 +15,14 @@
 //! [`measure_image`].
 #![forbid(unsafe_code)]
 
+mod attack;
 mod client;
 mod command;
 mod counter;
 mod figures;
 mod floor;
 mod guest;
+mod http;
 mod image;
 mod lab;
 mod linux;
@@ -91,6 +94,8 @@ enum Subject {
     Image,
     /// What the log costs (log.md)
     Log,
+    /// The HTTP interface under load and attack (http.md)
+    Http,
 }
 
 /// A part of the run.
@@ -116,6 +121,10 @@ enum Part {
     Throughput,
     /// Time from a record's emission to its durable acknowledgement
     Ack,
+    /// Load on several paths
+    Paths,
+    /// A poller's answers during an attack
+    Attack,
 }
 
 impl Part {
@@ -123,12 +132,13 @@ impl Part {
         match self {
             Part::Size | Part::Boot | Part::Traffic | Part::Count | Part::Profile | Part::Memory => Subject::Image,
             Part::Bytes | Part::Emit | Part::Throughput | Part::Ack => Subject::Log,
+            Part::Paths | Part::Attack => Subject::Http,
         }
     }
 
     /// Whether it needs taps, and so root.
     fn needs_taps(self) -> bool {
-        self.subject() == Subject::Image || self == Part::Ack
+        self.subject() != Subject::Log || self == Part::Ack
     }
 }
 
@@ -183,7 +193,7 @@ fn bench(args: &Args) -> Result<bool, String> {
     let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
     cleared.and_then(|()| fs::create_dir_all(folder)).map_err(|error| format!("{RUN}: {error}"))?;
     let mut complete = true;
-    for (subject, name) in [(Subject::Image, "latest"), (Subject::Log, "log")] {
+    for (subject, name) in [(Subject::Image, "latest"), (Subject::Log, "log"), (Subject::Http, "http")] {
         let parts: Vec<Part> = args.parts().into_iter().filter(|part| part.subject() == subject).collect();
         if parts.is_empty() {
             continue;
@@ -193,6 +203,7 @@ fn bench(args: &Args) -> Result<bool, String> {
         let mut report = match subject {
             Subject::Image => measure_image(args, &parts, folder, done)?,
             Subject::Log => measure_log(&parts, folder, done)?,
+            Subject::Http => measure_http(args, &parts, folder, done)?,
         };
         report.condition("load average at the end", load_average());
         done(&report)?;
@@ -212,7 +223,7 @@ fn measure_image(
     let image = Image::read(&lab::debug_image())?;
     let link = Link::make(1)?;
     let listen = SocketAddr::from((link.host, lab::COLLECTOR_PORT));
-    let _collector = lab::collector(folder, "image", listen, &[])?;
+    let _collector = lab::collector(&lab::memory(&folder.join("image"))?, "image", listen, &[])?;
     let outpost = lab::guest(folder, "image", &lab::config(&link, listen), link)?;
     let (mut guests, mut left_out) = (vec![outpost], Vec::new());
     // A further guest to compare with goes here.
@@ -272,6 +283,32 @@ fn measure_log(parts: &[Part], folder: &Path, done: impl Fn(&Report) -> Result<(
     Ok(report)
 }
 
+/// The HTTP interface.
+fn measure_http(
+    args: &Args,
+    parts: &[Part],
+    folder: &Path,
+    done: impl Fn(&Report) -> Result<(), String>,
+) -> Result<Report, String> {
+    let link = Link::make(4)?;
+    let listen = SocketAddr::from((link.host, lab::COLLECTOR_PORT));
+    let _collector = lab::collector(&lab::memory(&folder.join("http"))?, "http", listen, &[])?;
+    let guest = lab::guest(folder, "http", &lab::config(&link, listen), link)?;
+    let mut report = Report::new("The HTTP interface", http::COLUMNS.map(String::from).into());
+    conditions(&mut report, Some(&Image::read(&lab::debug_image())?));
+    for part in parts {
+        let (process, _) = guest.boot()?;
+        match part {
+            Part::Paths => http::paths(&mut report, &guest, &process, args.seconds),
+            Part::Attack => http::attack(&mut report, &guest)?,
+            // Another subject's.
+            _ => {}
+        }
+        done(&report)?;
+    }
+    Ok(report)
+}
+
 /// Ends this process on a signal and after [`RUN_LIMIT`]; as the first process of its namespace it takes all others
 /// with it.
 fn end_in_time() -> Result<(), String> {
@@ -303,7 +340,10 @@ fn conditions(report: &mut Report, image: Option<&Image>) {
     let revision = guest::ask("git", &["-C", ROOT, "describe", "--always", "--dirty"]);
     report.condition("Outpost", format!("checkout at {revision}"));
     if let Some(image) = image {
-        report.condition("image", format!("id {}, microvm with 12 MiB, records to a collector", image.id));
+        report.condition(
+            "image",
+            format!("id {}, microvm with 12 MiB, records to a collector with its store in memory", image.id),
+        );
         report.condition("QEMU", format!("{}, tcg", guest::version(PROGRAM, "--version")));
     }
     report.condition("load average at the start", load_average());
