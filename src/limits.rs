@@ -100,6 +100,16 @@ pub const ANSWER_HEADERS: usize = 120;
 /// segments of 1,460 bytes (RFC 6928).
 pub const PAGE: usize = 14_600 - ANSWER_HEAD;
 
+/// Request heads and short answers that are kept because they come again: a load balancer, Prometheus, a browser and
+/// a person ask at the same time.
+pub const FAMILIAR: usize = 4;
+
+/// Longest such head, in bytes: those of the common pollers have 60 to 250.
+pub const FAMILIAR_HEAD: usize = 256;
+
+/// Longest such answer with its body, in bytes.
+pub const FAMILIAR_ANSWER: usize = 384;
+
 /// Frames taken from the card in one poll, so that serving them is never put off for long.
 pub const FRAMES_PER_POLL: usize = 64;
 

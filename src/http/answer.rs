@@ -101,7 +101,21 @@ fn decimal<const DIGITS: usize>(mut number: u32) -> [u8; DIGITS] {
 
 /// The low digits of a number in hexadecimal.
 pub fn hex<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
-    core::array::from_fn(|at| b"0123456789abcdef"[(number >> (4 * (DIGITS - 1 - at))) as usize & 15])
+    const { assert!(DIGITS <= 16) };
+    let digits = [eight_digits((number >> 32) as u32), eight_digits(number as u32)];
+    let mut low = [0; DIGITS];
+    low.copy_from_slice(&digits.as_flattened()[16 - DIGITS..]);
+    low
+}
+
+/// All digits at once, a byte each: every answer has some.
+fn eight_digits(number: u32) -> [u8; 8] {
+    let halves = u64::from(number & 0xffff) | u64::from(number >> 16) << 32;
+    let bytes = (halves & 0x0000_00ff_0000_00ff) | (halves & 0x0000_ff00_0000_ff00) << 8;
+    let nibbles = (bytes & 0x000f_000f_000f_000f) | (bytes & 0x00f0_00f0_00f0_00f0) << 4;
+    // 6 more than a nibble above 9 reaches the next bit.
+    let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// The shared buffers. Empty ones are all zeros: .bss in the image.
@@ -171,6 +185,16 @@ mod tests {
         let head = HeadOf { answer: &answer, body_len, request, boot_id: 0xab, transaction: 7 };
         let len = write_head(&head, &mut out);
         String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn hexadecimal_is_what_the_formatter_writes() {
+        // A wrong digit joins two transactions, or none.
+        for number in [0, 1, 9, 10, 0xf, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0xa0a0_9090] {
+            assert_eq!(hex::<16>(number), *format!("{number:016x}").as_bytes());
+            assert_eq!(hex::<8>(number), *format!("{:08x}", number as u32).as_bytes());
+            assert_eq!(hex::<2>(number), *format!("{:02x}", number as u8).as_bytes());
+        }
     }
 
     #[test]

@@ -175,7 +175,8 @@ impl Exchange {
         }
         let mut progress = Progress::More;
         if waiting > 0 {
-            progress = socket.recv(|bytes| self.parser.feed(bytes)).unwrap_or(Progress::More);
+            let familiar = &mut service.desk.familiar;
+            progress = socket.recv(|bytes| familiar.feed(&mut self.parser, bytes)).unwrap_or(Progress::More);
             if progress == Progress::More && socket.recv_queue() > 0 {
                 progress = self.read_wrapped(socket, service.desk.scratch);
             }
@@ -234,7 +235,12 @@ impl Exchange {
             boot_id: service.known.facts.boot_id,
             transaction,
         };
+        let kept = if source.is_none() { service.desk.familiar.answer(&head, head_only) } else { None };
+        let familiar = &service.desk.familiar;
         put(socket, service.desk.scratch, |out| {
+            if let Some(at) = kept {
+                return familiar.write(at, transaction, out);
+            }
             let len = write_head(&head, out);
             if head_only {
                 return len;
@@ -242,8 +248,10 @@ impl Exchange {
             out[len..len + at_once.len()].copy_from_slice(at_once);
             len + at_once.len()
         });
-        self.record(request, answer.status, client, transaction, service);
-        self.parser = Parser::new();
+        self.record(&request, answer.status, client, transaction, service);
+        if !self.parser.is_fresh() {
+            self.parser = Parser::new();
+        }
         self.began = None;
         match source {
             Some(body) => {
@@ -288,7 +296,7 @@ impl Exchange {
 
     fn record(
         &self,
-        request: Result<Request, Refusal>,
+        request: &Result<Request, Refusal>,
         status: u16,
         client: [u8; 4],
         transaction: u32,

@@ -11,6 +11,7 @@ pub mod answer;
 pub mod counters;
 pub mod document;
 pub mod exchange;
+pub mod familiar;
 pub mod pool;
 pub mod query;
 pub mod request;

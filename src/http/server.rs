@@ -6,6 +6,7 @@
 use super::answer;
 pub use super::counters::Counters;
 use super::exchange::Service;
+use super::familiar::Familiar;
 use super::pool::{self, Class, Pool, Taken};
 use super::request::Request;
 use super::routes::{Answer, Body, Route, respond};
@@ -72,6 +73,8 @@ pub struct Desk<'a> {
     pub answers: &'a mut answer::Memory,
     /// A place to put a wrapped request together.
     pub scratch: &'a mut [u8; limits::CONNECTION_RX],
+    /// What came before.
+    pub familiar: Familiar,
     /// What is counted.
     pub counters: Counters,
     /// The interned names of the routes.
@@ -111,6 +114,7 @@ impl<'a> Server<'a> {
             desk: Desk {
                 answers,
                 scratch,
+                familiar: Familiar::new(),
                 counters: Counters::default(),
                 names: Route::ALL.map(|route| log.name(now, route.name())),
             },
