@@ -126,11 +126,15 @@ impl Page<'_> {
         self.write_advice(w);
         w.tag(
             "<footer><p>This page does not refresh itself; reload it for how things are now. Programs read \
-             <a href=\"/readyz\">/readyz</a> and <a href=\"/livez\">/livez</a>, operators \
-             <a href=\"/status\">/status</a>, <a href=\"/metrics\">/metrics</a> and \
-             <a href=\"/about\">/about</a>.</p></footer></main></body></html>",
+             <a href=\"/readyz\">/readyz</a> and <a href=\"/livez\">/livez</a>; operators also \
+             <a href=\"/status\">/status</a>, <a href=\"/metrics\">/metrics</a>, <a href=\"/events\">/events</a>, \
+             <a href=\"/debug/net\">/debug/net</a>, <a href=\"/config\">/config</a>, <a href=\"/about\">/about</a> and \
+             <a href=\"/schema/\">/schema/</a>.</p></footer></main></body></html>",
         );
-        w.plain("\nFor programs: /readyz /livez; for operators: /readyz?verbose /status /metrics /about\n");
+        w.plain(
+            "\nFor programs: /readyz /livez; for operators also: /readyz?verbose /status /metrics /events /debug/net \
+             /config /about /schema/\n",
+        );
     }
 
     fn verdict(&self) -> Verdict {
