@@ -150,7 +150,7 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     // One that does not come up is shown by its silence below.
     let _ = running.wait_for("network.up", NETWORK_UP);
     eprintln!("Outpost on {machine}, {accel}, {} MiB. Ctrl-C shuts it down.", args.memory);
-    for path in ["/livez", "/readyz", "/status", "/about"] {
+    for path in ["/", "/livez", "/readyz", "/status", "/about"] {
         eprintln!("  http://{host}{path}");
     }
     let session = if document.ours { "Its records, over a session with a fresh key" } else { "Records" };
