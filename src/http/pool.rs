@@ -4,7 +4,10 @@
 //! there are. There is no pool of listening sockets: a SYN takes a free connection, which then listens for that very
 //! SYN, so the backlog is whatever is free. When nothing is free, what matters least gives way:
 //!
-//! free → oldest TIME-WAIT → oldest half-open, once aged → oldest idle keep-alive → the SYN is dropped and counted
+//! free → oldest TIME-WAIT → oldest half-open, once aged → oldest idle, once aged → oldest half-open → oldest idle
+//! → the SYN is dropped and counted
+//!
+//! Young ones come last: a flood must not reset the client that has just connected and is about to ask.
 
 use super::exchange::Exchange;
 use crate::limits;
@@ -232,6 +235,8 @@ impl<'a> Pool<'a> {
             .map(|at| (at, Taken::Free))
             .or_else(|| self.front(Class::TimeWait).map(|at| (at, Taken::TimeWait)))
             .or_else(|| self.front(Class::HalfOpen).filter(aged).map(|at| (at, Taken::HalfOpen)))
+            .or_else(|| self.front(Class::Idle).filter(aged).map(|at| (at, Taken::Idle)))
+            .or_else(|| self.front(Class::HalfOpen).map(|at| (at, Taken::HalfOpen)))
             .or_else(|| self.front(Class::Idle).map(|at| (at, Taken::Idle)))?;
         self.free(at);
         let connection = &mut self.connections[at];
@@ -274,5 +279,32 @@ impl<'a> Pool<'a> {
         let key = u64::from(u32::from_be_bytes(flow.address)) << 16 | u64::from(flow.port);
         let mixed = (key ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ self.secret);
         (mixed >> 40) as usize % BUCKETS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_young_give_way_last_and_a_handshake_before_a_client() {
+        // A thousand SYNs at once reset whoever had just connected, or kept the next one out for a second.
+        // The memory passes over the stack on its way to the heap.
+        let thread = std::thread::Builder::new().stack_size(32 << 20).spawn(young_and_old).unwrap();
+        thread.join().unwrap();
+    }
+
+    fn young_and_old() {
+        let mut pool = Pool::new(Box::leak(Box::new(Memory::new())), 3, 1);
+        let flow = |port| Flow { address: [192, 0, 2, 1], port };
+        let at = Instant::from_millis;
+        let take = |pool: &mut Pool<'_>, ms, port| pool.take(at(ms), flow(port), EthernetAddress([2; 6])).unwrap();
+        let [idle, client, half_open] = [1, 2, 3].map(|port| take(&mut pool, 0, port).0);
+        pool.set_class(idle, Class::Idle, at(0));
+        pool.set_class(client, Class::Idle, at(1500));
+        assert_eq!(take(&mut pool, 1600, 4), (half_open, Taken::HalfOpen), "it is old");
+        assert_eq!(take(&mut pool, 1601, 5), (idle, Taken::Idle), "it is old");
+        assert_eq!(take(&mut pool, 1602, 6), (half_open, Taken::HalfOpen), "all are young, and this is no client yet");
+        assert_eq!(pool.find(flow(2)), Some(client));
     }
 }
