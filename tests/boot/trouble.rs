@@ -2,6 +2,10 @@
 
 use crate::lab::{Guest, Lab, PATIENCE, image, wait_for_line};
 use outpost_qemu::{Accel, Machine, Network, Nic, Vm};
+use outpost_wire::session::Mode;
+use serde_json::Value;
+use std::thread::sleep;
+use std::time::Duration;
 
 #[test]
 fn without_a_card() {
@@ -29,6 +33,28 @@ fn with_too_little_memory() {
         let mut running = vm.start().unwrap();
         wait_for_line(&mut running, &["MiB of RAM", "QEMU: -m"]);
     }
+}
+
+#[test]
+fn with_a_key_and_no_randomness() {
+    // A session whose keys can be guessed is worse than none, and an agent that is just silent is taken for a cut cable.
+    let lab = Lab::of(Mode::Keyed);
+    let mut vm = lab.vm(Machine::Microvm, Nic::MmioV2, Accel::Tcg);
+    vm.cpu = Some("max,-rdrand,-rdseed".to_owned());
+    let mut guest = Guest::boot(&vm);
+    guest.wait_ok("/livez");
+    guest.wait_for_line(&["boot.started", "entropy=weak"]);
+    guest.wait_for_line(&["collector.lost", "reason=weak_entropy", "attempts=0"]);
+    let status: Value = serde_json::from_str(&guest.wait_ok("/status").body).unwrap();
+    let check = status["checks"].as_array().unwrap().iter().find(|check| check["name"] == "collector").unwrap();
+    assert_eq!(check["status"], "warn");
+    assert!(check["reason"].as_str().unwrap().starts_with("weak entropy"), "{check}");
+    assert_eq!((&status["collector"]["last_end"], &status["log"]["delivered"]), (&"weak_entropy".into(), &0.into()));
+    // What is to be done about it stands on the summary, too.
+    assert!(guest.wait_ok("/").body.contains("RDRAND"));
+    // Longer than the first attempts of a session take: there is none.
+    sleep(Duration::from_secs(2));
+    assert!(lab.stored().is_empty(), "records were sent all the same");
 }
 
 #[test]
