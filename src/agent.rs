@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::health::{Check, Health, Reason};
 use crate::http::server::{self, Server, Surroundings};
 use crate::limits;
-use crate::log::{Identity, Log, Phase, Security, Ship};
+use crate::log::{Identity, Log, Phase, Security, Ship, Sink};
 use crate::net::frame::{self, Sort};
 use crate::net::link::Hop;
 use crate::net::{self, Network};
@@ -75,7 +75,10 @@ pub struct Agent<'a> {
     ship: Option<Ship>,
     /// When the ship has something to do, if no frame comes before.
     ship_at: Instant,
-    /// How many records it has been told of.
+    /// The way to a syslog server, and when it has something to do, if no frame comes before.
+    sink: Option<Sink>,
+    sink_at: Instant,
+    /// How many records both have been told of.
     seen_emitted: u64,
     time: Time,
     /// When the clock has something to do, if no frame comes before.
@@ -108,7 +111,7 @@ impl<'a> Agent<'a> {
         nic: &mut N,
         now: Instant,
     ) -> Agent<'a> {
-        let [connection_seed, network_seed, ship_seed, time_seed] = seeds(&facts.seed);
+        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed] = seeds(&facts.seed);
         let mut facts = facts;
         let mut log = Log::new(log_region, facts.boot_id);
         for &(event, severity) in &config.config.severity.0 {
@@ -147,6 +150,7 @@ impl<'a> Agent<'a> {
             };
             Ship::new(collector.address, identity, security, ship_seed, now)
         });
+        let sink = settings.sink.as_ref().map(|sink| Sink::new(sink.syslog, &settings.name, sink_seed, &log, now));
         let safe_until = facts.history.safe_mode.then_some(Instant::ZERO + limits::SAFE_MODE_TIME);
         let drills = settings.drill.filter(|_| safe_until.is_none()).map(|asked| Drills::new(asked, now));
         let time = Time::new(&settings.time.servers, time_seed, now);
@@ -159,6 +163,8 @@ impl<'a> Agent<'a> {
             log,
             ship,
             ship_at: now,
+            sink,
+            sink_at: now,
             seen_emitted: 0,
             time,
             time_at: now,
@@ -225,7 +231,7 @@ impl<'a> Agent<'a> {
                         }
                     }
                     Sort::Tcp(segment) if self.network.opened(segment.to_port) => {
-                        self.ship_at = Instant::ZERO;
+                        (self.ship_at, self.sink_at) = (Instant::ZERO, Instant::ZERO);
                         return self.network.ingress(now, frame, reply, capabilities);
                     }
                     Sort::Tcp(_) | Sort::Icmp => reply,
@@ -293,6 +299,7 @@ impl<'a> Agent<'a> {
         };
         let filling = self.ring_is_filling(now);
         let collector = match &self.ship {
+            None if self.sink.is_some() => Reason::NextHopOnly,
             None => Reason::NoCollector,
             Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
             Some(_) if filling => Reason::RingFilling,
@@ -344,32 +351,46 @@ impl<'a> Agent<'a> {
             vitals: &self.vitals,
             time: &self.time,
             ship: self.ship.as_ref(),
+            sink: self.sink.as_ref(),
             safe_mode: self.safe_until.is_some(),
         };
         let (network, log) = (&mut self.network, &mut self.log);
         self.server.serve(&mut Surroundings { now, nic, network, known, log });
     }
 
-    /// Sends records to the collector.
+    /// Sends records to the collector and to the syslog server.
     fn ship(&mut self, now: Instant) {
-        let Some(ship) = &mut self.ship else {
-            self.ship_at = FAR;
-            return;
-        };
         let emitted = self.log.emitted();
-        if now < self.ship_at && emitted == self.seen_emitted {
+        let news = core::mem::replace(&mut self.seen_emitted, emitted) != emitted;
+        if !news && now < self.ship_at.min(self.sink_at) {
             return;
         }
-        self.seen_emitted = emitted;
         let up = self.network.state() == net::State::Up;
-        let (socket, context) = self.network.collector();
-        self.judge_at = now;
-        self.ship_at = ship.poll(now, socket, context, &mut self.log, up).unwrap_or(FAR);
+        if news || now >= self.ship_at {
+            self.ship_at = FAR;
+            if let Some(ship) = &mut self.ship {
+                let (socket, context) = self.network.collector();
+                self.judge_at = now;
+                self.ship_at = ship.poll(now, socket, context, &mut self.log, up).unwrap_or(FAR);
+            }
+        }
+        if news || now >= self.sink_at {
+            self.sink_at = FAR;
+            if let Some(sink) = &mut self.sink {
+                let (socket, context) = self.network.sink();
+                self.sink_at = sink.poll(now, socket, context, &mut self.log, &self.time, up).unwrap_or(FAR);
+            }
+        }
+    }
+
+    /// Whether whoever takes records has taken all.
+    fn is_flushed(&self) -> bool {
+        (self.ship.is_none() || self.log.stats().buffered == 0) && self.sink.as_ref().is_none_or(Sink::is_idle)
     }
 
     fn wake(&mut self, now: Instant) -> Wake {
         if let Some(end) = self.ending
-            && (now >= end || self.log.stats().buffered == 0)
+            && (now >= end || self.is_flushed())
         {
             return Wake::PowerOff;
         }
@@ -378,6 +399,9 @@ impl<'a> Agent<'a> {
             self.server.poll_at(now),
             self.log.poll_at(),
             Some(self.ship_at),
+            Some(self.sink_at),
+            // What one of the two emitted is news for the other.
+            (self.log.emitted() != self.seen_emitted).then_some(Instant::ZERO),
             Some(self.time_at),
             self.drills.as_ref().and_then(Drills::poll_at),
             self.safe_until,
@@ -396,7 +420,7 @@ impl<'a> Agent<'a> {
             let uptime_s = (now - self.started).secs();
             self.log.end(now, Shutdown { cause, uptime_s });
             // A session that is still being opened may yet take all there is.
-            let reachable = self.ship.is_some() && self.network.state() == net::State::Up;
+            let reachable = (self.ship.is_some() || self.sink.is_some()) && self.network.state() == net::State::Up;
             self.judge_at = Instant::ZERO;
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
@@ -447,6 +471,9 @@ impl<'a> Agent<'a> {
         }
         if let Some(problem) = self.config.problems.first() {
             write!(out, " config ({}) {problem}.", problem.source.word().unwrap_or("other"))?;
+        }
+        if let Some(sink) = &self.sink {
+            write!(out, " syslog at {}: next hop only, nothing is acknowledged.", sink.status().address)?;
         }
         if self.config.config.http.maintenance {
             write!(out, " http.maintenance is on.")?;
@@ -501,10 +528,10 @@ fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
 /// Later than any deadline.
 const FAR: Instant = Instant::from_micros_const(i64::MAX);
 
-/// Four independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
+/// Five independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
 /// and the keys of sessions come from the same seed.
-fn seeds(seed: &[u8; 32]) -> [u64; 4] {
-    [0u8, 1, 2, 3].map(|number| {
+fn seeds(seed: &[u8; 32]) -> [u64; 5] {
+    [0u8, 1, 2, 3, 4].map(|number| {
         let digest = Sha256::new().chain_update(seed).chain_update([number]).finalize();
         digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     })

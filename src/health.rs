@@ -123,6 +123,8 @@ pub enum Reason {
     ClockError,
     /// No collector is configured.
     NoCollector,
+    /// No collector is configured, only a syslog server, which acknowledges nothing.
+    NextHopOnly,
     /// There is no session to the collector.
     Disconnected,
     /// The collector is not authenticated.
@@ -167,6 +169,7 @@ impl Reason {
             | Reason::ClockUnknown
             | Reason::ClockError
             | Reason::NoCollector
+            | Reason::NextHopOnly
             | Reason::Disconnected
             | Reason::NotAuthenticated
             | Reason::KeyRefused
@@ -194,6 +197,7 @@ impl Reason {
             Reason::ClockUnknown => "unknown",
             Reason::ClockError => "large error",
             Reason::NoCollector => "not configured",
+            Reason::NextHopOnly => "not configured, syslog is next hop only",
             Reason::Disconnected => "disconnected",
             Reason::NotAuthenticated => "not authenticated",
             Reason::KeyRefused => "weak entropy, no keyed session is opened",

@@ -72,6 +72,12 @@ pub const CONFIG_PROBLEM_MAX: usize = 130;
 pub const CONFIG_PROBLEMS: usize = 8;
 
 const _: () = assert!(CONFIG_TEXT_MAX > outpost_wire::limits::AGENT_NAME_MAX);
+/// Receive buffer of the connection to a syslog server, in bytes: it has nothing to say.
+pub const SINK_RX: usize = 64;
+
+/// Send buffer of the connection to a syslog server, in bytes: what goes out in one round trip, about 30 records.
+pub const SINK_TX: usize = 8 * 1024;
+
 /// Receive buffer of the collector session, in bytes: acknowledgements are 12 bytes each.
 pub const COLLECTOR_RX: usize = 1024;
 
@@ -271,6 +277,13 @@ pub const LOG_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// A long time without a collector is told again this often.
 pub const LOG_OUTAGE_REMINDER: Duration = Duration::from_secs(600);
+
+/// Longest message to a syslog server, in bytes: receivers should take 2,048 (RFC 5424, section 6.1), and only a record that
+/// is full of characters to be escaped is cut.
+pub const LOG_SINK_MESSAGE: usize = 1024;
+
+/// So many of the last records of the boot before are sent to a syslog server again.
+pub const LOG_SINK_LAST_WORDS: u64 = 64;
 
 /// So long after the last loss of records the collector's health warns of it.
 pub const LOG_LOSS_RECENT: Duration = Duration::from_secs(600);

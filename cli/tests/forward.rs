@@ -7,6 +7,8 @@
 mod fill;
 #[path = "../../tests/support/mod.rs"]
 mod left_out;
+#[path = "../../tests/support/rsyslog.rs"]
+mod rsyslog;
 mod support;
 
 use fill::{Line, NOON, SECOND, boot, synchronise};
@@ -21,11 +23,11 @@ use outpost_wire::{
     BootStarted, ConfigSource, EntropySource, Event, HttpRequest, Intern, Ip4, Method, NameId, Text, TransactionBound,
 };
 use prost::Message;
+use rsyslog::Rsyslog;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -480,77 +482,6 @@ fn a_silent_receiver_delays_no_acknowledgement() {
     drop(held);
 }
 
-/// rsyslog on loopback, with its own configuration, files and pid.
-struct Rsyslog {
-    child: Child,
-    directory: PathBuf,
-    port: u16,
-}
-
-impl Rsyslog {
-    fn program() -> Option<PathBuf> {
-        let places = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd", "/usr/local/sbin/rsyslogd"];
-        places.into_iter().map(PathBuf::from).find(|path| path.exists())
-    }
-
-    fn start(program: &Path, directory: &Path, port: u16) -> Rsyslog {
-        let shown = directory.display();
-        let template = "%syslogfacility-text%.%syslogseverity-text%|%hostname%|%app-name%|%procid%|%msgid%|%structured-data%|%msg%\\n";
-        let configuration = format!(
-            "global(workDirectory=\"{shown}\")\n\
-             module(load=\"imtcp\")\n\
-             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")\n\
-             template(name=\"line\" type=\"string\" string=\"{template}\")\n\
-             action(type=\"omfile\" file=\"{shown}/out\" template=\"line\")\n"
-        );
-        std::fs::write(directory.join("rsyslog.conf"), configuration).unwrap();
-        let child = Command::new(program)
-            .arg("-n")
-            .arg("-f")
-            .arg(directory.join("rsyslog.conf"))
-            .arg("-i")
-            .arg(directory.join("pid"))
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let rsyslog = Rsyslog { child, directory: directory.to_owned(), port };
-        wait_for("rsyslog's listening", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        rsyslog
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    /// SIGKILL, and a new one on the same port.
-    fn kill_and_restart(&mut self, program: &Path) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        // A pid file that a dead process left keeps rsyslog from starting when the pid was given again.
-        let _ = std::fs::remove_file(self.directory.join("pid"));
-        *self = Rsyslog::start(program, &self.directory.clone(), self.port);
-    }
-
-    fn out(&self) -> String {
-        let bytes = std::fs::read(self.directory.join("out")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Every uid that was written down. A kill can cut a line; what is cut has no closing quote.
-    fn uids(&self) -> Vec<String> {
-        let out = self.out();
-        let of = |part: &str| part.split_once('"').map(|(uid, _)| uid.to_owned());
-        out.split("[outpost@32473 uid=\"").skip(1).filter_map(of).collect()
-    }
-}
-
-impl Drop for Rsyslog {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Syslog over TCP loses what lies in buffers when the receiver dies: the measure that every pipeline we tried failed.
 #[test]
 fn rsyslog_killed_mid_stream_loses_nothing() {
@@ -575,15 +506,15 @@ fn rsyslog_killed_mid_stream_loses_nothing() {
         let before = rsyslog.uids().len();
         send(2_000);
         wait_for("rsyslog's writing", || rsyslog.uids().len() > before + 100);
-        rsyslog.kill_and_restart(&program);
+        rsyslog.kill_and_restart();
     }
     // Killed when it has stopped reading: what it was sent lies in the kernel's buffers, acknowledged by TCP.
     let arrived = send(10);
     wait_for("the arrival of all before", || rsyslog.uids().contains(&uid("fra1", 0xfa, arrived)));
-    rsyslog.signal("-STOP");
+    rsyslog.stop();
     send(300);
     std::thread::sleep(Duration::from_secs(4));
-    rsyslog.kill_and_restart(&program);
+    rsyslog.kill_and_restart();
     // Killed right after it read a round, and dead for a while.
     let last = send(500);
     wait_for("the arrival of all", || rsyslog.uids().iter().collect::<BTreeSet<_>>().len() as u64 >= last);

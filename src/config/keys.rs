@@ -7,7 +7,7 @@
 
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Collector, Config, Contact, Drill, Http, Network, OnPanic, Secret, Severities, StaticNetwork, Time};
+use super::{Collector, Config, Contact, Drill, Http, Network, OnPanic, Secret, Severities, Sink, StaticNetwork, Time};
 use crate::limits::CONTACT_MAX;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
@@ -28,6 +28,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
         },
     },
     Key { name: "collector", required: false, read: |walker, config| read_collector(walker, &mut config.collector) },
+    Key { name: "sink", required: false, read: |walker, config| read_sink(walker, &mut config.sink) },
     Key {
         name: "http",
         required: false,
@@ -76,7 +77,7 @@ const COLLECTOR: &[Key<CollectorDraft>] = &[
     Key {
         name: "address",
         required: true,
-        read: |walker, draft| walker.set(&mut draft.address, |leaf| collector_address(leaf).map(Some)),
+        read: |walker, draft| walker.set(&mut draft.address, |leaf| peer_address(leaf).map(Some)),
     },
     Key {
         name: "key",
@@ -89,6 +90,12 @@ const COLLECTOR: &[Key<CollectorDraft>] = &[
         },
     },
 ];
+
+const SINK: &[Key<Option<SocketAddrV4>>] = &[Key {
+    name: "syslog",
+    required: true,
+    read: |walker, address| walker.set(address, |leaf| peer_address(leaf).map(Some)),
+}];
 
 const HTTP: &[Key<Http>] = &[
     Key { name: "port", required: false, read: |walker, http| walker.set(&mut http.port, port) },
@@ -212,6 +219,14 @@ fn read_collector(walker: &mut Walker<'_>, collector: &mut Option<Collector>) ->
         *collector = draft.address.map(|address| Collector { address, key: draft.key });
     }
     Ok(())
+}
+
+fn read_sink(walker: &mut Walker<'_>, sink: &mut Option<Sink>) -> Step {
+    let mut address = None;
+    let outcome =
+        walker.object(SINK, &mut address, "is not an object: allowed is one like {\"syslog\": \"10.0.2.2:514\"}");
+    *sink = address.map(|syslog| Sink { syslog });
+    outcome
 }
 
 /// Reads the rules that are right. They are kept in the order of the events, so that the order in which they are
@@ -379,7 +394,7 @@ fn machine_address(leaf: &Leaf<'_>) -> Verdict<Ipv4Addr> {
         .ok_or("is not the IPv4 address of a machine: allowed is one like \"10.0.2.2\"")
 }
 
-fn collector_address(leaf: &Leaf<'_>) -> Verdict<SocketAddrV4> {
+fn peer_address(leaf: &Leaf<'_>) -> Verdict<SocketAddrV4> {
     let address = text(leaf).unwrap_or("");
     if address.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return Err("is not IPv4:port: names are not looked up, allowed is an address like \"10.0.2.2:7600\"");

@@ -147,6 +147,9 @@ pub struct Config {
     /// Where log records go; `None`: they stay in the ring and on serial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collector: Option<Collector>,
+    /// Where log records go as well, next hop only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<Sink>,
     /// The HTTP server.
     pub http: Http,
     /// Which events have another severity than the catalogue says.
@@ -209,6 +212,14 @@ pub struct Collector {
     /// The shared key of a keyed session (32 secret bytes); never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
+}
+
+/// A receiver that acknowledges nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sink {
+    /// Address and port of a syslog server (RFC 5424 over TCP).
+    #[serde(serialize_with = "text")]
+    pub syslog: SocketAddrV4,
 }
 
 /// Secret bytes, redacted by type.
@@ -327,6 +338,7 @@ impl Default for Config {
             network: Network::Dhcp,
             time: Time::default(),
             collector: None,
+            sink: None,
             http: Http {
                 port: 80,
                 operator_allow: private

@@ -4,12 +4,13 @@ use outpost_wire::ConfigSource;
 
 /// The keys whose origin is kept, by JSON pointer: every key that has a value of its own. A test compares them with
 /// schema/config.json.
-pub const ORIGINS: [&str; 16] = [
+pub const ORIGINS: [&str; 17] = [
     "/name",
     "/network",
     "/time/servers",
     "/collector/address",
     "/collector/key",
+    "/sink/syslog",
     "/contact/name",
     "/contact/tel",
     "/contact/mail",

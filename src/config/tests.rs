@@ -33,6 +33,7 @@ fn reads_every_key() {
             address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 7600),
             key: Some(Secret(core::array::from_fn(|index| index as u8))),
         }),
+        sink: Some(Sink { syslog: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 4), 601) }),
         http: Http {
             port: 80,
             operator_allow: [([10, 0, 0, 0], 8), ([192, 168, 7, 0], 24)]
@@ -113,19 +114,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -300,6 +301,20 @@ fn every_problem_has_its_sentence() {
         (
             r#"{"collector": {"address": "10.0.2.2:7600", "kye": "hush"}}"#,
             r#"1:44: /collector/kye: unknown key: did you mean "key"?"#,
+        ),
+        // sink
+        (
+            r#"{"sink": "10.0.2.2:514"}"#,
+            r#"1:10: /sink: "10.0.2.2:514" is not an object: allowed is one like {"syslog": "10.0.2.2:514"}"#,
+        ),
+        (r#"{"sink": {}}"#, r#"1:10: /sink: the key "syslog" is missing: it is required here"#),
+        (
+            r#"{"sink": {"syslog": "logs.example.org:514"}}"#,
+            r#"1:21: /sink/syslog: "logs.example.org:514" is not IPv4:port: names are not looked up, allowed is an address like "10.0.2.2:7600""#,
+        ),
+        (
+            r#"{"sink": {"syslog": "10.0.2.2"}}"#,
+            r#"1:21: /sink/syslog: "10.0.2.2" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
         ),
         // severity
         (
@@ -606,6 +621,7 @@ fn the_longest_effective_document_fits() {
     });
     config.time.servers = [address; 4].into_iter().collect();
     config.collector = Some(Collector { address: SocketAddrV4::new(address, 65535), key: Some(Secret([0; 32])) });
+    config.sink = Some(Sink { syslog: SocketAddrV4::new(address, 65535) });
     config.http.operator_allow = [longest; 16].into_iter().collect();
     config.http.port = 65535;
     let longest = CATALOGUE.iter().max_by_key(|spec| spec.name.len()).unwrap();

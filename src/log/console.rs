@@ -66,10 +66,8 @@ impl Console {
                     };
                     self.tell_skipped(out)?;
                     let mut line = String::new();
-                    if write_line(&mut Cut(&mut line), &record, names).is_err() {
-                        line.truncate(line.floor_char_boundary(LOG_CONSOLE_LINE - 4));
-                        let _ = line.push_str("...");
-                    }
+                    let written = write_line(&mut Cut(&mut line), &record, names);
+                    finish(&mut line, written);
                     put_line(&mut line, out)?;
                     lines += 1;
                     if lines == LOG_CONSOLE_PER_CALL {
@@ -113,20 +111,34 @@ fn put_line<W: embedded_io::Write>(line: &mut String<LOG_CONSOLE_LINE>, out: &mu
     out.write_all(line.as_bytes())
 }
 
-fn write_line(line: &mut impl Write, record: &Record<'_>, names: &Names) -> fmt::Result {
+/// Marks a line that was cut.
+pub(super) fn finish<const MAX: usize>(line: &mut String<MAX>, written: fmt::Result) {
+    if written.is_err() {
+        line.truncate(line.floor_char_boundary(MAX - 4));
+        let _ = line.push_str("...");
+    }
+}
+
+fn write_line(line: &mut dyn Write, record: &Record<'_>, names: &Names) -> fmt::Result {
     let (seconds, micros) = (record.mono_us / 1_000_000, record.mono_us % 1_000_000);
     write!(line, "{seconds:>5}.{micros:06} ")?;
     let severity = record.severity.name();
     severity.chars().try_for_each(|letter| line.write_char(letter.to_ascii_uppercase()))?;
     write!(line, "{:1$}", "", 7usize.saturating_sub(severity.len()))?;
+    write_event(line, record, Some(names))
+}
+
+/// The event's name, its fields and its transaction; `names` are those of its boot, where they are known.
+pub(super) fn write_event(line: &mut dyn Write, record: &Record<'_>, names: Option<&Names>) -> fmt::Result {
     match record.decode_event() {
         None => write!(line, "#{} ({} bytes)", record.event, record.fields.len())?,
         Some(event) => {
             line.write_str(event.spec().name)?;
             let mut result = Ok(());
             event.visit(|name, value| {
-                let field = |line: &mut _| write_field(line, name, value, names);
-                result = result.and_then(|()| field(line));
+                if result.is_ok() {
+                    result = write_field(line, name, value, names);
+                }
             });
             result?;
         }
@@ -134,7 +146,7 @@ fn write_line(line: &mut impl Write, record: &Record<'_>, names: &Names) -> fmt:
     record.transaction.map_or(Ok(()), |transaction| write!(line, " txn={transaction}"))
 }
 
-fn write_field(line: &mut impl Write, name: &str, value: Value<'_>, names: &Names) -> fmt::Result {
+fn write_field(line: &mut dyn Write, name: &str, value: Value<'_>, names: Option<&Names>) -> fmt::Result {
     write!(line, " {name}=")?;
     match value {
         Value::Number(number) => write!(line, "{number}"),
@@ -144,7 +156,7 @@ fn write_field(line: &mut impl Write, name: &str, value: Value<'_>, names: &Name
         Value::Word(Err(number)) => write!(line, "#{number}"),
         Value::Ip4([a, b, c, d]) => write!(line, "{a}.{b}.{c}.{d}"),
         Value::Bytes(bytes) => bytes.iter().try_for_each(|byte| write!(line, "{byte:02x}")),
-        Value::Name(id) => match names.text(outpost_wire::NameId(id)) {
+        Value::Name(id) => match names.and_then(|names| names.text(outpost_wire::NameId(id))) {
             Some(text) => write_text(line, text),
             None => write!(line, "#{id}"),
         },
@@ -152,7 +164,7 @@ fn write_field(line: &mut impl Write, name: &str, value: Value<'_>, names: &Name
 }
 
 /// Text as it is where it is one plain word, else quoted and escaped.
-fn write_text(line: &mut impl Write, text: &str) -> fmt::Result {
+fn write_text(line: &mut dyn Write, text: &str) -> fmt::Result {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=');
     if !text.is_empty() && text.chars().all(plain) {
         return line.write_str(text);

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! emit ─▶ severity ─▶ ring ─▶ ship ─▶ collector          volume.rs decides, before a seq is given, what is emitted
-//!                      └───▶ console (one line a record)  names.rs gives texts their ids, dependency.rs is the
-//!                                                         `log` crate's sink
+//!                      ├───▶ sink ─▶ syslog server        names.rs gives texts their ids, dependency.rs is the
+//!                      └───▶ console (one line a record)  `log` crate's sink
 //! ```
 //!
 //! What always holds: [`Log::emit`] neither blocks nor fails; what has a seq is delivered, declared lost, or still
@@ -14,14 +14,18 @@ mod bugs;
 mod console;
 pub mod dependency;
 mod names;
+mod retry;
 mod ring;
 mod ship;
+mod sink;
+mod syslog;
 mod volume;
 
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::Bug;
 pub use ring::{Boot, Reader, Salvage, Step};
 pub use ship::{Identity, Phase, Security, Ship, Status};
+pub use sink::{Sink, SinkStatus};
 
 use crate::crash::LeftRecord;
 use crate::earliest;
@@ -47,6 +51,7 @@ pub struct Log<'a> {
     traced: Bucket,
     severities: Vec<(u16, Severity), LOG_SEVERITY_RULES>,
     delivered: u64,
+    sent_unacknowledged: u64,
     /// Records that were lost until the last poll, and when there were last more of them.
     lost: (u64, Option<Instant>),
     suppressed: u64,
@@ -68,6 +73,8 @@ pub struct Stats {
     pub lost: u64,
     /// Records in the ring that the collector has not acknowledged.
     pub buffered: u64,
+    /// Records whose bytes a syslog server's TCP took. That is the next hop only: none of them counts as delivered.
+    pub sent_unacknowledged: u64,
     /// Records held back by a volume rule and told by `suppressed`.
     pub suppressed: u64,
     /// Requests counted in `http.requests` and not recorded one by one.
@@ -93,6 +100,7 @@ impl<'a> Log<'a> {
             limiter: Limiter::default(),
             traced: Bucket::new(),
             severities: Vec::new(),
+            sent_unacknowledged: 0,
             lost: (0, None),
             suppressed: 0,
             counted: 0,
@@ -264,6 +272,7 @@ impl<'a> Log<'a> {
             delivered: self.delivered,
             lost: self.lost(),
             buffered: current.held,
+            sent_unacknowledged: self.sent_unacknowledged,
             suppressed: self.suppressed,
             counted: self.counted,
             salvaged: self.ring.boots()[1..].iter().map(|boot| boot.held).sum(),

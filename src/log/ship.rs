@@ -20,10 +20,11 @@
 //! a new session tells that.
 
 use super::Log;
+use super::retry::Retry;
 use super::ring::{Reader, Step};
 use crate::limits::{
-    LOG_ALIVE, LOG_BACKOFF_MAX, LOG_BACKOFF_MIN, LOG_BATCH_HOLD, LOG_BATCH_RECORDS, LOG_CONNECT_TIME,
-    LOG_FRAMES_PER_POLL, LOG_IN_FLIGHT, LOG_OUTAGE_REMINDER, LOG_SILENCE,
+    LOG_ALIVE, LOG_BACKOFF_MIN, LOG_BATCH_HOLD, LOG_BATCH_RECORDS, LOG_CONNECT_TIME, LOG_FRAMES_PER_POLL,
+    LOG_IN_FLIGHT, LOG_OUTAGE_REMINDER, LOG_SILENCE,
 };
 use core::net::SocketAddrV4;
 use heapless::{String, Vec};
@@ -33,7 +34,7 @@ use outpost_wire::session::{Ack, Alive, BootRange, DataWriter, Hello, Lost, Mess
 use outpost_wire::{CATALOGUE_HASH, CollectorConnected, CollectorLost, Ip4, SessionEnd};
 use smoltcp::iface::Context;
 use smoltcp::socket::tcp;
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 
 /// Who we say we are.
 #[derive(Clone, Debug)]
@@ -72,6 +73,18 @@ pub enum Phase {
     Connected,
 }
 
+impl Phase {
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Waiting => "waiting",
+            Phase::Connecting => "connecting",
+            Phase::Greeting => "greeting",
+            Phase::Connected => "connected",
+        }
+    }
+}
+
 /// The session, for `/status` and health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -96,7 +109,7 @@ pub struct Ship {
     status: Status,
     identity: Identity,
     security: Security,
-    random: u64,
+    retry: Retry,
     state: State,
     channel: Channel,
     /// What was sent and is not acknowledged; kept after a session ended, until Welcome says what of it arrived.
@@ -177,7 +190,7 @@ impl Ship {
             identity,
             security,
             channel: Channel::Clear,
-            random: seed,
+            retry: Retry::new(seed),
             state: State::Waiting { until: now },
             in_flight: Vec::new(),
             sent: 0,
@@ -226,8 +239,7 @@ impl Ship {
     }
 
     fn connect(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, cx: &mut Context) -> Result<Instant, SessionEnd> {
-        // Dynamic ports (RFC 6335, section 6), unpredictable (RFC 6056, section 3.3.1).
-        let port = 49_152 | (self.random() & 0x3fff) as u16;
+        let port = self.retry.port();
         socket.abort();
         let address = self.status.address;
         socket.connect(cx, (*address.ip(), address.port()), port).map_err(|_| SessionEnd::NetworkDown)?;
@@ -513,7 +525,7 @@ impl Ship {
             let (address, port) = self.address();
             log.emit(now, None, CollectorLost { address, port, reason, attempts });
         }
-        let until = now + self.backoff();
+        let until = now + self.retry.wait(self.status.attempts);
         self.state = State::Waiting { until };
         until
     }
@@ -527,25 +539,8 @@ impl Ship {
         }
     }
 
-    /// Doubling from [`LOG_BACKOFF_MIN`] to [`LOG_BACKOFF_MAX`], a random half of it, so that a fleet does not come
-    /// back all at once.
-    fn backoff(&mut self) -> Duration {
-        let most = LOG_BACKOFF_MIN * (2 << self.status.attempts.saturating_sub(1).min(10));
-        let half = most.min(LOG_BACKOFF_MAX).total_micros() / 2;
-        Duration::from_micros(half + ((half * (self.random() >> 32)) >> 32))
-    }
-
     fn address(&self) -> (Ip4, u16) {
         (Ip4(self.status.address.ip().octets()), self.status.address.port())
-    }
-
-    /// SplitMix64: not for secrets, only for what must not coincide.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 
     /// The next whole message, put together from whatever pieces came.

@@ -35,8 +35,8 @@ const DHCP_PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that the Ethernet interface may send in one poll: few are ever waiting (ARP, DHCP, log batches).
 const EGRESS_PER_POLL: usize = 16;
 
-/// Sockets of the Ethernet interface: DHCP, the collector session, NTP.
-const SOCKETS: usize = 3;
+/// Sockets of the Ethernet interface: DHCP, the collector session, the syslog server, NTP.
+const SOCKETS: usize = 4;
 
 /// What we ask of a DHCP server (RFC 2132): subnet mask, router, DNS servers, NTP servers.
 const DHCP_OPTIONS: &[u8] = &[1, 3, 6, DHCP_NTP];
@@ -112,6 +112,8 @@ pub struct Memory<'a> {
     nothing: Vec<SocketStorage<'a>, 0>,
     collector_rx: [u8; limits::COLLECTOR_RX],
     collector_tx: [u8; limits::COLLECTOR_TX],
+    sink_rx: [u8; limits::SINK_RX],
+    sink_tx: [u8; limits::SINK_TX],
     dhcp_packet: [u8; DHCP_PACKET],
     ntp_metadata: [Vec<udp::PacketMetadata, NTP_PACKETS>; 2],
     ntp_payload: [[u8; NTP_PACKETS * NTP_ROOM]; 2],
@@ -125,6 +127,8 @@ impl Memory<'_> {
             nothing: Vec::new(),
             collector_rx: [0; limits::COLLECTOR_RX],
             collector_tx: [0; limits::COLLECTOR_TX],
+            sink_rx: [0; limits::SINK_RX],
+            sink_tx: [0; limits::SINK_TX],
             dhcp_packet: [0; DHCP_PACKET],
             ntp_metadata: [const { Vec::new() }; 2],
             ntp_payload: [[0; NTP_PACKETS * NTP_ROOM]; 2],
@@ -147,6 +151,7 @@ pub struct Network<'a> {
     nothing: SocketSet<'a>,
     dhcp: Option<SocketHandle>,
     collector: SocketHandle,
+    sink: SocketHandle,
     ntp: SocketHandle,
     state: State,
     link: Link,
@@ -207,12 +212,8 @@ impl<'a> Network<'a> {
         let direct = interface(HardwareAddress::Ip, as_ip(capabilities), seed.rotate_left(32));
         while memory.sockets.push(SocketStorage::EMPTY).is_ok() {}
         let mut sockets = SocketSet::new(memory.sockets.as_mut_slice());
-        let mut socket = tcp::Socket::new(
-            tcp::SocketBuffer::new(&mut memory.collector_rx[..]),
-            tcp::SocketBuffer::new(&mut memory.collector_tx[..]),
-        );
-        socket.set_nagle_enabled(false);
-        let collector = sockets.add(socket);
+        let collector = tcp_socket(&mut sockets, &mut memory.collector_rx, &mut memory.collector_tx);
+        let sink = tcp_socket(&mut sockets, &mut memory.sink_rx, &mut memory.sink_tx);
         let [received, sent] = &mut memory.ntp_metadata;
         let [receive, send] = &mut memory.ntp_payload;
         let ntp = sockets.add(udp::Socket::new(packets(received, receive), packets(sent, send)));
@@ -222,6 +223,7 @@ impl<'a> Network<'a> {
             direct,
             dhcp: None,
             collector,
+            sink,
             ntp,
             sockets,
             nothing: SocketSet::new(memory.nothing.as_mut_slice()),
@@ -272,9 +274,9 @@ impl<'a> Network<'a> {
         &self.neighbours
     }
 
-    /// The sockets of the collector session and of the NTP client, to be looked at.
-    pub fn own_sockets(&self) -> (&tcp::Socket<'a>, &udp::Socket<'a>) {
-        (self.sockets.get(self.collector), self.sockets.get(self.ntp))
+    /// The sockets of the collector session and of the syslog server, and that of the NTP client, to be looked at.
+    pub fn own_sockets(&self) -> ([&tcp::Socket<'a>; 2], &udp::Socket<'a>) {
+        ([self.collector, self.sink].map(|handle| self.sockets.get(handle)), self.sockets.get(self.ntp))
     }
 
     /// Our IPv4 address alone.
@@ -304,14 +306,22 @@ impl<'a> Network<'a> {
 
     /// Whether a segment to this port is for a connection that we opened.
     pub fn opened(&self, port: u16) -> bool {
-        let socket = self.sockets.get::<tcp::Socket<'_>>(self.collector);
-        socket.local_endpoint().is_some_and(|local| local.port == port)
+        [self.collector, self.sink].into_iter().any(|handle| {
+            let socket = self.sockets.get::<tcp::Socket<'_>>(handle);
+            socket.local_endpoint().is_some_and(|local| local.port == port)
+        })
     }
 
     /// The collector's socket, and what it needs to connect. The interface is looked at again afterwards.
     pub fn collector(&mut self) -> (&mut tcp::Socket<'a>, &mut Context) {
         self.due = Instant::ZERO;
         (self.sockets.get_mut(self.collector), self.ethernet.context())
+    }
+
+    /// The syslog server's socket, and what it needs to connect. The interface is looked at again afterwards.
+    pub fn sink(&mut self) -> (&mut tcp::Socket<'a>, &mut Context) {
+        self.due = Instant::ZERO;
+        (self.sockets.get_mut(self.sink), self.ethernet.context())
     }
 
     /// The NTP client's socket. The interface is looked at again afterwards.
@@ -523,6 +533,10 @@ fn ntp_servers(packet: &DhcpPacket<&[u8]>) -> Vec<Ipv4Addr, { crate::time::SERVE
     let addresses = option.map_or(&[][..], |option| option.data).as_chunks::<4>().0;
     let usable = |address: &Ipv4Addr| !(address.is_unspecified() || address.is_multicast() || address.is_broadcast());
     addresses.iter().map(|&octets| Ipv4Addr::from(octets)).filter(usable).take(crate::time::SERVERS).collect()
+}
+
+fn tcp_socket<'a>(sockets: &mut SocketSet<'a>, receive: &'a mut [u8], send: &'a mut [u8]) -> SocketHandle {
+    sockets.add(tcp::Socket::new(tcp::SocketBuffer::new(receive), tcp::SocketBuffer::new(send)))
 }
 
 fn packets<'a>(

@@ -27,7 +27,7 @@ pub struct NetDocument<'v> {
     time_servers: Vec<ServerDocument, { crate::time::SERVERS }>,
     card: CardDocument,
     timers: TimersDocument,
-    sockets: Vec<SocketDocument, 4>,
+    sockets: Vec<SocketDocument, 5>,
     connections: ConnectionsDocument<'v>,
 }
 
@@ -206,12 +206,12 @@ impl<'v> View<'v, '_> {
     }
 
     /// Those that are not connections: what `ss -l` would show, and what we opened ourselves.
-    fn sockets(&self, dhcp: bool) -> Vec<SocketDocument, 4> {
-        let (collector, ntp) = self.network.own_sockets();
+    fn sockets(&self, dhcp: bool) -> Vec<SocketDocument, 5> {
+        let ([collector, sink], ntp) = self.network.own_sockets();
         let mut sockets = Vec::new();
         let mut show = |what, protocol, state, local_port, remote, queues: (usize, usize)| {
             let (received_bytes, unsent_bytes) = queues;
-            // There is room for each of the four calls.
+            // There is room for each of the five calls.
             let _ = sockets.push(SocketDocument {
                 what,
                 protocol,
@@ -223,10 +223,14 @@ impl<'v> View<'v, '_> {
             });
         };
         show("http", "tcp", Some(tcp::State::Listen), Some(self.config().http.port), None, (0, 0));
-        if self.known.ship.is_some() {
-            let queues = (collector.recv_queue(), collector.send_queue());
-            let local = collector.local_endpoint().map(|local| local.port);
-            show("collector", "tcp", Some(collector.state()), local, collector.remote_endpoint(), queues);
+        for (what, socket, used) in
+            [("collector", collector, self.known.ship.is_some()), ("sink", sink, self.known.sink.is_some())]
+        {
+            if used {
+                let queues = (socket.recv_queue(), socket.send_queue());
+                let local = socket.local_endpoint().map(|local| local.port);
+                show(what, "tcp", Some(socket.state()), local, socket.remote_endpoint(), queues);
+            }
         }
         if ntp.is_open() {
             show("ntp", "udp", None, Some(ntp.endpoint().port), None, (ntp.recv_queue(), ntp.send_queue()));

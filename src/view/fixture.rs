@@ -103,6 +103,7 @@ impl Fixture {
                 time: &self.time,
                 vitals: &self.vitals,
                 ship: self.ship.as_ref(),
+                sink: None,
                 safe_mode: false,
             },
             network: &self.network,

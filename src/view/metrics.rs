@@ -239,6 +239,10 @@ impl View<'_, '_> {
                 "counter outpost_log_records_suppressed_total Records held back by volume rules.",
                 stats.suppressed + stats.counted,
             ),
+            (
+                "counter outpost_log_records_sent_unacknowledged_total Records that a syslog server's TCP took: next hop only.",
+                stats.sent_unacknowledged,
+            ),
             ("gauge outpost_log_ring_size_bytes Size of the ring.", size.into()),
             ("gauge outpost_log_ring_used_bytes How much of it is in use.", used.into()),
         ] {

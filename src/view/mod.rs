@@ -22,7 +22,7 @@ use crate::health::Health;
 use crate::http::answer::hex;
 use crate::http::pool::{Class, Pool};
 use crate::http::server;
-use crate::log::{Log, Ship};
+use crate::log::{Log, Ship, Sink};
 use crate::net::Network;
 use crate::nic;
 use crate::time::Time;
@@ -49,6 +49,8 @@ pub struct Known<'v> {
     pub time: &'v Time,
     /// The session to the collector, where one is configured.
     pub ship: Option<&'v Ship>,
+    /// The way to a syslog server, where one is configured.
+    pub sink: Option<&'v Sink>,
     /// Whether the agent does no more than it must.
     pub safe_mode: bool,
 }

@@ -226,7 +226,14 @@ impl Page<'_> {
             w.say(", since ");
             self.moment(w, session.since);
         });
-        let Stats { emitted, delivered, lost, buffered, .. } = self.stats;
+        let Stats { emitted, delivered, lost, buffered, sent_unacknowledged, .. } = self.stats;
+        if self.known.loaded.config.sink.is_some() {
+            row(w, "Syslog server", |w| {
+                w.say("next hop only: ");
+                w.number(sent_unacknowledged);
+                w.say(" sent unacknowledged");
+            });
+        }
         for (label, count) in [("Emitted", emitted), ("Delivered", delivered), ("Buffered", buffered), ("Lost", lost)] {
             row(w, label, |w| w.number(count));
         }
@@ -488,6 +495,7 @@ mod tests {
                 vitals: &vitals,
                 time: &time,
                 ship: None,
+                sink: None,
                 safe_mode: false,
             };
             let page = Page { now: NOW, known, stats: self.stats, session: self.session, clock: self.clock };
@@ -584,6 +592,7 @@ mod tests {
             vitals: &vitals,
             time: &time,
             ship: None,
+            sink: None,
             safe_mode: false,
         };
         clear.clock = Clock::of(&known, NOW);
@@ -591,6 +600,9 @@ mod tests {
         clear.says(&["not synchronised: as the machine has it, ± 1,000 ms", "next hop only", "13:40:05 UTC"], &["NTP"]);
         clear.session.as_mut().unwrap().phase = Phase::Connecting;
         clear.says(&["not connected, since"], &["next hop only"]);
+        clear.loaded.config.sink = Some(crate::config::Sink { syslog: "192.0.2.30:601".parse().unwrap() });
+        clear.stats.sent_unacknowledged = 17;
+        clear.says(&["next hop only: 17 sent unacknowledged"], &["192.0.2.30"]);
     }
 
     #[test]

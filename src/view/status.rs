@@ -3,7 +3,7 @@
 use super::{Connections, View, hex_text, text};
 use crate::health::{CHECKS, State};
 use crate::limits;
-use crate::log::{Phase, Ship};
+use crate::log::{Phase, Ship, Sink};
 use heapless::{String, Vec};
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ pub struct StatusDocument<'v> {
     network: NetworkDocument,
     log: LogDocument,
     collector: Option<CollectorDocument>,
+    sink: Option<SinkDocument>,
     connections: Connections,
     config_errors: Vec<ProblemDocument<'v>, { limits::CONFIG_PROBLEMS }>,
 }
@@ -56,6 +57,7 @@ struct LogDocument {
     lost: u64,
     last_loss_s: Option<u64>,
     buffered: u64,
+    sent_unacknowledged: u64,
     suppressed: u64,
     oldest_unacked_ms: Option<u64>,
 }
@@ -67,6 +69,16 @@ struct CollectorDocument {
     authenticated: bool,
     since_s: u64,
     last_ack_s: Option<u64>,
+    failed_attempts: u32,
+    last_end: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct SinkDocument {
+    syslog: String<21>,
+    delivery: &'static str,
+    state: &'static str,
+    since_s: u64,
     failed_attempts: u32,
     last_end: Option<&'static str>,
 }
@@ -122,22 +134,26 @@ impl View<'_, '_> {
                 lost: stats.lost,
                 last_loss_s: log.last_loss().map(|at| self.seconds_since(at)),
                 buffered: stats.buffered,
+                sent_unacknowledged: stats.sent_unacknowledged,
                 suppressed: stats.suppressed + stats.counted,
                 oldest_unacked_ms: log.oldest_unacked_us().map(|us| now_us.saturating_sub(us) / 1000),
             },
             collector: known.ship.map(Ship::status).map(|session| CollectorDocument {
                 address: text(format_args!("{}", session.address)),
-                state: match session.phase {
-                    Phase::Waiting => "waiting",
-                    Phase::Connecting => "connecting",
-                    Phase::Greeting => "greeting",
-                    Phase::Connected => "connected",
-                },
+                state: session.phase.name(),
                 authenticated: session.keyed && session.phase == Phase::Connected,
                 since_s: self.seconds_since(session.since),
                 last_ack_s: session.last_ack.map(|at| self.seconds_since(at)),
                 failed_attempts: session.attempts,
                 last_end: session.last_end.map(|end| end.word().unwrap_or("other")),
+            }),
+            sink: known.sink.map(Sink::status).map(|sink| SinkDocument {
+                syslog: text(format_args!("{}", sink.address)),
+                delivery: "next hop only",
+                state: sink.phase.name(),
+                since_s: self.seconds_since(sink.since),
+                failed_attempts: sink.attempts,
+                last_end: sink.last_end.map(|end| end.word().unwrap_or("other")),
             }),
             connections: self.connections(),
             config_errors: known

@@ -12,6 +12,7 @@
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `host.rs` | `outpost up` and the errors of the host side |
+//! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
 //! | `lab.rs` | what they share: a collector, a guest, an HTTP client |
 //!
@@ -27,7 +28,10 @@ mod host;
 mod image;
 mod lab;
 mod memory;
+#[path = "../support/rsyslog.rs"]
+mod rsyslog;
 mod serve;
+mod sink;
 #[path = "../support/mod.rs"]
 mod support;
 mod time;

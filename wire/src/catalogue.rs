@@ -49,7 +49,7 @@ words! {
 }
 
 words! {
-    /// Why the collector session ended or did not come up.
+    /// Why the session to the collector, or the connection to a syslog server, ended or did not come up.
     SessionEnd {
         /// No connection within the deadline.
         ConnectTimeout = 0 "connect_timeout",
@@ -446,6 +446,30 @@ events! {
         mac: [u8; 6],
         /// How often it said so since the last such record.
         claims: u32,
+    }
+
+    /// The connection to the syslog server is open. It is the next hop only: nothing that it takes counts as delivered.
+    26 SinkConnected = "sink.connected", Vital, INFO, since "0.1.0",
+    action "Nothing to do; configure a collector where no record may go missing unnoticed."
+    {
+        /// Its address.
+        address: Ip4,
+        /// Its port.
+        port: u16,
+    }
+
+    /// The connection to the syslog server ended, or could not be opened; records that its TCP did not take are sent later.
+    27 SinkLost = "sink.lost", Vital, WARN, since "0.1.0",
+    action "Check that the syslog server runs and that nothing blocks its port; the reason says how it ended."
+    {
+        /// Its address.
+        address: Ip4,
+        /// Its port.
+        port: u16,
+        /// How it ended.
+        reason: SessionEnd,
+        /// Attempts that failed since the last such record.
+        attempts: u32,
     }
 }
 

@@ -46,6 +46,20 @@ impl Severity {
         }
     }
 
+    /// The severity of syslog (RFC 5424, table 2; OpenTelemetry, "Mapping of SeverityNumber", appendix B).
+    pub const fn syslog(self) -> u8 {
+        match self.0 {
+            0..=8 => 7,
+            9 => 6,
+            10..=12 => 5,
+            13..=16 => 4,
+            17 => 3,
+            18 => 2,
+            19..=20 => 1,
+            _ => 0,
+        }
+    }
+
     /// The severity that has this short name.
     pub fn from_name(name: &str) -> Option<Severity> {
         Some(match name {

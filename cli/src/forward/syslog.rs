@@ -16,7 +16,6 @@
 use super::{Failure, Item, Refused, Sink};
 use crate::collect::utc;
 use crate::store_read::{Utc, What};
-use outpost_wire::Severity;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write as _};
@@ -189,24 +188,10 @@ impl Round {
     }
 }
 
-/// The severities of RFC 5424, table 2, for those of OpenTelemetry ("Mapping of SeverityNumber", appendix B).
-fn severity(severity: Severity) -> u8 {
-    match severity.number() {
-        0..=8 => 7,
-        9 => 6,
-        10..=12 => 5,
-        13..=16 => 4,
-        17 => 3,
-        18 => 2,
-        19..=20 => 1,
-        _ => 0,
-    }
-}
-
 /// An entry as a message of RFC 5424, without its length.
 fn message(item: &Item, facility: u8) -> String {
     let (entry, stored) = (&item.entry, &item.stored);
-    let priority = u16::from(facility) * 8 + u16::from(severity(stored.severity));
+    let priority = u16::from(facility) * 8 + u16::from(stored.severity.syslog());
     let timestamp = entry.utc.map_or_else(|| "-".to_owned(), |moment| utc(moment.us));
     let mut out = format!(
         "<{priority}>1 {timestamp} {} outpost {:016x} {} ",
@@ -278,7 +263,7 @@ mod tests {
     use super::*;
     use crate::collect::Stored;
     use crate::store_read::{Boot, Entry};
-    use outpost_wire::Record;
+    use outpost_wire::{Record, Severity};
     use serde_json::json;
     use std::sync::Arc;
 
@@ -320,7 +305,7 @@ mod tests {
         // An emergency filed as a notice wakes nobody.
         let pairs = [(5, 7), (9, 6), (10, 5), (13, 4), (17, 3), (18, 2), (19, 1), (21, 0), (1, 7), (24, 0)];
         for (number, syslog) in pairs {
-            assert_eq!(severity(Severity::from_number(number).unwrap()), syslog, "{number}");
+            assert_eq!(Severity::from_number(number).unwrap().syslog(), syslog, "{number}");
         }
     }
 }

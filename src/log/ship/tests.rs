@@ -8,6 +8,7 @@ use outpost_wire::session::{Bye, ByeReason, LossReason, PREFACE_LEN};
 use outpost_wire::{Event, Method, NameId, NetworkDown, Record};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Duration;
 use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Address};
 use std::collections::{BTreeMap, VecDeque};
 use std::vec::Vec;
