@@ -55,7 +55,7 @@ fn with_agent_here(
     waiting.iter().for_each(|frame| nic.arrive(frame.clone()));
     let mut storage = probe::storage();
     let mut region = vec![0; 64 * 1024];
-    let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None);
+    let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
     change(&mut config.config);
     let facts = probe::facts(1, [1; 32]);
     let mut agent = Agent::new(facts, config, &mut storage, &mut region, &mut nic, Instant::from_secs(1));

@@ -2,13 +2,16 @@
 //! a store that keeps only what was committed.
 //!
 //! It demands what the protocol promises: each boot's seqs come in order, each once, in a batch or in a lost range,
-//! from exactly where Welcome said; and every frame is whole, whatever the network did.
+//! from exactly where Welcome said; and every frame is whole, whatever the network did. With a key it opens no clear
+//! session, and without one no keyed one.
 
 use crate::collector::{Service, SessionId, push};
 use crate::oracle::{Oracle, Stored};
+use crate::probe;
 use crate::rng::Rng;
 use outpost_wire::Record;
 use outpost_wire::limits::FRAME_MAX;
+use outpost_wire::noise::{Ephemerals, Key, Opening, SEALED_MAX, TAG_LEN, Transport};
 use outpost_wire::session::{Ack, Hello, LossReason, Message, Mode, PREFACE_LEN, Welcome, preface};
 use smoltcp::time::{Duration, Instant};
 use std::collections::BTreeMap;
@@ -34,13 +37,40 @@ struct Session {
     greeted: bool,
     /// The boots by their place in Hello, each with the seq that must come next.
     boots: Vec<(u64, u64)>,
+    /// What frames are sealed by, in a keyed session.
+    transport: Option<Box<Transport>>,
     out: Vec<u8>,
     ended: bool,
+}
+
+impl Session {
+    fn say(&mut self, message: Message<'_>) {
+        let Some(transport) = &mut self.transport else { return push(&mut self.out, message) };
+        let mut sealed = [0; SEALED_MAX];
+        let len = message.encode(&mut sealed[2..2 + FRAME_MAX]).expect("every message fits a frame");
+        let len = transport.seal(&mut sealed, len).expect("every frame can be sealed");
+        self.out.extend_from_slice(&sealed[..len]);
+    }
+
+    /// The first whole frame of what came, opened where it was sealed, and how many bytes it took.
+    fn next_frame(&mut self) -> Result<Option<(Vec<u8>, usize)>, String> {
+        if let Some(transport) = &mut self.transport {
+            let opened = transport.open(&mut self.bytes).map_err(|_| "a sealed frame that does not open")?;
+            return Ok(opened.map(|taken| (self.bytes[2..taken - TAG_LEN].to_vec(), taken)));
+        }
+        match Message::decode(&self.bytes) {
+            Ok(next) => Ok(next.map(|(_, len)| (self.bytes[..len].to_vec(), len))),
+            Err(error) => Err(format!("a frame that cannot be read: {error:?}")),
+        }
+    }
 }
 
 /// The independent collector.
 pub struct Independent {
     rng: Rng,
+    /// The key that every session must have; `None`: none may.
+    key: Option<Key>,
+    ephemerals: Ephemerals,
     sessions: BTreeMap<SessionId, Session>,
     next_id: SessionId,
     shelves: BTreeMap<u64, Shelf>,
@@ -54,9 +84,11 @@ pub struct Independent {
 
 impl Independent {
     /// A collector that commits within so many microseconds.
-    pub fn new(rng: Rng, commit_us: u64, ack_before_commit: bool) -> Independent {
+    pub fn new(rng: Rng, key: Option<[u8; 32]>, commit_us: u64, ack_before_commit: bool) -> Independent {
         Independent {
+            ephemerals: Ephemerals::new(&rng.clone().array()),
             rng,
+            key: key.map(Key::new),
             sessions: BTreeMap::new(),
             next_id: 0,
             shelves: BTreeMap::new(),
@@ -68,34 +100,42 @@ impl Independent {
         }
     }
 
-    /// Reads what has come; `false` when the agent broke the protocol.
-    fn listen(&mut self, session: &mut Session, now: Instant, oracle: &mut Oracle) -> bool {
-        let mut bytes = core::mem::take(&mut session.bytes);
-        let mut at = 0;
-        let mut healthy = true;
-        if !session.greeted && bytes.len() >= PREFACE_LEN {
-            healthy = bytes[..PREFACE_LEN] == preface(Mode::Clear);
-            session.greeted = true;
-            at = PREFACE_LEN;
-        }
-        while healthy && session.greeted {
-            match Message::decode(&bytes[at..]) {
-                Ok(Some((message, len))) => {
-                    if let Err(problem) = self.take(session, message, now, oracle) {
-                        oracle.violation(format!("{now}: session: {problem}"));
-                        healthy = false;
-                    }
-                    at += len;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    oracle.violation(format!("{now}: session: a frame that cannot be read: {error:?}"));
-                    healthy = false;
-                }
+    /// Reads what has come; an error when the agent broke the protocol.
+    fn listen(&mut self, session: &mut Session, now: Instant, oracle: &mut Oracle) -> Result<(), String> {
+        if !session.greeted {
+            let Some(begin) = session.bytes.first_chunk::<PREFACE_LEN>() else { return Ok(()) };
+            let mode = if self.key.is_some() { Mode::Keyed } else { Mode::Clear };
+            if *begin != preface(mode) {
+                return Err(format!("not the preface of {mode:?}: {begin:?}"));
             }
+            let mut taken = PREFACE_LEN;
+            if let Some(key) = &self.key {
+                let opening = Opening::read(&session.bytes).map_err(|_| "an opening that cannot be one")?;
+                let Some((opening, len)) = opening else { return Ok(()) };
+                if opening.agent != probe::AGENT {
+                    return Err(format!("{opening:?}"));
+                }
+                let answered = opening.answer(key, self.ephemerals.fresh());
+                let (transport, answer) = answered.map_err(|_| "the agent does not know the key")?;
+                session.transport = Some(Box::new(transport));
+                session.out.extend(answer);
+                taken = len;
+            }
+            session.greeted = true;
+            session.bytes.drain(..taken);
         }
-        session.bytes = bytes.split_off(at.min(bytes.len()));
-        healthy
+        while let Some((frame, taken)) = session.next_frame()? {
+            session.bytes.drain(..taken);
+            let (message, len) = match Message::decode(&frame) {
+                Ok(Some(whole)) => whole,
+                other => return Err(format!("a frame that cannot be read: {other:?}")),
+            };
+            if len != frame.len() {
+                return Err(format!("{} bytes behind a frame", frame.len() - len));
+            }
+            self.take(session, message, now, oracle)?;
+        }
+        Ok(())
     }
 
     fn take(
@@ -135,11 +175,13 @@ impl Independent {
             }
             other => return Err(format!("{other:?} from an agent")),
         }
+        let mut acks = Vec::new();
         if self.ack_before_commit {
             for (place, &(_, next)) in session.boots.iter().enumerate() {
-                push(&mut session.out, Message::Ack(Ack { boot: place as u8, seq: next - 1 }));
+                acks.push(Ack { boot: place as u8, seq: next - 1 });
             }
         }
+        acks.into_iter().for_each(|ack| session.say(Message::Ack(ack)));
         let commit_at = now + Duration::from_micros(self.rng.below(self.commit_us + 1));
         self.commit_at = Some(self.commit_at.map_or(commit_at, |at| at.min(commit_at)));
         Ok(())
@@ -181,7 +223,7 @@ impl Independent {
         session.boots = vec![(hello.current.boot_id, current + 1)];
         session.boots.extend(previous.map(|(boot, durable)| (boot, durable + 1)));
         let previous = previous.map_or(0, |(_, durable)| durable);
-        push(&mut session.out, Message::Welcome(Welcome { features: 0, current, previous }));
+        session.say(Message::Welcome(Welcome { features: 0, current, previous }));
     }
 
     /// Makes what is pending durable, then acknowledges it.
@@ -204,9 +246,9 @@ impl Independent {
             }
         }
         for session in self.sessions.values_mut().filter(|session| !session.ended) {
-            for (place, (boot, _)) in session.boots.iter().enumerate() {
-                if let Some(shelf) = self.shelves.get(boot) {
-                    push(&mut session.out, Message::Ack(Ack { boot: place as u8, seq: shelf.durable }));
+            for place in 0..session.boots.len() {
+                if let Some(shelf) = self.shelves.get(&session.boots[place].0) {
+                    session.say(Message::Ack(Ack { boot: place as u8, seq: shelf.durable }));
                 }
             }
         }
@@ -216,7 +258,8 @@ impl Independent {
 impl Service for Independent {
     fn connect(&mut self, _now: Instant) -> SessionId {
         self.next_id += 1;
-        let session = Session { bytes: Vec::new(), greeted: false, boots: Vec::new(), out: Vec::new(), ended: false };
+        let (bytes, out, boots) = (Vec::new(), Vec::new(), Vec::new());
+        let session = Session { bytes, greeted: false, boots, transport: None, out, ended: false };
         self.sessions.insert(self.next_id, session);
         self.next_id
     }
@@ -224,7 +267,10 @@ impl Service for Independent {
     fn receive(&mut self, now: Instant, id: SessionId, bytes: &[u8], oracle: &mut Oracle) {
         let Some(mut session) = self.sessions.remove(&id) else { return };
         session.bytes.extend_from_slice(bytes);
-        session.ended |= !self.listen(&mut session, now, oracle);
+        if let Err(problem) = self.listen(&mut session, now, oracle) {
+            oracle.violation(format!("{now}: session: {problem}"));
+            session.ended = true;
+        }
         self.sessions.insert(id, session);
     }
 

@@ -30,6 +30,7 @@ mod real;
 mod rng;
 mod scenario;
 mod station;
+mod syslog;
 mod world;
 
 use outpost::log::Bug;

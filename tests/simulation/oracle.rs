@@ -74,6 +74,11 @@ impl Oracle {
         self.emitted.len()
     }
 
+    /// Whether this record was emitted.
+    pub fn was_emitted(&self, boot: u64, seq: u64) -> bool {
+        self.emitted.contains_key(&(boot, seq))
+    }
+
     /// A record of the current boot was seen that was not there before.
     pub fn emit(&mut self, seq: u64, body: &[u8]) {
         let Some((boot, last)) = self.boots.last_mut() else { return };

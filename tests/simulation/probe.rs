@@ -4,7 +4,7 @@ use crate::events;
 use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
-use outpost::config::{Collector, Config, Loaded, Network, Origins, StaticNetwork, Time};
+use outpost::config::{Collector, Config, Loaded, Network, Origins, Secret, Sink, StaticNetwork, Time};
 use outpost::crash::{History, LastWords, WatchdogVerdict};
 use outpost::facts::Facts;
 use outpost::limits::LAST_WORDS;
@@ -59,8 +59,18 @@ pub fn facts(boot_id: u64, seed: [u8; 32]) -> Facts {
     }
 }
 
-/// A configuration with this network (none: DHCP) and collector.
-pub fn config(network: Option<(Ipv4Cidr, Ipv4Addr)>, collector: Option<SocketAddrV4>) -> Loaded {
+/// The name of the agent.
+pub const AGENT: &str = "simulated";
+
+/// The secret of keyed sessions.
+pub const KEY: [u8; 32] = [0x5e; 32];
+
+/// A configuration with this network (none: DHCP) and collector, with a key or without, and syslog server.
+pub fn config(
+    network: Option<(Ipv4Cidr, Ipv4Addr)>,
+    collector: Option<(SocketAddrV4, bool)>,
+    syslog: Option<SocketAddrV4>,
+) -> Loaded {
     let network = network.map_or(Network::Dhcp, |(address, gateway)| {
         Network::Static(StaticNetwork { address, gateway: Some(gateway), dns: heapless::Vec::new() })
     });
@@ -71,9 +81,10 @@ pub fn config(network: Option<(Ipv4Cidr, Ipv4Addr)>, collector: Option<SocketAdd
     });
     let config = Config {
         time: Time { servers: servers.collect() },
-        name: "simulated".try_into().expect("fits"),
+        name: AGENT.try_into().expect("fits"),
         network,
-        collector: collector.map(|address| Collector { address, key: None }),
+        collector: collector.map(|(address, keyed)| Collector { address, key: keyed.then_some(Secret(KEY)) }),
+        sink: syslog.map(|syslog| Sink { syslog }),
         ..Config::default()
     };
     Loaded {
@@ -146,6 +157,15 @@ pub fn compare_losses(agent: &mut Agent<'_>, oracle: &mut Oracle) {
             }
         }
     }
+}
+
+/// The agent's own account: the law, and what it says of a syslog server, which frees nothing and delivers nothing.
+pub fn account(agent: &mut Agent<'_>, now: Instant, oracle: &mut Oracle) -> u64 {
+    let stats = agent.log().stats();
+    if stats.emitted != stats.delivered + stats.lost + stats.buffered || stats.sent_unacknowledged > stats.emitted {
+        oracle.violation(format!("{now}: the law does not hold: {stats:?}"));
+    }
+    stats.sent_unacknowledged
 }
 
 /// Reads the console as the image does, and checks that what it says is text.

@@ -5,9 +5,11 @@
 
 use crate::collector::{Service, SessionId};
 use crate::oracle::{Oracle, Stored};
+use crate::probe;
 use outpost_cli::collect::limits::Deadlines;
-use outpost_cli::collect::{self, Access, Now, Store};
+use outpost_cli::collect::{self, Access, Keys, Now, Store};
 use outpost_wire::limits::RECORD_MAX;
+use outpost_wire::noise::Key;
 use outpost_wire::session::LossReason;
 use outpost_wire::{Record, Severity};
 use rusqlite::Connection;
@@ -20,6 +22,7 @@ use tempfile::TempDir;
 /// The real collector.
 pub struct Real {
     directory: TempDir,
+    keyed: bool,
     collector: Option<collect::Collector>,
     /// What the oracle reads by.
     reader: Connection,
@@ -32,14 +35,14 @@ fn now_of(now: Instant) -> Now {
 }
 
 impl Real {
-    pub fn new() -> Real {
+    pub fn new(keyed: bool) -> Real {
         let memory = PathBuf::from("/dev/shm");
         let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
         let directory = directory.expect("a directory for the store");
         let file = directory.path().join("store.db");
-        let collector = open(&file);
+        let collector = open(&file, keyed);
         let reader = Store::open_to_read(&file).expect("the store is there");
-        Real { directory, collector: Some(collector), reader }
+        Real { directory, keyed, collector: Some(collector), reader }
     }
 
     fn file(&self) -> PathBuf {
@@ -51,7 +54,7 @@ impl Real {
     }
 
     fn reopen(&mut self) {
-        self.collector = Some(open(&self.file()));
+        self.collector = Some(open(&self.file(), self.keyed));
         self.reader = Store::open_to_read(&self.file()).expect("the store is there");
     }
 
@@ -90,8 +93,12 @@ impl Real {
     }
 }
 
-fn open(file: &std::path::Path) -> collect::Collector {
-    collect::Collector::new(Store::open(file).expect("the store opens"), Access::clear(), Deadlines::default())
+fn open(file: &std::path::Path, keyed: bool) -> collect::Collector {
+    let access = match keyed {
+        false => Access::clear(),
+        true => Access::keyed(Keys::one(probe::AGENT, Key::new(probe::KEY)), false, &[0xc0; 32]),
+    };
+    collect::Collector::new(Store::open(file).expect("the store opens"), access, Deadlines::default())
 }
 
 impl Service for Real {

@@ -15,6 +15,8 @@ pub enum Change {
     CollectorRestarts,
     CollectorBacksUp,
     CollectorRollsBack,
+    SyslogCrashes,
+    SyslogRestarts,
     Dhcp(DhcpMode),
     Time(TimeMode),
     /// The agent's cable passes nothing, in both directions.
@@ -55,6 +57,10 @@ pub struct Scenario {
     /// Connections each client opens before the network heals, and the mean gap between them.
     pub connections: u64,
     pub gap_us: u64,
+    /// The session is authenticated and encrypted.
+    pub keyed: bool,
+    /// Records go to a syslog server, too.
+    pub syslog: bool,
     /// The collector is the real one, not the independent one.
     pub real_collector: bool,
     /// The independent collector commits within this time.
@@ -79,6 +85,8 @@ const CRASH_LOOP: u64 = outpost::limits::LOG_BOOTS as u64 - 1;
 impl Scenario {
     pub fn new(seed: u64) -> Scenario {
         let rng = &mut Rng::new(seed);
+        // What came later draws from a stream of its own, so that the worlds of before stay what they were.
+        let later = &mut Rng::new(!seed);
         let clean = rng.chance(200);
         let heal_at = Instant::from_millis(rng.range(10_000, 40_000) as i64);
         let low = rng.pick(&[0, 0, 100, 2_000]);
@@ -106,6 +114,8 @@ impl Scenario {
             clients: rng.range(1, 4) as usize,
             connections,
             gap_us: heal_at.total_micros() as u64 / connections,
+            keyed: later.chance(500),
+            syslog: later.chance(500),
             real_collector: rng.chance(400),
             ack_before_commit: false,
             commit_us: rng.pick(&[0, 1_000, 50_000]),
@@ -115,7 +125,7 @@ impl Scenario {
             heal_at,
             changes: Vec::new(),
         };
-        scenario.draw_changes(rng);
+        scenario.draw_changes(rng, later);
         scenario
     }
 
@@ -158,7 +168,7 @@ impl Scenario {
         }
     }
 
-    fn draw_changes(&mut self, rng: &mut Rng) {
+    fn draw_changes(&mut self, rng: &mut Rng, later: &mut Rng) {
         let end = self.heal_at.total_micros() as u64;
         let mut at = |rng: &mut Rng, change| {
             let moment = Instant::from_micros(rng.below(end) as i64);
@@ -221,12 +231,16 @@ impl Scenario {
                 _ => {}
             }
         }
-        for (begin, finish) in spans {
+        let mut draw = |rng: &mut Rng, (begin, finish)| {
             // Some troubles are there from the first moment on.
             let a = if rng.chance(200) { 0 } else { rng.below(end) };
             let b = rng.below(end);
             self.changes.push((Instant::from_micros(a.min(b) as i64), begin));
             self.changes.push((Instant::from_micros(a.max(b) as i64), finish));
+        };
+        spans.into_iter().for_each(|span| draw(rng, span));
+        for _ in 0..if self.clean || !self.syslog { 0 } else { later.below(4) } {
+            draw(later, (Change::SyslogCrashes, Change::SyslogRestarts));
         }
         self.changes.push((self.heal_at, Change::Heal));
         self.changes.sort_by_key(|&(moment, _)| moment);

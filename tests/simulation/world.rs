@@ -23,6 +23,7 @@ use crate::real::Real;
 use crate::rng::Rng;
 use crate::scenario::{Change, Scenario};
 use crate::station::Station;
+use crate::syslog::{self, Syslog};
 use outpost::agent::{Agent, Wake};
 use outpost::facts::Facts;
 use outpost::limits::{LAST_WORDS, LOG_SEGMENT};
@@ -38,6 +39,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const AGENT: Ipv4Address = Ipv4Address::new(10, 1, 0, 50);
 const AGENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 50]);
 const ROUTERS: [Ipv4Address; 2] = [Ipv4Address::new(10, 1, 0, 1), Ipv4Address::new(203, 0, 113, 1)];
+const SYSLOG: Ipv4Address = Ipv4Address::new(10, 1, 0, 11);
 const PREFIX: u8 = 24;
 
 /// After the network has healed, peers may still have a wrong neighbour for this long (smoltcp keeps one 60 s).
@@ -98,6 +100,7 @@ enum Host {
     Collector,
     Attacker,
     Client(usize),
+    Syslog,
 }
 
 struct Port {
@@ -171,11 +174,15 @@ pub struct World {
     pub collector: Collector,
     attacker: Attacker,
     clients: Vec<Client>,
+    syslog: Syslog,
+    /// What the agent says that this boot sent to it.
+    sent_unacknowledged: u64,
     pub oracle: Oracle,
     agent_wake: Option<Instant>,
     /// Until when the agent is busy with its last poll, or the guest is paused.
     agent_busy: Instant,
     collector_wake: Option<Instant>,
+    syslog_wake: Option<Instant>,
     client_wakes: Vec<Option<Instant>>,
     hash: DefaultHasher,
     frames: u64,
@@ -243,10 +250,22 @@ impl World {
         let attacker = Attacker::new(EthernetAddress([2, 0, 0, 0, 9, 9]), AGENT_MAC, AGENT, rng.fork());
         plug(Host::Attacker, attacker.mac, 0, Faults::default(), &mut rng);
 
+        // On the agent's network, in a stream of its own: the other parts of the world stay what they were.
+        let mut later = Rng::new(!scenario.seed).fork();
+        let syslog = Station::new(
+            EthernetAddress([2, 0, 0, 0, 2, 11]),
+            Ipv4Cidr::new(SYSLOG, PREFIX),
+            Some(ROUTERS[0]),
+            later.next(),
+            Instant::ZERO,
+        );
+        plug(Host::Syslog, syslog.mac, 0, near, &mut later);
+
         let service: Box<dyn Service> = if scenario.real_collector {
-            Box::new(Real::new())
+            Box::new(Real::new(scenario.keyed))
         } else {
-            Box::new(Independent::new(rng.fork(), scenario.commit_us, scenario.ack_before_commit))
+            let key = scenario.keyed.then_some(probe::KEY);
+            Box::new(Independent::new(rng.fork(), key, scenario.commit_us, scenario.ack_before_commit))
         };
         let mut world = World {
             now: Instant::ZERO,
@@ -259,10 +278,13 @@ impl World {
             attacker,
             client_wakes: vec![Some(Instant::ZERO); clients.len()],
             clients,
+            syslog: Syslog::new(syslog),
+            sent_unacknowledged: 0,
             oracle: Oracle::default(),
             agent_wake: Some(scenario.first_poll),
             agent_busy: scenario.first_poll,
             collector_wake: Some(Instant::ZERO),
+            syslog_wake: Some(Instant::ZERO),
             hash: DefaultHasher::new(),
             frames: 0,
             polls: 0,
@@ -314,7 +336,8 @@ impl World {
         let (mut words, history) = probe::begin(&mut last_words, boot_id);
         self.oracle.safe_mode |= history.safe_mode;
         let facts = Facts { history, ..probe::facts(boot_id, self.rng.array()) };
-        let config = probe::config(network, Some(collector));
+        let syslog = self.scenario.syslog.then_some(core::net::SocketAddrV4::new(SYSLOG, syslog::PORT));
+        let config = probe::config(network, Some((collector, self.scenario.keyed)), syslog);
         // Time of a boot starts with the machine's clock, which is the world's: a reset does not turn it back.
         let started = self.now.max(self.scenario.first_poll);
         let mut agent = Agent::new(facts, config, &mut storage, region, &mut self.nic, started);
@@ -341,7 +364,8 @@ impl World {
             let queued = self.queue.first_key_value().map(|(&(moment, _), _)| moment);
             let agent_wake = self.agent_wake.map(|at| at.max(self.agent_busy));
             let agent_wake = agent_wake.filter(|_| !matches!(self.stage, Stage::Ended(_)));
-            let wakes = self.client_wakes.iter().copied().chain([agent_wake, self.collector_wake, queued]);
+            let wakes =
+                self.client_wakes.iter().copied().chain([agent_wake, self.collector_wake, self.syslog_wake, queued]);
             let Some(next) = wakes.flatten().min() else { return BootEnd::Over };
             match self.stage {
                 Stage::Ended(at) if next > at => return BootEnd::Over,
@@ -413,6 +437,7 @@ impl World {
         let wake = agent.poll(now, &mut self.nic);
         self.observe(agent);
         probe::compare_losses(agent, &mut self.oracle);
+        self.sent_unacknowledged = probe::account(agent, now, &mut self.oracle);
         probe::console(agent, now, &mut self.oracle);
         let done = now + Duration::from_micros(self.scenario.poll_us);
         self.agent_busy = done;
@@ -444,6 +469,12 @@ impl World {
             self.collector_wake = self.collector.poll(now, &mut self.oracle);
             let frames = core::mem::take(&mut self.collector.station.nic.tx);
             let port = self.port(Host::Collector);
+            frames.iter().for_each(|frame| self.send(port, now, frame));
+        }
+        if self.syslog_wake.is_some_and(|at| at <= now) {
+            self.syslog_wake = self.syslog.poll(now, &mut self.oracle);
+            let frames = core::mem::take(&mut self.syslog.station.nic.tx);
+            let port = self.port(Host::Syslog);
             frames.iter().for_each(|frame| self.send(port, now, frame));
         }
         for index in 0..self.clients.len() {
@@ -508,6 +539,10 @@ impl World {
                 self.collector.station.nic.rx.push_back(bytes);
                 soon(&mut self.collector_wake);
             }
+            Host::Syslog => {
+                self.syslog.station.nic.rx.push_back(bytes);
+                soon(&mut self.syslog_wake);
+            }
             Host::Client(index) => {
                 self.clients[index].station.nic.rx.push_back(bytes);
                 soon(&mut self.client_wakes[index]);
@@ -524,6 +559,8 @@ impl World {
             Change::CollectorRestarts => self.collector.restart(),
             Change::CollectorBacksUp => self.collector.service.back_up(),
             Change::CollectorRollsBack => self.collector.roll_back(),
+            Change::SyslogCrashes => self.syslog.crash(),
+            Change::SyslogRestarts => self.syslog.restart(),
             Change::Dhcp(mode) => self.gateway.dhcp = mode,
             Change::Time(mode) => self.gateway.time = mode,
             Change::AgentCut(cut) => self.cut(Host::Agent, cut),
@@ -544,7 +581,7 @@ impl World {
             Change::Heal => self.heal(),
             Change::Reset | Change::DamagingReset | Change::Panic => unreachable!("ends the boot"),
         }
-        self.collector_wake = Some(now);
+        (self.collector_wake, self.syslog_wake) = (Some(now), Some(now));
     }
 
     fn cut(&mut self, host: Host, cut: bool) {
@@ -564,6 +601,7 @@ impl World {
         self.nic.link = CardLink::Up;
         self.collector.restart();
         self.collector.set_mood(Mood::Well);
+        self.syslog.restart();
         self.gateway.dhcp = DhcpMode::Serve;
         self.gateway.time = TimeMode::Serve;
         self.chatter = 0;
@@ -577,7 +615,28 @@ impl World {
     /// Whether nothing is left to happen that the oracle waits for.
     fn at_rest(&self) -> bool {
         let told = |&(boot, last): &(u64, u64)| self.collector.service.durable(boot) == last;
-        self.clients.iter().all(Client::done) && self.oracle.accountable().iter().all(told)
+        let logged =
+            !self.scenario.syslog || self.oracle.last().is_none_or(|(boot, last)| self.syslog.knows(boot, last));
+        self.clients.iter().all(Client::done) && self.oracle.accountable().iter().all(told) && logged
+    }
+
+    /// Of the last boot the syslog server must know everything, but for what its TCP had when it was killed; and the
+    /// agent must have counted just that.
+    fn judge_syslog(&mut self) {
+        let Some((boot, last)) = self.oracle.last().filter(|_| self.scenario.syslog) else { return };
+        let unknown = (1..=last).filter(|&seq| !self.syslog.knows(boot, seq)).count() as u64;
+        // What came and was not acknowledged by TCP before the connection broke may have left the ring since, because
+        // the collector has it: then it is told again as skipped, and was not counted.
+        let skipped = self.syslog.untold.get(&boot).cloned().unwrap_or_default();
+        let records = self.syslog.records.get(&boot).map_or(0, |seqs| seqs.difference(&skipped).count() as u64);
+        let killed = self.scenario.changes.iter().any(|(_, change)| *change == Change::SyslogCrashes);
+        if unknown > 0 && !killed {
+            self.oracle.violation(format!("the syslog server was never told of {unknown} records of {last}"));
+        }
+        if self.sent_unacknowledged != records + unknown {
+            let sent = self.sent_unacknowledged;
+            self.oracle.violation(format!("{sent} sent unacknowledged: {records} came and {unknown} are unknown"));
+        }
     }
 
     fn judge(mut self, region: &[u8]) -> Outcome {
@@ -632,6 +691,7 @@ impl World {
         // The last records may still be on their way; all others must have arrived.
         let buffered = probe::buffered(region, &self.oracle, |boot| self.collector.service.durable(boot));
         self.oracle.judge(&stored, &buffered);
+        self.judge_syslog();
         self.judge_losses(stored.values().flat_map(|store| &store.lost));
         let unfinished = self.clients.iter().filter(|client| !client.done()).count();
         if unfinished > 0 {
