@@ -132,8 +132,8 @@ impl Page<'_> {
              <a href=\"/schema/\">/schema/</a>.</p></footer></main></body></html>",
         );
         w.plain(
-            "\nFor programs: /readyz /livez; for operators also: /readyz?verbose /status /metrics /events /debug/net \
-             /config /about /schema/\n",
+            "\nPrograms:  /readyz /livez\n\
+             Operators: /readyz?verbose /status /metrics /events /debug/net /config /about\n",
         );
     }
 
@@ -202,8 +202,11 @@ impl Page<'_> {
             w.tag("<small>");
             w.plain(" (");
             w.duration(self.seconds_since(finding.since));
-            w.plain("): ");
-            w.plain(why);
+            w.plain(")");
+            if finding.reason != Reason::Ok {
+                w.plain(": ");
+                w.plain(why);
+            }
             w.tag("</small></td></tr>");
             w.plain("\n");
         }
@@ -220,12 +223,13 @@ impl Page<'_> {
             let connected = session.phase == Phase::Connected;
             w.say(match (connected, session.keyed) {
                 (true, true) => "connected, authenticated and encrypted",
-                (true, false) => "connected, next hop only: nobody has proven to be the collector",
+                (true, false) => "connected, clear text: nobody has proven to be the collector",
                 (false, _) => "not connected",
             });
-            w.say(", since ");
-            self.moment(w, session.since);
         });
+        if let Some(session) = &self.session {
+            row(w, "Since", |w| self.moment(w, session.since));
+        }
         let Stats { emitted, delivered, lost, buffered, sent_unacknowledged, .. } = self.stats;
         if self.known.loaded.config.sink.is_some() {
             row(w, "Syslog server", |w| {
@@ -546,7 +550,9 @@ mod tests {
             // No address, of whatever.
             &["192.0.2.77", "What to do", "Contact"],
         );
-        assert_eq!(scene.written(false).lines().next(), Some("outpost-fra1: Ready"));
+        let text = scene.written(false);
+        assert_eq!(text.lines().next(), Some("outpost-fra1: Ready"));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "a terminal breaks a line of {text}");
     }
 
     #[test]
@@ -597,9 +603,9 @@ mod tests {
         };
         clear.clock = Clock::of(&known, NOW);
         clear.session.as_mut().unwrap().keyed = false;
-        clear.says(&["not synchronised: as the machine has it, ± 1,000 ms", "next hop only", "13:40:05 UTC"], &["NTP"]);
+        clear.says(&["not synchronised: as the machine has it, ± 1,000 ms", "clear text", "13:40:05 UTC"], &["NTP"]);
         clear.session.as_mut().unwrap().phase = Phase::Connecting;
-        clear.says(&["not connected, since"], &["next hop only"]);
+        clear.says(&["not connected"], &["clear text"]);
         clear.loaded.config.sink = Some(crate::config::Sink { syslog: "192.0.2.30:601".parse().unwrap() });
         clear.stats.sent_unacknowledged = 17;
         clear.says(&["next hop only: 17 sent unacknowledged"], &["192.0.2.30"]);
