@@ -218,7 +218,8 @@ impl Page<'_> {
         w.tag("<dl>");
         row(w, "Collector", |w| {
             let Some(session) = &self.session else {
-                return w.say("none: records stay in memory and on the serial console");
+                let alone = self.known.loaded.config.sink.is_none();
+                return w.say(if alone { "none: records stay in memory and on the serial console" } else { "none" });
             };
             let connected = session.phase == Phase::Connected;
             w.say(match (connected, session.keyed) {
@@ -609,6 +610,8 @@ mod tests {
         clear.loaded.config.sink = Some(crate::config::Sink { syslog: "192.0.2.30:601".parse().unwrap() });
         clear.stats.sent_unacknowledged = 17;
         clear.says(&["next hop only: 17 sent unacknowledged"], &["192.0.2.30"]);
+        clear.session = None;
+        clear.says(&["none"], &["none: records stay"]);
     }
 
     #[test]
