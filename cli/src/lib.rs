@@ -4,12 +4,15 @@
 pub mod check;
 pub mod collect;
 pub mod explain;
+pub mod fetch;
 pub mod forward;
 pub mod image;
 pub mod key;
 pub mod logs;
 pub mod store_read;
+pub mod support;
 pub mod symbolize;
 pub mod timeline;
+pub mod top;
 pub mod up;
 pub mod verify;

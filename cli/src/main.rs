@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use outpost_cli::{check, collect, explain, image, key, logs, symbolize, timeline, up, verify};
+use outpost_cli::{check, collect, explain, image, key, logs, support, symbolize, timeline, top, up, verify};
 use std::process::ExitCode;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
@@ -36,6 +36,10 @@ enum Command {
     Symbolize(symbolize::Args),
     /// Check a configuration document with the code that the image runs.
     Check(check::Args),
+    /// Put every answer of an agent into one tar, for whoever is to help.
+    Support(support::Args),
+    /// Watch an agent live: health, requests, connections, log delivery, last events.
+    Top(top::Args),
     /// Build the image: dist/outpost.elf.
     Image(image::Args),
 }
@@ -51,6 +55,8 @@ fn main() -> ExitCode {
         Command::Key(args) => key::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Support(args) => support::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Image(args) => image::run(&args),
     }
 }

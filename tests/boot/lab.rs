@@ -24,9 +24,10 @@ use crate::support::{Why, left_out};
 /// The `outpost` command under test.
 pub const OUTPOST: &str = env!("CARGO_BIN_EXE_outpost");
 
-/// Name of the guests here, and their key in keyed sessions.
+/// Name of the guests here.
 const AGENT: &str = "lab";
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// Their key in keyed sessions.
+pub const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// How long anything may take that takes milliseconds on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

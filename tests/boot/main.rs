@@ -5,6 +5,7 @@
 //!
 //! | file | what it shows |
 //! |---|---|
+//! | `answers.rs` | every answer is as its schema says, and what `outpost support` and `top` make of them |
 //! | `serve.rs` | every machine and card serves, logs, switches off, and comes back after a reset |
 //! | `trouble.rs` | what is wrong with a machine stands on its serial console, with the remedy |
 //! | `chaos.rs` | a collector killed again and again, a cut link, a reset: every record is accounted for |
@@ -18,6 +19,7 @@
 //!
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
 
+mod answers;
 mod chaos;
 mod config;
 mod crash;
@@ -28,6 +30,8 @@ mod host;
 mod image;
 mod lab;
 mod memory;
+#[path = "../support/openapi.rs"]
+mod openapi;
 #[path = "../support/rsyslog.rs"]
 mod rsyslog;
 mod serve;
