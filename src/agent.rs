@@ -14,6 +14,7 @@ use crate::limits;
 use crate::log::{Identity, Log, Phase, Security, Ship, Sink};
 use crate::net::frame::{self, Sort};
 use crate::net::link::Hop;
+use crate::net::neighbours::Mac;
 use crate::net::{self, Network};
 use crate::nic::Nic;
 use crate::time::Time;
@@ -452,23 +453,22 @@ impl<'a> Agent<'a> {
         now: Instant,
         out: &mut W,
     ) -> Result<(), embedded_io::WriteFmtError<W::Error>> {
-        write!(out, "not ready:")?;
+        write!(out, "not ready: link {}, ", self.network.link().name())?;
+        self.diagnose_network(now, out)?;
+        self.diagnose_peers(out)?;
         let remedy = match self.network.state() {
             net::State::Down(DownReason::NoNic) => {
-                " no network card was found. Give the VM a virtio-net device (-device virtio-net-pci or virtio-net-device)."
+                " There is no network card. Give the VM a virtio-net device (-device virtio-net-pci or virtio-net-device)."
             }
             net::State::Down(DownReason::NoLink) => {
-                " the network card has no link. Connect it to a bridge or network (QEMU: set_link, -netdev)."
+                " The network card has no link. Connect it to a bridge or network (QEMU: set_link, -netdev)."
             }
             net::State::Starting | net::State::Down(_) => {
-                " no DHCP server has answered. Check that one serves this network, or set network.static in the config."
+                " No DHCP server has answered. Check that one serves this network, or set network.static in the config."
             }
             net::State::Up => "",
         };
         out.write_all(remedy.as_bytes()).map_err(embedded_io::WriteFmtError::Other)?;
-        if let Some(searching) = self.network.searching_for(now) {
-            write!(out, " Asked for {} s.", searching.secs())?;
-        }
         if let Some(problem) = self.config.problems.first() {
             write!(out, " config ({}) {problem}.", problem.source.word().unwrap_or("other"))?;
         }
@@ -486,6 +486,50 @@ impl<'a> Agent<'a> {
             )?;
         }
         write!(out, "\r\n")
+    }
+
+    /// Address, gateway and DNS, as they stand on the line of [`Agent::diagnose`].
+    fn diagnose_network<W: embedded_io::Write>(
+        &self,
+        now: Instant,
+        out: &mut W,
+    ) -> Result<(), embedded_io::WriteFmtError<W::Error>> {
+        let Some(address) = self.network.address() else {
+            let asked_s = self.network.searching_for(now).map_or(0, |searching| searching.secs());
+            return write!(out, "address none (asked for {asked_s} s)");
+        };
+        write!(out, "address {}", address.cidr)?;
+        match address.lease {
+            Some(lease) => write!(out, " from {}", lease.server)?,
+            None => write!(out, " as configured")?,
+        }
+        match address.gateway {
+            Some(gateway) => match self.network.neighbours().find(gateway) {
+                Some(known) => write!(out, ", gateway {gateway} at {}", Mac(known.mac))?,
+                None => write!(out, ", gateway {gateway} (no ARP answer yet)")?,
+            },
+            None => write!(out, ", gateway none")?,
+        }
+        match address.dns.first() {
+            Some(first) => write!(out, ", DNS {first}"),
+            None => write!(out, ", DNS none"),
+        }
+    }
+
+    /// Time servers and collector, as they stand on the line of [`Agent::diagnose`].
+    fn diagnose_peers<W: embedded_io::Write>(&self, out: &mut W) -> Result<(), embedded_io::WriteFmtError<W::Error>> {
+        let servers = self.time.servers();
+        let believed = servers.iter().filter(|server| server.believed > 0).count();
+        match servers.len() {
+            0 => write!(out, ", NTP none")?,
+            count => write!(out, ", NTP {believed} of {count} answered")?,
+        }
+        match self.ship.as_ref().map(Ship::status) {
+            None => write!(out, ", collector none."),
+            Some(session) => {
+                write!(out, ", collector {} {} ({} failed).", session.address, session.phase.name(), session.attempts)
+            }
+        }
     }
 
     /// The log: for what the machine itself has to say, and for who looks at the records from outside.

@@ -6,6 +6,7 @@
 use super::Address;
 use super::frame::ETHERNET_HEADER;
 use crate::limits;
+use core::fmt::{self, Display};
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use smoltcp::time::Instant;
@@ -80,6 +81,16 @@ fn sender(now: Instant, frame: &[u8], own: Ipv4Addr) -> Option<Neighbour> {
     };
     let usable = mac.is_unicast() && !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast();
     (target_protocol_addr == own && usable).then_some(Neighbour { address, mac, heard: now })
+}
+
+/// A MAC as `ip` and `arp` write it.
+pub struct Mac(pub EthernetAddress);
+
+impl Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@ use super::View;
 use crate::config::Network as NetworkConfig;
 use crate::http::pool::{Class, Connection};
 use crate::limits;
-use core::fmt::{self, Display};
+use crate::net::neighbours::Mac;
+use core::fmt::Display;
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, IpEndpoint, Ipv4Cidr};
+use smoltcp::wire::{IpEndpoint, Ipv4Cidr};
 
 /// `/debug/net`.
 #[derive(Serialize)]
@@ -317,16 +318,6 @@ impl Serialize for Connections<'_> {
         });
         outcome?;
         list.end()
-    }
-}
-
-/// A MAC as `ip` and `arp` write it.
-struct Mac(EthernetAddress);
-
-impl Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -13,7 +13,7 @@ fn without_a_card() {
     for machine in Machine::ALL {
         let vm = Vm { nic: None, network: Network::Silent, ..Vm::new(machine, image()) };
         let mut running = vm.start().unwrap();
-        wait_for_line(&mut running, &["no network card", "virtio-net"]);
+        wait_for_line(&mut running, &["link absent", "no network card", "virtio-net"]);
     }
 }
 
@@ -22,7 +22,7 @@ fn without_an_answer_to_dhcp() {
     // A bridge without a DHCP server is the most common mistake with a new VM.
     let vm = Vm { network: Network::Silent, ..Vm::new(Machine::Microvm, image()) };
     let mut running = vm.start().unwrap();
-    wait_for_line(&mut running, &["DHCP", "network.static"]);
+    wait_for_line(&mut running, &["link up", "address none", "NTP none", "collector none", "DHCP", "network.static"]);
 }
 
 #[test]

@@ -238,3 +238,31 @@ fn after_any_garbage_the_agent_still_serves() {
         }
     });
 }
+
+#[test]
+fn while_not_ready_one_line_tells_every_step_of_the_way_out() {
+    // Who has only the serial console must see from one line which step is missing.
+    with_agent(&[], |agent, nic| {
+        nic.link = outpost::nic::Link::Down;
+        let mut line = |nic: &mut AgentNic, seconds: i64| {
+            let now = start() + Duration::from_secs(seconds as u64);
+            agent.poll(now, nic);
+            let mut buffer = [0; 4096];
+            let mut room = &mut buffer[..];
+            agent.console(now, &mut room);
+            let left = room.len();
+            let text = String::from_utf8_lossy(&buffer[..4096 - left]).into_owned();
+            text.lines().find(|line| line.starts_with("not ready:")).map(str::to_owned)
+        };
+        assert_eq!(line(nic, 9), None, "every 10 s");
+        let told = line(nic, 11).expect("a line");
+        let steps = "not ready: link down, address 10.1.0.50/24 as configured, gateway 10.1.0.1 (no ARP answer yet), \
+                     DNS none, NTP 0 of 1 answered, collector none. The network card has no link.";
+        assert!(told.starts_with(steps), "{told}");
+        let router = Route { from: Ipv4Address::new(10, 1, 0, 1), ..PEER };
+        nic.arrive(frames::arp(router, ArpOperation::Reply));
+        let told = line(nic, 22).expect("a line");
+        assert!(told.contains(", gateway 10.1.0.1 at 02:00:00:00:00:14,"), "{told}");
+        assert_eq!(line(nic, 23), None, "not more often");
+    });
+}
