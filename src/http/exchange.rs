@@ -76,9 +76,14 @@ impl Exchange {
         self.deadline
     }
 
-    /// Whether no request is in hand.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Reading) && self.began.is_none()
+    /// Whether no complete request has come that is not answered.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Reading)
+    }
+
+    /// Whether its answer is in shared buffers.
+    pub fn holds_buffers(&self) -> bool {
+        matches!(self.phase, Phase::Sending { body: Source::Buffers(..), .. })
     }
 
     /// Whether there is more to do at once: the bound of requests per poll was reached.

@@ -4,10 +4,11 @@
 //! there are. There is no pool of listening sockets: a SYN takes a free connection, which then listens for that very
 //! SYN, so the backlog is whatever is free. When nothing is free, what matters least gives way:
 //!
-//! free → oldest TIME-WAIT → oldest half-open, once aged → oldest idle, once aged → oldest half-open → oldest idle
-//! → the SYN is dropped and counted
+//! free → oldest TIME-WAIT → oldest half-open, once aged → oldest that waits for a request, once aged → oldest
+//! half-open → oldest that waits for a request → oldest busy
 //!
-//! Young ones come last: a flood must not reset the client that has just connected and is about to ask.
+//! Young ones come last: a flood must not reset the client that has just connected and is about to ask. But the oldest
+//! gives way in the end: whatever an attacker holds, it has to win its place again and again.
 
 use super::exchange::Exchange;
 use crate::limits;
@@ -33,9 +34,9 @@ pub enum Class {
     Free,
     /// The handshake is not complete.
     HalfOpen,
-    /// Established, and no request has begun.
+    /// Established, and no complete request has come.
     Idle,
-    /// A request or an answer is on its way, or it is closing.
+    /// An answer is on its way, or it is closing.
     Busy,
     /// Closed by both ends; kept so that late segments meet it.
     TimeWait,
@@ -134,6 +135,8 @@ pub enum Taken {
     HalfOpen,
     /// An idle one.
     Idle,
+    /// One with an answer on its way: no others were left.
+    Busy,
 }
 
 /// The table.
@@ -226,18 +229,22 @@ impl<'a> Pool<'a> {
         None
     }
 
-    /// Takes a connection for a new far end; its socket is closed and must be made to listen. `None` when all are
-    /// in use and none may give way.
-    pub fn take(&mut self, now: Instant, flow: Flow, mac: EthernetAddress) -> Option<(usize, Taken)> {
+    /// The connection that gives way to a new one; `None` only in a table without connections.
+    pub fn gives_way(&self, now: Instant) -> Option<(usize, Taken)> {
         let aged = |at: &usize| now - self.connections[*at].since >= limits::HALF_OPEN_GRACE;
-        let (at, taken) = self
-            .front(Class::Free)
+        let oldest = |class| self.front(class);
+        oldest(Class::Free)
             .map(|at| (at, Taken::Free))
-            .or_else(|| self.front(Class::TimeWait).map(|at| (at, Taken::TimeWait)))
-            .or_else(|| self.front(Class::HalfOpen).filter(aged).map(|at| (at, Taken::HalfOpen)))
-            .or_else(|| self.front(Class::Idle).filter(aged).map(|at| (at, Taken::Idle)))
-            .or_else(|| self.front(Class::HalfOpen).map(|at| (at, Taken::HalfOpen)))
-            .or_else(|| self.front(Class::Idle).map(|at| (at, Taken::Idle)))?;
+            .or_else(|| oldest(Class::TimeWait).map(|at| (at, Taken::TimeWait)))
+            .or_else(|| oldest(Class::HalfOpen).filter(aged).map(|at| (at, Taken::HalfOpen)))
+            .or_else(|| oldest(Class::Idle).filter(aged).map(|at| (at, Taken::Idle)))
+            .or_else(|| oldest(Class::HalfOpen).map(|at| (at, Taken::HalfOpen)))
+            .or_else(|| oldest(Class::Idle).map(|at| (at, Taken::Idle)))
+            .or_else(|| oldest(Class::Busy).map(|at| (at, Taken::Busy)))
+    }
+
+    /// Makes a connection one with this far end; its socket is closed and must be made to listen.
+    pub fn take(&mut self, at: usize, now: Instant, flow: Flow, mac: EthernetAddress) {
         self.free(at);
         let connection = &mut self.connections[at];
         connection.flow = flow;
@@ -245,7 +252,6 @@ impl<'a> Pool<'a> {
         connection.exchange = Exchange::new(now);
         self.buckets.push_back(self.bucket(flow), at);
         self.set_class(at, Class::HalfOpen, now);
-        Some((at, taken))
     }
 
     /// Forgets a connection. Nothing is sent: the far end learns by RST when it speaks again.
@@ -298,7 +304,11 @@ mod tests {
         let mut pool = Pool::new(Box::leak(Box::new(Memory::new())), 3, 1);
         let flow = |port| Flow { address: [192, 0, 2, 1], port };
         let at = Instant::from_millis;
-        let take = |pool: &mut Pool<'_>, ms, port| pool.take(at(ms), flow(port), EthernetAddress([2; 6])).unwrap();
+        let take = |pool: &mut Pool<'_>, ms, port| {
+            let (place, taken) = pool.gives_way(at(ms)).unwrap();
+            pool.take(place, at(ms), flow(port), EthernetAddress([2; 6]));
+            (place, taken)
+        };
         let [idle, client, half_open] = [1, 2, 3].map(|port| take(&mut pool, 0, port).0);
         pool.set_class(idle, Class::Idle, at(0));
         pool.set_class(client, Class::Idle, at(1500));

@@ -20,6 +20,7 @@ use crate::net::lists::Lists;
 use crate::nic::Nic;
 use crate::view::{Known, View};
 use core::ops::Range;
+use heapless::Vec;
 use outpost_wire::{HttpRecycled, NameId};
 use smoltcp::iface::Interface;
 use smoltcp::phy::{DeviceCapabilities, TxToken};
@@ -172,12 +173,15 @@ impl<'a> Server<'a> {
     }
 
     fn open(&mut self, now: Instant, segment: Segment, mac: EthernetAddress) -> Option<usize> {
-        let (at, taken) = self.pool.take(now, segment.flow, mac)?;
+        let (at, taken) = self.pool.gives_way(now)?;
         match taken {
             Taken::Free | Taken::TimeWait => {}
             Taken::HalfOpen => self.desk.counters.recycled_half_open += 1,
             Taken::Idle => self.desk.counters.recycled_idle += 1,
+            Taken::Busy => self.desk.counters.given_up += 1,
         }
+        self.pool.get(at).exchange.release(&mut self.desk);
+        self.pool.take(at, now, segment.flow, mac);
         let socket = self.pool.get(at).socket();
         socket.set_timeout(Some(limits::IDLE_TIME + limits::HEAD_TIME));
         // The socket is closed and the port is not 0 (the config refuses it): listening cannot fail.
@@ -218,7 +222,11 @@ impl<'a> Server<'a> {
             }
             (_, State::SynReceived | State::TimeWait | State::Closed) => {}
             (class, _) => {
-                self.desk.counters.accepted += u64::from(class == Class::HalfOpen);
+                if class == Class::HalfOpen {
+                    self.desk.counters.accepted += 1;
+                    // What is rendered now must not count it as half-open.
+                    self.pool.set_class(at, Class::Busy, now);
+                }
                 self.advance(at, around);
             }
         }
@@ -239,7 +247,7 @@ impl<'a> Server<'a> {
             State::Closed if socket.remote_endpoint().is_none() => return self.release(at),
             State::SynReceived => (Class::HalfOpen, now + limits::CLOSE_TIME),
             State::TimeWait => (Class::TimeWait, now + limits::CLOSE_TIME),
-            State::Established if exchange.is_idle() => (Class::Idle, exchange.deadline()),
+            State::Established if exchange.is_reading() => (Class::Idle, exchange.deadline()),
             _ => (Class::Busy, exchange.deadline()),
         };
         let unsent = due.is_some_and(|due| due <= now);
@@ -267,7 +275,7 @@ impl<'a> Server<'a> {
                 requests_left: &mut requests_left,
             };
             let Some(request) = exchange.advance(socket, client, &mut service) else { return };
-            let (answer, buffers) = self.render(&request, around);
+            let (answer, buffers) = self.render(&request, client, around);
             let (socket, exchange) = self.pool.get(at).parts();
             let mut service = Service {
                 now: around.now,
@@ -284,9 +292,10 @@ impl<'a> Server<'a> {
     fn render<N: Nic>(
         &mut self,
         request: &Request,
+        client: [u8; 4],
         around: &mut Surroundings<'_, 'a, N>,
     ) -> (Answer, Option<Range<usize>>) {
-        let Some(buffers) = self.desk.answers.take(request.route.buffers()) else {
+        let Some(buffers) = self.buffers(request.route.buffers(), client) else {
             self.desk.counters.no_buffer += 1;
             return (Answer::status_only(503), None);
         };
@@ -307,6 +316,38 @@ impl<'a> Server<'a> {
                 (other.unwrap_or(Answer::status_only(500)), None)
             }
         }
+    }
+
+    /// Shared buffers for an answer to this client. When none are free, whoever has most of them gives some up.
+    fn buffers(&mut self, count: usize, client: [u8; 4]) -> Option<Range<usize>> {
+        // Each round frees a connection that held some of them.
+        for _ in 0..=limits::ANSWERS {
+            let buffers = self.desk.answers.take(count);
+            if buffers.is_some() {
+                return buffers;
+            }
+            let at = self.greediest(client)?;
+            self.desk.counters.given_up += 1;
+            self.release(at);
+        }
+        None
+    }
+
+    /// Of the client whose answers hold at least two buffers more than this one's: the answer that it has taken nothing
+    /// of for longest.
+    fn greediest(&mut self, client: [u8; 4]) -> Option<usize> {
+        let mut holders: Vec<(usize, [u8; 4], Instant), { limits::ANSWERS }> = Vec::new();
+        for at in 0..self.pool.size() {
+            let connection = self.pool.get(at);
+            if connection.exchange.holds_buffers() {
+                // There are no more holders than buffers.
+                let _ = holders.push((at, connection.flow.address, connection.exchange.deadline()));
+            }
+        }
+        let held = |client| holders.iter().filter(|holder| holder.1 == client).count();
+        let most = holders.iter().map(|holder| holder.1).max_by_key(|client| held(*client))?;
+        let of_it = holders.iter().filter(|holder| holder.1 == most && held(most) > held(client) + 1);
+        of_it.min_by_key(|holder| holder.2).map(|holder| holder.0)
     }
 
     fn release(&mut self, at: usize) {

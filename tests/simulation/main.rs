@@ -29,6 +29,7 @@ mod rare;
 mod real;
 mod rng;
 mod scenario;
+mod siege;
 mod station;
 mod syslog;
 mod world;
