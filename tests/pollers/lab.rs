@@ -51,8 +51,16 @@ pub fn lab(name: &str, programs: &[&str], test: impl FnOnce(&Lab) + Send + 'stat
     }
 }
 
-/// Where a program is.
+/// A path in this checkout.
+pub fn beside(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Where a program is, or something in the checkout that set-up puts there.
 fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(beside(program)).filter(|path| path.exists());
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|path| path.is_file())

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `programs.rs` | curl, check_http, check_tcp, blackbox_exporter, wrk and ab tell the three guests apart |
 //! | `haproxy.rs` | so does HAProxy, in five modes, and it leaves no trace |
+//! | `scrape.rs` | Prometheus scrapes us, promtool and a strict parser of OpenMetrics read us |
+//! | `page.rs` | the status page in Lynx and curl |
 //! | `together.rs` | all of them at once, and not one connection is left over |
 //! | `attack.rs` | 1,000 idle and 1,000 half-open connections keep nobody out |
 //! | `conform.rs` | the table of HTTP/1.1 over a real TCP |
@@ -16,14 +18,20 @@
 
 #[path = "../support/answer.rs"]
 mod answer;
+mod attack;
 mod conform;
 #[path = "../support/conformance.rs"]
 mod conformance;
+#[path = "../simulation/frames.rs"]
+#[allow(dead_code, reason = "the simulation sends more kinds of frames")]
+mod frames;
 mod haproxy;
 #[path = "../support/image.rs"]
 mod image;
 mod lab;
+mod page;
 mod programs;
+mod scrape;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;
