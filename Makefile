@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz chaos bench bench-log image
+.PHONY: help run test soak fuzz chaos bench bench-log image size
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -49,3 +49,8 @@ bench-log:  ## measure the log alone: bytes per record, cost of one, records per
 image:  ## build dist/outpost.elf and its image id
 	@scripts/setup run
 	@cargo run -p outpost-cli -- image
+
+size:  ## build the image and show what its bytes are spent on
+	@scripts/setup run
+	@cargo run --quiet -p outpost-cli -- image
+	@cargo run --quiet -p outpost-cli -- size

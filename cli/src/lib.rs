@@ -9,6 +9,7 @@ pub mod forward;
 pub mod image;
 pub mod key;
 pub mod logs;
+pub mod size;
 pub mod store_read;
 pub mod support;
 pub mod symbolize;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use outpost_cli::{check, collect, explain, image, key, logs, support, symbolize, timeline, top, up, verify};
+use outpost_cli::{check, collect, explain, image, key, logs, size, support, symbolize, timeline, top, up, verify};
 use std::process::ExitCode;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
@@ -42,6 +42,9 @@ enum Command {
     Top(top::Args),
     /// Build the image: dist/outpost.elf.
     Image(image::Args),
+    /// What the image's bytes are spent on.
+    #[command(hide = true)]
+    Size(size::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +61,6 @@ fn main() -> ExitCode {
         Command::Support(args) => support::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Size(args) => size::run(&args),
     }
 }
