@@ -38,6 +38,9 @@ impl Requests {
 
     /// A window that is over, or that must make room, and counted anything.
     pub fn due(&mut self, now: Instant) -> Option<HttpRequests> {
+        if self.windows.is_empty() {
+            return None;
+        }
         loop {
             let over = self.windows.iter().position(|window| window.until <= now);
             let window = self.windows.swap_remove(over.or(self.windows.is_full().then_some(0))?);
