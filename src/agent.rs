@@ -157,7 +157,15 @@ impl<'a> Agent<'a> {
         let time = Time::new(&settings.time.servers, time_seed, now);
         let Storage { network, server } = storage;
         let network = Network::new(&settings.network, network, nic, network_seed, now);
-        let server = Server::new(settings.http.port, limits::CONNECTIONS, server, connection_seed, &mut log, now);
+        let server = Server::new(
+            settings.http.port,
+            settings.http.connections_per_source,
+            limits::CONNECTIONS,
+            server,
+            connection_seed,
+            &mut log,
+            now,
+        );
         Agent {
             network,
             server,

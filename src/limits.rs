@@ -6,6 +6,9 @@ use smoltcp::time::Duration;
 /// Connections served at the same time: room for every poller of a fleet and an attacker's thousand.
 pub const CONNECTIONS: usize = 1024;
 
+/// Longest URI of `security.contact`, in bytes.
+pub const SECURITY_CONTACT_MAX: usize = 100;
+
 /// Receive buffer of a connection, in bytes: a request line or one header line fits.
 pub const CONNECTION_RX: usize = 1024;
 
@@ -151,6 +154,18 @@ pub const EVENTS_DEFAULT: u16 = 100;
 
 /// The highest `limit` of `/events`; fewer come when the buffers are full.
 pub const EVENTS_MAX: u16 = 1000;
+
+/// Probes of one class are told this often at most: a scan of hours is some hundred records.
+pub const PROBE_TELL: Duration = Duration::from_secs(60);
+
+/// Clients whose unknown paths are counted apart at the same time.
+pub const WANDERERS: usize = 4;
+
+/// So many unknown paths of one client are a search: browsers and crawlers ask for a handful.
+pub const WANDERER_PATHS: u16 = 10;
+
+/// Within this time.
+pub const WANDERER_TIME: Duration = Duration::from_secs(60);
 
 /// While there is no network, what needs one looks again this often.
 pub const OFFLINE: Duration = Duration::from_secs(1);

@@ -7,8 +7,10 @@
 
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Collector, Config, Contact, Drill, Http, Network, OnPanic, Secret, Severities, Sink, StaticNetwork, Time};
-use crate::limits::CONTACT_MAX;
+use super::{
+    Collector, Config, Contact, Drill, Http, Network, OnPanic, Secret, Security, Severities, Sink, StaticNetwork, Time,
+};
+use crate::limits::{CONNECTIONS, CONTACT_MAX, SECURITY_CONTACT_MAX};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
@@ -38,6 +40,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
     },
     Key { name: "severity", required: false, read: |walker, config| read_severities(walker, &mut config.severity) },
     Key { name: "contact", required: false, read: |walker, config| read_contact(walker, &mut config.contact) },
+    Key { name: "security", required: false, read: |walker, config| read_security(walker, &mut config.security) },
     Key { name: "drill", required: false, read: |walker, config| read_drill(walker, &mut config.drill) },
     Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
 ];
@@ -109,6 +112,11 @@ const HTTP: &[Key<Http>] = &[
         },
     },
     Key { name: "maintenance", required: false, read: |walker, http| walker.set(&mut http.maintenance, boolean) },
+    Key {
+        name: "connections_per_source",
+        required: false,
+        read: |walker, http| walker.set(&mut http.connections_per_source, |leaf| share(leaf).map(Some)),
+    },
 ];
 
 const CONTACT: &[Key<Contact>] = &[
@@ -127,6 +135,15 @@ const CONTACT: &[Key<Contact>] = &[
         required: false,
         read: |walker, contact| walker.set(&mut contact.mail, |leaf| mail_address(leaf).map(Some)),
     },
+];
+
+const SECURITY: &[Key<Security>] = &[
+    Key {
+        name: "contact",
+        required: true,
+        read: |walker, security| walker.set(&mut security.contact, security_contact),
+    },
+    Key { name: "expires", required: true, read: |walker, security| walker.set(&mut security.expires, moment) },
 ];
 
 const DRILL: &[Key<Drill>] = &[
@@ -152,6 +169,14 @@ fn read_contact(walker: &mut Walker<'_>, contact: &mut Option<Contact>) -> Step 
     let outcome =
         walker.object(CONTACT, &mut read, "is not an object: allowed is one like {\"tel\": \"+49 30 000000\"}");
     *contact = Some(read).filter(|read| *read != Contact::default());
+    outcome
+}
+
+/// RFC 9116, section 2.5: neither of the two may be missing, so one that is wrong leaves nothing.
+fn read_security(walker: &mut Walker<'_>, security: &mut Option<Security>) -> Step {
+    let mut read = security.take().unwrap_or_default();
+    let outcome = walker.object(SECURITY, &mut read, "is not an object: allowed are \"contact\" and \"expires\"");
+    *security = Some(read).filter(|read| !read.contact.is_empty() && !read.expires.is_empty());
     outcome
 }
 
@@ -322,17 +347,68 @@ fn telephone(leaf: &Leaf<'_>) -> Verdict<String<CONTACT_MAX>> {
 
 /// An address as people have it: what RFC 5322 allows beyond that would need other escapes in each place it is shown.
 fn mail_address(leaf: &Leaf<'_>) -> Verdict<String<CONTACT_MAX>> {
+    text(leaf)
+        .filter(|mail| is_mail_address(mail))
+        .and_then(|mail| String::try_from(mail).ok())
+        .ok_or("is not a mail address: allowed are at most 64 bytes, like \"oncall@example.org\"")
+}
+
+fn is_mail_address(mail: &str) -> bool {
     let is_word = |part: &str, more: &[u8]| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
     };
+    mail.split_once('@').is_some_and(|(local, domain)| {
+        local.split('.').all(|part| is_word(part, b"_+-")) && domain.split('.').all(|part| is_word(part, b"-"))
+    })
+}
+
+/// RFC 9116, section 2.5.3: a URI, on the web an https one.
+fn security_contact(leaf: &Leaf<'_>) -> Verdict<String<SECURITY_CONTACT_MAX>> {
+    // RFC 3986, section 2.
+    let is_uri = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
     text(leaf)
-        .filter(|mail| {
-            mail.split_once('@').is_some_and(|(local, domain)| {
-                local.split('.').all(|part| is_word(part, b"_+-")) && domain.split('.').all(|part| is_word(part, b"-"))
-            })
+        .filter(|uri| match uri.split_once(':') {
+            Some(("mailto", mail)) => is_mail_address(mail),
+            Some(("https", rest)) => {
+                let rest = rest.strip_prefix("//").unwrap_or_default().as_bytes();
+                rest.first().is_some_and(u8::is_ascii_alphanumeric) && rest.iter().all(|&byte| is_uri(byte))
+            }
+            _ => false,
         })
-        .and_then(|mail| String::try_from(mail).ok())
-        .ok_or("is not a mail address: allowed are at most 64 bytes, like \"oncall@example.org\"")
+        .and_then(|uri| String::try_from(uri).ok())
+        .ok_or("is not a contact: allowed is \"mailto:\" or \"https://\" and more, at most 100 bytes")
+}
+
+/// A moment of UTC (RFC 3339); the 29th of February is one in any year.
+fn moment(leaf: &Leaf<'_>) -> Verdict<String<20>> {
+    let number = |text: &str| text.bytes().try_fold(0, |sum, byte| Some(sum * 10 + char::from(byte).to_digit(10)?));
+    let is_moment = |text: &str| {
+        let signs = text.bytes().zip(*b"0000-00-00T00:00:00Z").all(|(byte, sign)| sign == b'0' || byte == sign);
+        let part = |from: usize, to: usize| text.get(from..to).and_then(number);
+        let (Some(_), Some(month), Some(day), Some(hour), Some(minute), Some(second), true) =
+            (part(0, 4), part(5, 7), part(8, 10), part(11, 13), part(14, 16), part(17, 19), signs)
+        else {
+            return false;
+        };
+        let days = match month {
+            2 => 29,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        (1..=12).contains(&month) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60
+    };
+    text(leaf)
+        .filter(|text| text.len() == 20 && is_moment(text))
+        .and_then(|text| String::try_from(text).ok())
+        .ok_or("is not a moment of UTC: allowed is one like \"2027-12-31T23:59:59Z\"")
+}
+
+/// Connections that one client may have.
+fn share(leaf: &Leaf<'_>) -> Verdict<u16> {
+    const _: () = assert!(CONNECTIONS == 1024, "the sentence names it");
+    word(leaf)
+        .filter(|share| (1..=CONNECTIONS as u16).contains(share))
+        .ok_or("is not a number of connections: allowed are 1 to 1024")
 }
 
 fn port(leaf: &Leaf<'_>) -> Verdict<u16> {

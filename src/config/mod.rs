@@ -22,7 +22,7 @@ mod tests;
 pub use origins::{ORIGINS, Origins};
 pub use problem::Problem;
 
-use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, LOG_SEVERITY_RULES};
+use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, LOG_SEVERITY_RULES, SECURITY_CONTACT_MAX};
 use core::fmt::Display;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
@@ -35,7 +35,7 @@ use smoltcp::wire::Ipv4Cidr;
 use walker::{Found, Step, Walker};
 
 /// Longest [effective document](Config::effective), in bytes: every list full, every address at its longest.
-pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48;
+pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48 + SECURITY_CONTACT_MAX + 110;
 
 /// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
 const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
@@ -158,6 +158,9 @@ pub struct Config {
     /// Whom the status page tells people to ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<Contact>,
+    /// Where to report a weakness: `/.well-known/security.txt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
     /// Trouble to make on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
@@ -248,6 +251,9 @@ pub struct Http {
     pub operator_allow: Vec<Ipv4Cidr, 16>,
     /// Whether the operator took the agent out of service: `/readyz` fails, `/livez` does not.
     pub maintenance: bool,
+    /// Connections that one client may have; `None`: as many as there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_source: Option<u16>,
 }
 
 /// Severities by event id, in the order of the ids; serialized, numbers by the events' names.
@@ -289,6 +295,15 @@ pub struct Contact {
     /// A mail address, of characters that are the same in a URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<String<CONTACT_MAX>>,
+}
+
+/// Where to report a weakness (RFC 9116).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Security {
+    /// A URI: `mailto:`, `https:` or `tel:`.
+    pub contact: String<SECURITY_CONTACT_MAX>,
+    /// Until when that can be relied on: RFC 3339, in UTC, like `2027-12-31T23:59:59Z`.
+    pub expires: String<20>,
 }
 
 /// Trouble to make on purpose; at least one of these.
@@ -346,9 +361,11 @@ impl Default for Config {
                     .into_iter()
                     .collect(),
                 maintenance: false,
+                connections_per_source: None,
             },
             severity: Severities::default(),
             contact: None,
+            security: None,
             drill: None,
             on_panic: OnPanic::Reset,
         }

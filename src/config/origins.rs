@@ -4,7 +4,7 @@ use outpost_wire::ConfigSource;
 
 /// The keys whose origin is kept, by JSON pointer: every key that has a value of its own. A test compares them with
 /// schema/config.json.
-pub const ORIGINS: [&str; 17] = [
+pub const ORIGINS: [&str; 20] = [
     "/name",
     "/network",
     "/time/servers",
@@ -17,7 +17,10 @@ pub const ORIGINS: [&str; 17] = [
     "/http/port",
     "/http/operator_allow",
     "/http/maintenance",
+    "/http/connections_per_source",
     "/severity",
+    "/security/contact",
+    "/security/expires",
     "/drill/panic_after_s",
     "/drill/hang_after_s",
     "/drill/records_per_s",

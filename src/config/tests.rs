@@ -41,12 +41,17 @@ fn reads_every_key() {
                 .into_iter()
                 .collect(),
             maintenance: false,
+            connections_per_source: Some(64),
         },
         severity: Severities([(4, Severity::WARN), (8, Severity::DEBUG)].into_iter().collect()),
         contact: Some(Contact {
             name: Some("On-call <fra1> & \"night\"".try_into().unwrap()),
             tel: Some("+49 (30) 000-000".try_into().unwrap()),
             mail: Some("oncall+fra1@example.org".try_into().unwrap()),
+        }),
+        security: Some(Security {
+            contact: "mailto:security@example.org".try_into().unwrap(),
+            expires: "2027-12-31T23:59:59Z".try_into().unwrap(),
         }),
         drill: None,
         on_panic: OnPanic::Reset,
@@ -114,19 +119,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /checks: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /a~1b~0: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /\u001b[2J: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known here are "name", "network", "time", "collector", "sink", "http", "severity", "contact", "drill", "on_panic""#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -401,6 +406,36 @@ fn every_problem_has_its_sentence() {
             r#"{"contact": {"mail": "a..b@c"}}"#,
             r#"1:22: /contact/mail: "a..b@c" is not a mail address: allowed are at most 64 bytes, like "oncall@example.org""#,
         ),
+        // http.connections_per_source
+        (
+            r#"{"http": {"connections_per_source": 0}}"#,
+            r#"1:37: /http/connections_per_source: 0 is not a number of connections: allowed are 1 to 1024"#,
+        ),
+        (
+            r#"{"http": {"connections_per_source": 1025}}"#,
+            r#"1:37: /http/connections_per_source: 1025 is not a number of connections: allowed are 1 to 1024"#,
+        ),
+        // security
+        (
+            r#"{"security": "mailto:a@b"}"#,
+            r#"1:14: /security: "mailto:a@b" is not an object: allowed are "contact" and "expires""#,
+        ),
+        (
+            r#"{"security": {"contact": "http://example.org", "expires": "2027-12-31T23:59:59Z"}}"#,
+            r#"1:26: /security/contact: "http://example.org" is not a contact: allowed is "mailto:" or "https://" and more, at most 100 bytes"#,
+        ),
+        (
+            r#"{"security": {"contact": "https://a b", "expires": "2027-12-31T23:59:59Z"}}"#,
+            r#"1:26: /security/contact: "https://a b" is not a contact: allowed is "mailto:" or "https://" and more, at most 100 bytes"#,
+        ),
+        (
+            r#"{"security": {"contact": "mailto:a@b", "expires": "2027-02-30T00:00:00Z"}}"#,
+            r#"1:51: /security/expires: "2027-02-30T00:00:00Z" is not a moment of UTC: allowed is one like "2027-12-31T23:59:59Z""#,
+        ),
+        (
+            r#"{"security": {"contact": "mailto:a@b", "expires": "2027-12-31T23:59:5+Z"}}"#,
+            r#"1:51: /security/expires: "2027-12-31T23:59:5+Z" is not a moment of UTC: allowed is one like "2027-12-31T23:59:59Z""#,
+        ),
         // drill
         (r#"{"drill": 5}"#, r#"1:11: /drill: 5 is not an object: allowed is one like {"panic_after_s": 60}"#),
         (
@@ -591,6 +626,10 @@ fn no_sentence_is_cut() {
         r#"{"contact": @}"#,
         r#"{"contact": {"tel": @}}"#,
         r#"{"contact": {"mail": @}}"#,
+        r#"{"http": {"connections_per_source": @}}"#,
+        r#"{"security": @}"#,
+        r#"{"security": {"contact": @, "expires": "2027-12-31T23:59:59Z"}}"#,
+        r#"{"security": {"contact": "https://a", "expires": @}}"#,
         r#"{"on_panic": @}"#,
         r#"{"zzzzzzzzzzzz": @}"#,
     ];
@@ -630,6 +669,11 @@ fn the_longest_effective_document_fits() {
     let wide: String<CONTACT_MAX> = core::iter::repeat_n('"', CONTACT_MAX).collect();
     let long: String<CONTACT_MAX> = core::iter::repeat_n('a', CONTACT_MAX).collect();
     config.contact = Some(Contact { name: Some(wide), tel: Some(long.clone()), mail: Some(long) });
+    config.http.connections_per_source = Some(1024);
+    config.security = Some(Security {
+        contact: core::iter::repeat_n('a', crate::limits::SECURITY_CONTACT_MAX).collect(),
+        expires: "2027-12-31T23:59:59Z".try_into().unwrap(),
+    });
     config.drill = Some(Drill { panic_after_s: Some(3600), hang_after_s: Some(3600), records_per_s: Some(10_000) });
     let mut buffer = [0; EFFECTIVE_MAX];
     let document = config.effective(&mut buffer);

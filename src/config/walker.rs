@@ -453,7 +453,7 @@ impl<'a> Walker<'a> {
         let names = keys.iter().map(|key| key.name).filter(|_| !self.found.problems.first.is_full());
         match nearest(name, names) {
             Some(near) => self.report(at, format_args!("unknown key: did you mean \"{near}\"?")),
-            None => self.report(at, format_args!("unknown key: known here are {}", Names(keys))),
+            None => self.report(at, format_args!("unknown key: known are {}", Names(keys))),
         }
     }
 }
@@ -464,7 +464,7 @@ struct Names<'k, T>(&'k [Key<T>]);
 impl<T> Display for Names<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, key) in self.0.iter().enumerate() {
-            write!(f, "{}\"{}\"", if index == 0 { "" } else { ", " }, key.name)?;
+            write!(f, "{}{}", if index == 0 { "" } else { ", " }, key.name)?;
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub struct Counters {
     pub rejected: [u64; REFUSED.len()],
     /// Connections that completed their handshake.
     pub accepted: u64,
+    /// Connections that ended without a request: checks of a load balancer, or a scan.
+    pub empty: u64,
     /// New connections dropped because no connection could give way.
     pub refused: u64,
     /// Half-open connections that gave way, or did not complete in time.
@@ -116,6 +118,7 @@ mod tests {
         let mut counters = Counters::default();
         for refusal in [
             Refusal::BadRequest,
+            Refusal::Tls,
             Refusal::Timeout,
             Refusal::BodyTooLarge,
             Refusal::TargetTooLong,
@@ -126,6 +129,6 @@ mod tests {
         ] {
             counters.reject(refusal.status());
         }
-        assert_eq!(counters.rejected, [1, 1, 1, 1, 1, 1, 1, 1, 0]);
+        assert_eq!(counters.rejected, [2, 1, 1, 1, 1, 1, 1, 1, 0]);
     }
 }

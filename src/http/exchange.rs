@@ -8,13 +8,13 @@
 
 use super::answer::{HeadOf, write_head};
 use super::request::{Method as Asked, Parser, Progress, Refusal, Request};
-use super::routes::{Answer, Body, respond_at_once};
+use super::routes::{Answer, Body, Route, respond_at_once};
 use super::server::Desk;
 use crate::limits;
 use crate::log::Log;
 use crate::view::Known;
 use core::ops::Range;
-use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method};
+use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method, ProbeClass};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub struct Exchange {
     began: Option<Instant>,
     /// When the far end has taken too long.
     deadline: Instant,
+    /// Whether anything was ever asked on this connection.
+    asked: bool,
 }
 
 /// What an exchange needs from the agent.
@@ -68,7 +70,13 @@ pub struct Service<'s, 'l> {
 impl Exchange {
     /// Before the first request of a connection that was opened now.
     pub const fn new(now: Instant) -> Exchange {
-        Exchange { phase: Phase::Reading, parser: Parser::new(), began: None, deadline: after(now, limits::HEAD_TIME) }
+        Exchange {
+            phase: Phase::Reading,
+            parser: Parser::new(),
+            began: None,
+            deadline: after(now, limits::HEAD_TIME),
+            asked: false,
+        }
     }
 
     /// When the far end will have taken too long.
@@ -84,6 +92,11 @@ impl Exchange {
     /// Whether its answer is in shared buffers.
     pub fn holds_buffers(&self) -> bool {
         matches!(self.phase, Phase::Sending { body: Source::Buffers(..), .. })
+    }
+
+    /// Whether nothing was asked and nobody has closed it yet.
+    pub fn is_unused(&self) -> bool {
+        matches!(self.phase, Phase::Reading) && self.began.is_none() && !self.asked
     }
 
     /// Whether there is more to do at once: the bound of requests per poll was reached.
@@ -167,6 +180,7 @@ impl Exchange {
     }
 
     fn close(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) {
+        service.desk.counters.empty += u64::from(self.is_unused());
         socket.close();
         self.phase = Phase::Closing;
         self.deadline = after(service.now, limits::CLOSE_TIME);
@@ -257,7 +271,7 @@ impl Exchange {
         if !self.parser.is_fresh() {
             self.parser = Parser::new();
         }
-        self.began = None;
+        (self.began, self.asked) = (None, true);
         match source {
             Some(body) => {
                 let at = if head_only { body_len } else { 0 };
@@ -307,12 +321,26 @@ impl Exchange {
         transaction: u32,
         service: &mut Service<'_, '_>,
     ) {
-        let client = Ip4(client);
-        let Ok(request) = request else {
-            service.desk.counters.reject(status);
-            service.log.emit_limited(service.now, Some(transaction), HttpRejected { status, client });
-            return;
+        let probes = &mut service.desk.probes;
+        let request = match request {
+            Ok(request) => request,
+            Err(refusal) => {
+                match refusal {
+                    Refusal::BadRequest => probes.see(service.now, ProbeClass::Malformed, client),
+                    Refusal::Tls => probes.see(service.now, ProbeClass::Tls, client),
+                    _ => {}
+                }
+                service.desk.counters.reject(status);
+                let event = HttpRejected { status, client: Ip4(client) };
+                service.log.emit_limited(service.now, Some(transaction), event);
+                return;
+            }
         };
+        match (request.route, request.query.probe) {
+            (Route::NotFound, Some(class)) => probes.see(service.now, class, client),
+            (Route::NotFound, None) => probes.see_unknown(service.now, client),
+            _ => {}
+        }
         let took = self.began.map_or(Duration::ZERO, |began| service.now - began);
         service.desk.counters.answer(request.route, status, took);
         let method = match request.method {
@@ -323,7 +351,7 @@ impl Exchange {
         };
         let route = service.desk.names[request.route as usize];
         let duration_us = u32::try_from(took.total_micros()).unwrap_or(u32::MAX);
-        let event = HttpRequest { method, route, status, client, duration_us };
+        let event = HttpRequest { method, route, status, client: Ip4(client), duration_us };
         service.log.http_request(service.now, transaction, event, request.outside.bound());
     }
 }

@@ -13,6 +13,7 @@ pub mod document;
 pub mod exchange;
 pub mod familiar;
 pub mod pool;
+pub mod probes;
 pub mod query;
 pub mod request;
 pub mod routes;

@@ -26,6 +26,9 @@ const SIZE: usize = limits::CONNECTIONS;
 /// Hash buckets: two per connection keep the chains short.
 const BUCKETS: usize = 2 * SIZE;
 
+/// Hash buckets for addresses.
+const SOURCES: usize = SIZE;
+
 /// What a connection is doing, as far as giving way goes. Each class is a list, the oldest in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -100,6 +103,7 @@ pub struct Memory<'a> {
     connections: Vec<Connection<'a>, SIZE>,
     classes: Lists<CLASSES, SIZE>,
     buckets: Lists<BUCKETS, SIZE>,
+    sources: Lists<SOURCES, SIZE>,
     wheel: Wheel<SIZE>,
 }
 
@@ -113,6 +117,7 @@ impl Memory<'_> {
             connections: Vec::new(),
             classes: Lists::new(),
             buckets: Lists::new(),
+            sources: Lists::new(),
             wheel: Wheel::new(),
         }
     }
@@ -144,6 +149,8 @@ pub struct Pool<'a> {
     connections: &'a mut [Connection<'a>],
     classes: &'a mut Lists<CLASSES, SIZE>,
     buckets: &'a mut Lists<BUCKETS, SIZE>,
+    /// Connections by their client's address, where there is a share for each.
+    sources: &'a mut Lists<SOURCES, SIZE>,
     /// When which connection is next due.
     pub wheel: &'a mut Wheel<SIZE>,
     counts: [u16; CLASSES],
@@ -155,7 +162,7 @@ impl<'a> Pool<'a> {
     /// A table of `size` free connections (at most [`limits::CONNECTIONS`]).
     pub fn new(memory: &'a mut Memory<'a>, size: usize, secret: u64) -> Pool<'a> {
         let size = size.min(SIZE);
-        let Memory { receive, send, sockets, connections, classes, buckets, wheel } = memory;
+        let Memory { receive, send, sockets, connections, classes, buckets, sources, wheel } = memory;
         while sockets.len() < size && sockets.push(SocketStorage::EMPTY).is_ok() {}
         for ((storage, receive), send) in sockets.chunks_mut(1).zip(receive).zip(send) {
             let mut set = SocketSet::new(storage);
@@ -177,7 +184,7 @@ impl<'a> Pool<'a> {
             }
         }
         let counts = [connections.len() as u16, 0, 0, 0, 0];
-        Pool { connections: connections.as_mut_slice(), classes, buckets, wheel, counts, secret: secret | 1 }
+        Pool { connections: connections.as_mut_slice(), classes, buckets, sources, wheel, counts, secret: secret | 1 }
     }
 
     /// One connection.
@@ -258,6 +265,7 @@ impl<'a> Pool<'a> {
     pub fn free(&mut self, at: usize) {
         self.connections[at].socket().abort();
         self.buckets.remove(at);
+        self.sources.remove(at);
         self.wheel.cancel(at);
         self.set_class(at, Class::Free, Instant::ZERO);
     }
@@ -271,9 +279,24 @@ impl<'a> Pool<'a> {
         if let Some(before) = before {
             self.counts[before] -= 1;
         }
+        if class == Class::TimeWait {
+            self.sources.remove(at);
+        }
         self.counts[class as usize] += 1;
         self.classes.push_back(class as usize, at);
         self.connections[at].since = now;
+    }
+
+    /// From now on the connection counts for its client's address: until it is free or in TIME-WAIT.
+    pub fn count_for_source(&mut self, at: usize) {
+        self.sources.push_back(self.source(self.connections[at].flow.address), at);
+    }
+
+    /// How many connections count for this address.
+    pub fn of_source(&self, address: [u8; 4]) -> usize {
+        let same = |at: &usize| self.connections[*at].flow.address == address;
+        let first = self.sources.front(self.source(address));
+        core::iter::successors(first, |at| self.sources.after(*at)).filter(same).count()
     }
 
     /// How long a connection has been in its class.
@@ -283,8 +306,15 @@ impl<'a> Pool<'a> {
 
     fn bucket(&self, flow: Flow) -> usize {
         let key = u64::from(u32::from_be_bytes(flow.address)) << 16 | u64::from(flow.port);
-        let mixed = (key ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ self.secret);
-        (mixed >> 40) as usize % BUCKETS
+        self.mixed(key) % BUCKETS
+    }
+
+    fn source(&self, address: [u8; 4]) -> usize {
+        self.mixed(u32::from_be_bytes(address).into()) % SOURCES
+    }
+
+    fn mixed(&self, key: u64) -> usize {
+        ((key ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ self.secret) >> 40) as usize
     }
 }
 

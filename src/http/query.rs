@@ -1,6 +1,7 @@
 //! What the part of a target after the `?` asks of a route.
 
 use crate::health::Check;
+use outpost_wire::ProbeClass;
 
 /// What a query may ask of a route. Unknown parameters are passed over, as kube-apiserver does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Query {
     pub check: Option<Check>,
     /// Which document the path names.
     pub document: Option<u8>,
+    /// What a path that leads nowhere is a sign of.
+    pub probe: Option<ProbeClass>,
 }
 
 /// Some of the checks.
@@ -57,6 +60,7 @@ impl Query {
         unreadable: false,
         check: None,
         document: None,
+        probe: None,
     };
 
     /// Reads a query with valid percent-encoding.

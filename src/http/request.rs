@@ -31,6 +31,8 @@ pub enum Method {
 pub enum Refusal {
     /// 400: it is not HTTP/1.x, or ambiguous.
     BadRequest,
+    /// 400: it is a TLS handshake.
+    Tls,
     /// 408: the rest of it did not come in time.
     Timeout,
     /// 413: it brings a body.
@@ -51,7 +53,7 @@ impl Refusal {
     /// The status code that says so.
     pub const fn status(self) -> u16 {
         match self {
-            Refusal::BadRequest => 400,
+            Refusal::BadRequest | Refusal::Tls => 400,
             Refusal::Timeout => 408,
             Refusal::BodyTooLarge => 413,
             Refusal::TargetTooLong => 414,
@@ -188,7 +190,9 @@ impl Parser {
             let rest = &bytes[at..];
             // What cannot begin a method (a TLS handshake) is told so at once; it may never send a line's end.
             if self.stage == Stage::RequestLine && rest.first().is_some_and(|&byte| byte != b'\r' && !is_token(byte)) {
-                return (at, Progress::Refused(Refusal::BadRequest));
+                // RFC 8446, section 5.1: a record of type handshake.
+                let refusal = if rest.starts_with(&[0x16]) { Refusal::Tls } else { Refusal::BadRequest };
+                return (at, Progress::Refused(refusal));
             }
             let Some(len) = rest.iter().position(|&byte| byte == b'\n') else { break };
             at += len + 1;

@@ -1,6 +1,7 @@
 //! The paths, and what answers them: from a parsed request and a view of the agent to an answer, nothing else.
 
 use super::document::{self, Document};
+use super::probes::classify;
 use super::query::{Query, decode};
 use super::request::{Method, Request};
 use crate::health::{Check, Health, State};
@@ -42,6 +43,8 @@ pub enum Route {
     Schemas,
     /// `/schema/...`: one of them.
     Schema,
+    /// `/.well-known/security.txt`
+    SecurityTxt,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -69,12 +72,13 @@ impl Route {
         Route::DebugNet,
         Route::Schemas,
         Route::Schema,
+        Route::SecurityTxt,
         Route::Server,
         Route::NotFound,
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 13] = [
+    const PATHS: [Route; 14] = [
         Route::Livez,
         Route::Readyz,
         Route::Healthz,
@@ -88,6 +92,7 @@ impl Route {
         Route::Config,
         Route::DebugNet,
         Route::Schemas,
+        Route::SecurityTxt,
     ];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
@@ -108,6 +113,7 @@ impl Route {
             Route::DebugNet => "/debug/net",
             Route::Schemas => "/schema/",
             Route::Schema => "/schema/*",
+            Route::SecurityTxt => "/.well-known/security.txt",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -118,7 +124,14 @@ impl Route {
         // A new route is the operator's until it is named here.
         !matches!(
             self,
-            Route::Root | Route::Icon | Route::Livez | Route::Readyz | Route::Healthz | Route::Server | Route::NotFound
+            Route::Root
+                | Route::Icon
+                | Route::Livez
+                | Route::Readyz
+                | Route::Healthz
+                | Route::SecurityTxt
+                | Route::Server
+                | Route::NotFound
         )
     }
 
@@ -166,7 +179,8 @@ impl Route {
             None => nothing,
         };
         let query = if query.is_empty() { Query::NONE } else { Query::read(query) };
-        (route, Query { check: named.check, document: named.document, ..query })
+        let probe = if route == Route::NotFound { classify(path) } else { None };
+        (route, Query { check: named.check, document: named.document, probe, ..query })
     }
 }
 
@@ -258,7 +272,7 @@ impl Answer {
 pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: bool) -> Option<Answer> {
     let needs_operator = request.route.is_operator() || request.query.verbose;
     Some(match (request.method, request.route) {
-        (_, Route::NotFound) => Answer::text(404, "Not Found: see /\n"),
+        (_, Route::NotFound) => NOT_FOUND,
         (Method::NotAllowed, _) => Answer { headers: ALLOW, ..Answer::status_only(405) },
         // HAProxy's `option httpchk` and `option httpchk /readyz` ask with OPTIONS, and go by the status.
         (Method::Options, Route::Root | Route::Readyz) if !health.is_ready() => {
@@ -289,6 +303,9 @@ pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: b
         _ => return None,
     })
 }
+
+/// What there is not.
+const NOT_FOUND: Answer = Answer::text(404, "Not Found: see /\n");
 
 /// What a check that passes is answered with.
 const fn ok(health: &Health) -> Answer {
@@ -337,6 +354,10 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             Some(Answer { headers: KEPT, ..Answer::rendered(200, Media::Json, len) })
         }
         Route::Icon | Route::Schemas | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
+        Route::SecurityTxt => match view.write_security(out) {
+            Some(len) => Some(Answer::rendered(200, Media::Text, len)),
+            None => Some(NOT_FOUND),
+        },
     }
 }
 

@@ -8,6 +8,7 @@ pub use super::counters::Counters;
 use super::exchange::Service;
 use super::familiar::Familiar;
 use super::pool::{self, Class, Pool, Taken};
+use super::probes::Probes;
 use super::request::Request;
 use super::routes::{Answer, Body, Route, respond};
 use crate::earliest;
@@ -21,7 +22,7 @@ use crate::nic::Nic;
 use crate::view::{Known, View};
 use core::ops::Range;
 use heapless::Vec;
-use outpost_wire::{HttpRecycled, NameId};
+use outpost_wire::{HttpRecycled, NameId, ProbeClass};
 use smoltcp::iface::Interface;
 use smoltcp::phy::{DeviceCapabilities, TxToken};
 use smoltcp::socket::tcp::State;
@@ -78,6 +79,8 @@ pub struct Desk<'a> {
     pub familiar: Familiar,
     /// What is counted.
     pub counters: Counters,
+    /// Who looks for weak spots.
+    pub probes: Probes,
     /// The interned names of the routes.
     pub names: [NameId; Route::COUNT],
 }
@@ -85,6 +88,8 @@ pub struct Desk<'a> {
 /// The server.
 pub struct Server<'a> {
     port: u16,
+    /// Connections that one client may have.
+    share: Option<u16>,
     pool: Pool<'a>,
     desk: Desk<'a>,
     /// Two lists of connections to visit: one is being worked through, the other collects for the next poll.
@@ -99,9 +104,10 @@ pub struct Server<'a> {
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl<'a> Server<'a> {
-    /// A server on this port with room for `size` connections. Emits the `intern` records of its routes.
+    /// A server on this port with room for `size` connections, `share` of them for one client. Emits the `intern` records of its routes.
     pub fn new(
         port: u16,
+        share: Option<u16>,
         size: usize,
         memory: &'a mut Memory<'a>,
         secret: u64,
@@ -111,12 +117,14 @@ impl<'a> Server<'a> {
         let Memory { pool, answers, touched, scratch } = memory;
         Server {
             port,
+            share,
             pool: Pool::new(pool, size, secret),
             desk: Desk {
                 answers,
                 scratch,
                 familiar: Familiar::new(),
                 counters: Counters::default(),
+                probes: Probes::new(),
                 names: Route::ALL.map(|route| log.name(now, route.name())),
             },
             touched,
@@ -160,10 +168,7 @@ impl<'a> Server<'a> {
             None => return Err(token),
             found => found,
         };
-        let Some(at) = at else {
-            self.desk.counters.refused += 1;
-            return Ok(());
-        };
+        let Some(at) = at else { return Ok(()) };
         let connection = self.pool.get(at);
         connection.mac = hop.destination;
         let mut device = OneFrame::ip(frame, token, capabilities, hop);
@@ -172,8 +177,16 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
+    /// A connection for a new client. One that is refused is told nothing: its SYN comes again by itself, when there
+    /// may be room.
     fn open(&mut self, now: Instant, segment: Segment, mac: EthernetAddress) -> Option<usize> {
-        let (at, taken) = self.pool.gives_way(now)?;
+        if self.exceeds_share(now, segment.flow.address) {
+            return None;
+        }
+        let Some((at, taken)) = self.pool.gives_way(now) else {
+            self.desk.counters.refused += 1;
+            return None;
+        };
         match taken {
             Taken::Free | Taken::TimeWait => {}
             Taken::HalfOpen => self.desk.counters.recycled_half_open += 1,
@@ -187,6 +200,16 @@ impl<'a> Server<'a> {
         // The socket is closed and the port is not 0 (the config refuses it): listening cannot fail.
         let _ = socket.listen(segment.to_port);
         Some(at)
+    }
+
+    /// Whether this client has its share of connections. Only completed handshakes count: SYNs with a forged sender
+    /// would take the share of whom they name.
+    fn exceeds_share(&mut self, now: Instant, client: [u8; 4]) -> bool {
+        let exceeds = self.share.is_some_and(|share| self.pool.of_source(client) >= share.into());
+        if exceeds {
+            self.desk.probes.see(now, ProbeClass::OverShare, client);
+        }
+        exceeds
     }
 
     fn touch(&mut self, at: usize) {
@@ -215,17 +238,18 @@ impl<'a> Server<'a> {
         match (class, self.pool.get(at).socket().state()) {
             (Class::Free, _) => return,
             // The SYN was damaged, or the far end reset the handshake (a TCP check): leave no trace.
-            (_, State::Listen) => return self.release(at),
+            (_, State::Listen) => {
+                self.desk.counters.empty += 1;
+                return self.release(at);
+            }
             (_, State::SynReceived) if age >= limits::CLOSE_TIME => {
                 self.desk.counters.recycled_half_open += 1;
                 return self.release(at);
             }
             (_, State::SynReceived | State::TimeWait | State::Closed) => {}
             (class, _) => {
-                if class == Class::HalfOpen {
-                    self.desk.counters.accepted += 1;
-                    // What is rendered now must not count it as half-open.
-                    self.pool.set_class(at, Class::Busy, now);
+                if class == Class::HalfOpen && !self.accept(at, now) {
+                    return self.release(at);
                 }
                 self.advance(at, around);
             }
@@ -248,7 +272,10 @@ impl<'a> Server<'a> {
         }
         let (socket, exchange) = connection.parts();
         let (class, deadline) = match socket.state() {
-            State::Closed if socket.remote_endpoint().is_none() => return self.release(at),
+            State::Closed if socket.remote_endpoint().is_none() => {
+                self.desk.counters.empty += u64::from(exchange.is_unused());
+                return self.release(at);
+            }
             State::SynReceived => (Class::HalfOpen, now + limits::CLOSE_TIME),
             State::TimeWait => (Class::TimeWait, now + limits::CLOSE_TIME),
             State::Established if exchange.is_reading() => (Class::Idle, exchange.deadline()),
@@ -261,6 +288,21 @@ impl<'a> Server<'a> {
         if again {
             self.touch(at);
         }
+    }
+
+    /// The handshake is complete. `false`: meanwhile the client has its share, and this one is over it.
+    fn accept(&mut self, at: usize, now: Instant) -> bool {
+        let client = self.pool.get(at).flow.address;
+        if self.exceeds_share(now, client) {
+            return false;
+        }
+        self.desk.counters.accepted += 1;
+        // Also for what its own first request is told about connections.
+        self.pool.set_class(at, Class::Busy, now);
+        if self.share.is_some() {
+            self.pool.count_for_source(at);
+        }
+        true
     }
 
     /// Lets HTTP go on. What must be rendered is rendered here, where the whole table can be seen.
@@ -310,6 +352,7 @@ impl<'a> Server<'a> {
             log: around.log,
             pool: &self.pool,
             counters: &self.desk.counters,
+            probes: &self.desk.probes,
             answers_in_use: self.desk.answers.in_use(),
             nic: around.nic.counters(),
         };
@@ -369,6 +412,7 @@ impl<'a> Server<'a> {
     }
 
     fn tell(&mut self, now: Instant, log: &mut Log<'_>) {
+        self.desk.probes.tell(now, log);
         if !self.has_to_tell() || now < self.told_at + TELL_EVERY {
             return;
         }
@@ -390,6 +434,6 @@ impl<'a> Server<'a> {
     pub fn poll_at(&self, now: Instant) -> Option<Instant> {
         let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
         let tell = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
-        earliest(&[retry, tell, self.pool.wheel.next_at()])
+        earliest(&[retry, tell, self.desk.probes.poll_at(), self.pool.wheel.next_at()])
     }
 }

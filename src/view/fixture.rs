@@ -7,6 +7,7 @@ use crate::facts::{Facts, Phase};
 use crate::health::Health;
 use crate::http::counters::Counters;
 use crate::http::pool::{self, Pool};
+use crate::http::probes::Probes;
 use crate::limits;
 use crate::log::{Identity, Log, Security, Ship};
 use crate::net::{self, Network};
@@ -32,6 +33,7 @@ pub struct Fixture {
     pub log: Log<'static>,
     pub pool: Pool<'static>,
     pub counters: Counters,
+    pub probes: Probes,
     pub nic: nic::Counters,
 }
 
@@ -86,6 +88,7 @@ impl Fixture {
             log: Log::new(vec![0; 64 * 1024].leak(), 0xb007),
             pool: Pool::new(Box::leak(Box::new(pool::Memory::new())), limits::CONNECTIONS, 1),
             counters: Counters::default(),
+            probes: Probes::new(),
             nic: nic::Counters::default(),
             loaded,
         }
@@ -110,6 +113,7 @@ impl Fixture {
             log: &self.log,
             pool: &self.pool,
             counters: &self.counters,
+            probes: &self.probes,
             answers_in_use: 1,
             nic: self.nic,
         }

@@ -12,6 +12,7 @@ mod events;
 pub(crate) mod fixture;
 mod metrics;
 pub mod page;
+mod security;
 mod sheet;
 pub mod status;
 mod writer;
@@ -21,6 +22,7 @@ use crate::facts::Facts;
 use crate::health::Health;
 use crate::http::answer::hex;
 use crate::http::pool::{Class, Pool};
+use crate::http::probes::Probes;
 use crate::http::server;
 use crate::log::{Log, Ship, Sink};
 use crate::net::Network;
@@ -67,6 +69,8 @@ pub struct View<'v, 'a> {
     pub log: &'v Log<'a>,
     /// The connection table.
     pub pool: &'v Pool<'a>,
+    /// Who looks for weak spots.
+    pub probes: &'v Probes,
     /// What the HTTP server has counted.
     pub counters: &'v server::Counters,
     /// Shared answer buffers in use; the one this answer is rendered into counts.

@@ -81,7 +81,7 @@ pub fn run(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Inst
 }
 
 /// The number of the SYN|ACK to this port, when one was sent.
-fn accepted(sent: &[Vec<u8>], port: u16) -> Option<TcpSeqNumber> {
+pub fn accepted(sent: &[Vec<u8>], port: u16) -> Option<TcpSeqNumber> {
     let number = |segment: &TcpPacket<&[u8]>| (segment.syn() && segment.ack()).then(|| segment.seq_number());
     sent.iter().find_map(|frame| frames::tcp_to(frame, port, number).flatten())
 }
@@ -164,6 +164,29 @@ pub fn ask(agent: &mut Agent<'_>, nic: &mut AgentNic, now: Instant, port: u16, p
         .iter()
         .filter_map(|frame| frames::tcp_to(frame, port, |segment: &TcpPacket<&[u8]>| segment.payload().to_vec()));
     String::from_utf8(bytes.flatten().collect()).expect("answers are text")
+}
+
+/// The same for an answer of any length.
+pub fn ask_long(agent: &mut Agent<'_>, nic: &mut AgentNic, now: Instant, port: u16, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let mut sent = converse(agent, nic, now, port, request.as_bytes()).expect("the connection is accepted");
+    let (mut bytes, mut now) = (Vec::new(), now);
+    while let Some(next) = sent
+        .iter()
+        .filter_map(|frame| {
+            frames::tcp_to(frame, port, |segment: &TcpPacket<&[u8]>| {
+                bytes.extend_from_slice(segment.payload());
+                (!segment.payload().is_empty()).then(|| segment.seq_number() + segment.payload().len())
+            })
+        })
+        .flatten()
+        .last()
+    {
+        now += Duration::from_millis(1);
+        nic.arrive(frames::acknowledge(PEER, port, 80, request.len(), next));
+        sent = run(agent, nic, now, now + Duration::from_micros(10));
+    }
+    String::from_utf8(bytes).expect("answers are text")
 }
 
 #[test]

@@ -60,6 +60,20 @@ pub fn first_data(route: Route, src_port: u16, dst_port: u16, server: TcpSeqNumb
     tcp(route, &TcpRepr { control, seq_number, ack_number, payload: data, ..base })
 }
 
+/// What a TCP check says next: a reset.
+pub fn reset(route: Route, src_port: u16, dst_port: u16, server: TcpSeqNumber) -> Vec<u8> {
+    let base = plain(src_port, dst_port);
+    let (seq_number, ack_number) = (base.seq_number + 1, Some(server + 1));
+    tcp(route, &TcpRepr { control: TcpControl::Rst, seq_number, ack_number, ..base })
+}
+
+/// An acknowledgement of everything up to this number, from a client that sent so many bytes after its SYN.
+pub fn acknowledge(route: Route, src_port: u16, dst_port: u16, sent: usize, server: TcpSeqNumber) -> Vec<u8> {
+    let base = plain(src_port, dst_port);
+    let (seq_number, ack_number) = (base.seq_number + 1 + sent, Some(server));
+    tcp(route, &TcpRepr { seq_number, ack_number, ..base })
+}
+
 fn plain(src_port: u16, dst_port: u16) -> TcpRepr<'static> {
     TcpRepr {
         src_port,

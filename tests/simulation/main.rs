@@ -25,6 +25,7 @@ mod nic;
 mod openapi;
 mod oracle;
 mod probe;
+mod probing;
 mod rare;
 mod real;
 mod rng;

@@ -73,6 +73,24 @@ words! {
 }
 
 words! {
+    /// What a probe is known by.
+    ProbeClass {
+        /// A path that only attacks ask for.
+        AttackPath = 0 "attack_path",
+        /// A path with `..` in it, written out or encoded.
+        Traversal = 1 "traversal",
+        /// Bytes that are no HTTP request.
+        Malformed = 2 "malformed",
+        /// The first bytes of a TLS handshake.
+        Tls = 3 "tls",
+        /// One client asked for one unknown path after the other.
+        UnknownPaths = 4 "unknown_paths",
+        /// One client wanted more connections than `http.connections_per_source` allows.
+        OverShare = 5 "over_share",
+    }
+}
+
+words! {
     /// Why an answer of a time server is not believed.
     ClockRefusal {
         /// It is no SNTP answer of version 3 or 4.
@@ -470,6 +488,18 @@ events! {
         reason: SessionEnd,
         /// Attempts that failed since the last such record.
         attempts: u32,
+    }
+
+    /// Requests or connections of a kind that scans and attacks are made of; they were answered or refused as always.
+    28 HttpProbed = "http.probed", Bulk, NOTICE, since "0.1.0",
+    action "On a public address this is everyday noise. Look at the client if it is one of yours, or if the count grows."
+    {
+        /// What they are known by.
+        class: ProbeClass,
+        /// How many since the last such record of this class.
+        count: u32,
+        /// Who sent the last one.
+        client: Ip4,
     }
 }
 
