@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz chaos bench bench-log image size
+.PHONY: help run test soak fuzz chaos bench bench-log bench-http image size
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -9,7 +9,7 @@ ARGS ?=
 BENCH ?=
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run:  ## build the image, boot it in QEMU, show its events; Ctrl-C ends it
 	@scripts/setup run
@@ -34,17 +34,20 @@ chaos:  ## the collector killed 100 times, the link cut for a minute, the guest 
 	@cargo run --quiet -p outpost-cli -- image
 	@OUTPOST_CHAOS=long cargo test -p outpost-cli --test boot -- --nocapture chaos::
 
-bench:  ## measure size, boot, load and instructions per request (root; BENCH="--only boot,count")
+bench:  ## measure everything beside Linux + nginx and rsyslog (root; BENCH="image --boots 5")
 	@scripts/setup bench
 	@cargo build --quiet --release -p outpost-cli -p outpost-bench
 	@target/release/outpost image
 	@target/release/outpost-bench --peers $(BENCH)
 
+# The tables one by one, without the peers.
 bench-log:  ## measure the log alone: bytes per record, cost of one, records per second (root)
+bench-http:  ## measure the HTTP interface alone: load by path, an attack (root)
+bench-log bench-http:
 	@scripts/setup bench
 	@cargo build --quiet --release -p outpost-cli -p outpost-bench
 	@target/release/outpost image
-	@target/release/outpost-bench log $(BENCH)
+	@target/release/outpost-bench $(@:bench-%=%) $(BENCH)
 
 image:  ## build dist/outpost.elf and its image id
 	@scripts/setup run
