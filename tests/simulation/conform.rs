@@ -31,6 +31,8 @@ pub struct Pair<'p, 'a> {
     pub now: Instant,
     port: u16,
     received: Vec<u8>,
+    /// The client takes nothing.
+    deaf: bool,
 }
 
 impl<'p, 'a> Pair<'p, 'a> {
@@ -39,7 +41,7 @@ impl<'p, 'a> Pair<'p, 'a> {
         let mut station = Station::new(EthernetAddress([2, 0, 0, 0, 0, 20]), address, None, 7, start());
         let handle = station.tcp_socket(64 * 1024, 64 * 1024);
         assert_eq!(nic.mac, AGENT_MAC);
-        Pair { agent, nic, station, handle, now: start(), port: 20_000, received: Vec::new() }
+        Pair { agent, nic, station, handle, now: start(), port: 20_000, received: Vec::new(), deaf: false }
     }
 
     pub fn socket(&mut self) -> &mut tcp::Socket<'static> {
@@ -74,6 +76,9 @@ impl<'p, 'a> Pair<'p, 'a> {
     }
 
     fn receive(&mut self) {
+        if self.deaf {
+            return;
+        }
         let socket = self.station.sockets.get_mut::<tcp::Socket>(self.handle);
         let received = &mut self.received;
         while socket.recv(|bytes| (bytes.len(), received.extend_from_slice(bytes))).is_ok() && socket.can_recv() {}
@@ -190,5 +195,53 @@ fn every_case_whole_and_byte_by_byte() {
             }
         }
         assert!(wrong.is_empty(), "{} of {} cases:\n  {}", wrong.len(), cases.len(), wrong.join("\n  "));
+    });
+}
+
+#[test]
+fn a_request_across_the_rings_end() {
+    // smoltcp shows the ring up to its end only: a server that waits for the rest hangs after 48 requests.
+    with_agent(&[], |agent, nic| {
+        let mut pair = Pair::new(agent, nic);
+        pair.open();
+        for number in 0..300 {
+            let request = format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(number % 61));
+            pair.send(request.as_bytes(), usize::MAX);
+            pair.pass(Duration::from_millis(20));
+            let answer = pair.take(Body::Ok).unwrap_or_else(|problem| panic!("request {number}: {problem}"));
+            assert_eq!(answer.status, 200);
+        }
+    });
+}
+
+#[test]
+fn idle_connections_and_deaf_clients_are_given_up_in_time() {
+    // Each would keep its place, and the deaf one its answer buffers, for ever.
+    with_agent(&[], |agent, nic| {
+        let mut pair = Pair::new(agent, nic);
+        pair.open();
+        pair.is_alive().unwrap();
+        pair.pass(limits::IDLE_TIME - Duration::from_secs(2));
+        assert_eq!(pair.socket().state(), State::Established, "closed too early");
+        pair.pass(Duration::from_secs(3));
+        assert_eq!((pair.socket().state(), pair.received.as_slice()), (State::CloseWait, &b""[..]));
+
+        pair.open();
+        pair.deaf = true;
+        pair.send(&b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(12), usize::MAX);
+        // It stops within an answer, or before one that finds no room: the deadline is that of an answer or of a head.
+        pair.pass(limits::HEAD_TIME - Duration::from_secs(2));
+        assert_eq!(pair.socket().state(), State::Established, "given up too early");
+        pair.pass(limits::SEND_TIME - limits::HEAD_TIME + Duration::from_secs(5));
+        assert_eq!(pair.socket().state(), State::Closed, "not given up");
+
+        pair.deaf = false;
+        pair.open();
+        pair.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
+        pair.pass(SOON);
+        let text = String::from_utf8(pair.take(Body::Any).unwrap().body).unwrap();
+        // How many an answer to /metrics takes itself.
+        let used = text.lines().find_map(|line| line.strip_prefix("outpost_http_answer_buffers_used "));
+        assert!(matches!(used, Some("1" | "2")), "{used:?}");
     });
 }
