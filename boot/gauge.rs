@@ -28,7 +28,9 @@ impl Gauge {
     /// Looks at the next words from the far end upwards and says how many bytes were in use at most, as far as is
     /// known. Upwards, for a function may leave parts of its frame untouched; in turns, so that none takes long.
     pub fn look(&mut self, read: impl Fn(u64) -> u64) -> u32 {
-        let end = self.mark.min(self.at + TURN * WORD);
+        // The first look goes all the way, once: 0 would be taken for a stack that nobody uses.
+        let turn = if self.mark == self.stack.end { u64::MAX } else { self.at + TURN * WORD };
+        let end = self.mark.min(turn);
         while self.at < end && read(self.at) == PAINT {
             self.at += WORD;
         }
@@ -57,6 +59,7 @@ mod tests {
         };
         assert_eq!(look(&mut gauge, &words), 0);
         words[4000..].fill(1);
+        assert_eq!(gauge.look(|at| words[(at / WORD) as usize]), 96 * 8, "the first look finds what there is");
         assert_eq!(look(&mut gauge, &words), 96 * 8);
         words[7] = 0;
         assert_eq!(look(&mut gauge, &words), 4089 * 8);
