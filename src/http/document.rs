@@ -24,8 +24,8 @@ static DOCUMENTS: &[Document] = include!(concat!(env!("OUT_DIR"), "/documents.rs
 /// `/schema/`: which there are.
 pub static LIST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/documents.list"));
 
-/// Shared buffers that the longest of them takes.
-pub const BUFFERS: usize = 2;
+/// Shared buffers that a document is inflated into: the longest, events.json, fills half of them.
+pub const BUFFERS: usize = 4;
 
 /// Bytes before and after the deflate stream of such a gzip file.
 const GZIP_HEADER: usize = 10;
