@@ -138,6 +138,8 @@ impl Item {
         match &self.answer {
             Err(why) => Some(why.clone()),
             Ok(answer) if answer.status == 200 || (answer.status == 503 && told_by_status) => None,
+            // And this says by 404 that it is not configured.
+            Ok(answer) if answer.status == 404 && self.path == Route::SecurityTxt.name() => None,
             Ok(answer) => Some(format!("it answers {}", answer.status)),
         }
     }
