@@ -209,12 +209,14 @@ mod tests {
         }
     }
 
-    fn told(log: &Log<'_>) -> Vec<HttpProbed> {
+    /// What was told, and when, in microseconds.
+    fn told(log: &Log<'_>) -> Vec<(u64, HttpProbed)> {
         let mut reader = log.reader(1);
         let mut found = Vec::new();
         while let Step::Record(seq, body) = log.read(&mut reader) {
-            if let Some(Event::HttpProbed(event)) = Record::decode_body(seq, body).unwrap().decode_event() {
-                found.push(event);
+            let record = Record::decode_body(seq, body).unwrap();
+            if let Some(Event::HttpProbed(event)) = record.decode_event() {
+                found.push((record.mono_us, event));
             }
             reader.pass(seq);
         }
@@ -230,7 +232,8 @@ mod tests {
         let mut now = Instant::from_secs(5);
         for number in 0..10_000u32 {
             probes.see(now, ProbeClass::AttackPath, [10, 0, 0, 1]);
-            if number % 100 == 0 {
+            // Half a minute later, so that each class has a minute of its own.
+            if number >= 1500 && number % 100 == 0 {
                 probes.see(now, ProbeClass::Tls, [10, 0, 0, 2]);
             }
             now += Duration::from_millis(20);
@@ -243,13 +246,17 @@ mod tests {
             probes.tell(at, &mut log);
         }
         let told = told(&log);
-        let of = |class| told.iter().filter(move |event| event.class == class);
-        // 200 s of scanning: at once, then every minute, then what is left.
-        assert_eq!((of(ProbeClass::AttackPath).count(), of(ProbeClass::Tls).count()), (5, 5), "{told:?}");
-        assert_eq!(of(ProbeClass::AttackPath).map(|event| event.count).sum::<u32>(), 10_000);
-        assert_eq!(of(ProbeClass::Tls).map(|event| event.count).sum::<u32>(), 100);
-        assert!(of(ProbeClass::Tls).all(|event| event.client == Ip4([10, 0, 0, 2])));
-        assert_eq!(probes.totals().map(|(_, total)| total).collect::<Vec<_>>(), [10_000, 0, 0, 100, 0, 0]);
+        for (class, records, probes) in [(ProbeClass::AttackPath, 5, 10_000), (ProbeClass::Tls, 4, 85)] {
+            let of: Vec<_> = told.iter().filter(|(_, event)| event.class == class).collect();
+            // 200 s of scanning: at once, then every minute, then what is left.
+            assert_eq!(of.len(), records, "{told:?}");
+            assert_eq!(of.iter().map(|(_, event)| event.count).sum::<u32>(), probes);
+            let minute = limits::PROBE_TELL.total_micros();
+            assert!(of.windows(2).all(|pair| pair[1].0 - pair[0].0 >= minute), "{told:?}");
+        }
+        let client = |class| told.iter().find(|(_, event)| event.class == class).map(|(_, event)| event.client);
+        assert_eq!(client(ProbeClass::Tls), Some(Ip4([10, 0, 0, 2])));
+        assert_eq!(probes.totals().map(|(_, total)| total).collect::<Vec<_>>(), [10_000, 0, 0, 85, 0, 0]);
     }
 
     #[test]

@@ -104,7 +104,8 @@ pub struct Server<'a> {
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl<'a> Server<'a> {
-    /// A server on this port with room for `size` connections, `share` of them for one client. Emits the `intern` records of its routes.
+    /// A server on this port with room for `size` connections, `share` of them for one client. Emits the `intern`
+    /// records of its routes.
     pub fn new(
         port: u16,
         share: Option<u16>,
