@@ -1,5 +1,5 @@
 //! What the HTTP server counts: whole numbers in fixed places, so that counting costs an addition. Names and text come
-//! when somebody asks ([`crate::view::metrics`]).
+//! when somebody asks (`src/view/metrics.rs`).
 
 use super::routes::Route;
 use smoltcp::time::Duration;
