@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod collect;
+pub mod disk;
 pub mod explain;
 pub mod fetch;
 pub mod forward;
