@@ -1,8 +1,11 @@
 //! Monotonic time: kvmclock where the host offers it, else the TSC with a stated, measured or guessed frequency.
 //!
+//! Measured against the PIT, and on machines without one against the local APIC's timer where its frequency is known.
+//!
 //! Zero is the entry of the image. Time never goes back, and reading it divides by nothing but a constant.
 
-use crate::hypervisor::{self, KvmClock, tsc};
+use crate::hypervisor::{self, Hypervisor, KvmClock, tsc};
+use crate::interrupts::{LocalApic, LocalRegister};
 use crate::scale::Scale;
 use core::sync::atomic::{AtomicU64, Ordering};
 use smoltcp::time::{Duration, Instant};
@@ -12,6 +15,9 @@ const NS: u64 = 1_000_000_000;
 
 /// The frequency assumed when nothing tells it: wrong by a small factor, so that timers still come.
 const GUESS_HZ: u64 = 2_000_000_000;
+
+/// Its name, which says so.
+const GUESSED: &str = "tsc (guessed frequency)";
 
 /// The clock. Copies tell the same time.
 #[derive(Clone, Copy)]
@@ -39,9 +45,20 @@ impl Clock {
             .map(|hz| (hz, "tsc"))
             .or_else(|| measured_tsc_hz().map(|hz| (hz, "tsc (PIT)")))
             .or_else(|| hypervisor::base_hz().map(|hz| (hz, "tsc (base frequency)")))
-            .unwrap_or((GUESS_HZ, "tsc (guessed frequency)"));
+            .unwrap_or((GUESS_HZ, GUESSED));
         let scale = Scale::new(tsc_hz, NS).unwrap_or(Scale { multiplier: 1 << 31, shift: 0 });
         Clock { source: Source::Tsc { zero: entry, scale }, tsc_hz, name }
+    }
+
+    /// Measures a frequency that was guessed, as soon as there is a local APIC to do so. `false`: it stays a guess.
+    pub fn refine(&mut self, apic: &LocalApic) -> bool {
+        let Source::Tsc { zero, .. } = self.source else { return true };
+        if self.name != GUESSED {
+            return true;
+        }
+        let Some((hz, scale)) = apic_tsc_hz(apic).and_then(|hz| Some((hz, Scale::new(hz, NS)?))) else { return false };
+        *self = Clock { source: Source::Tsc { zero, scale }, tsc_hz: hz, name: "tsc (APIC)" };
+        true
     }
 
     /// Time since the image was entered.
@@ -124,13 +141,13 @@ const PIT_STILL_TRIES: u32 = 200;
 const PIT_TRIES: u32 = 1_000_000;
 
 /// Samples at either end, of which the tightest counts: the host may take the processor away during any of them.
-const PIT_SAMPLES: u32 = 8;
+const SAMPLES: u32 = 8;
 
 /// A moment on both clocks.
 #[derive(Clone, Copy)]
 struct Sample {
     tsc: u64,
-    count: u16,
+    count: u32,
     spread: u64,
 }
 
@@ -156,40 +173,75 @@ fn measured_tsc_hz() -> Option<u64> {
 /// One measurement, and whether nothing took the processor away for an eighth of it.
 fn measured_once() -> Option<(u64, bool)> {
     pit_command(0x34, 0); // channel 0, both bytes, mode 2: counts down from 65,536 and round again
-    let start = tightest();
+    let start = tightest(pit_sample);
     let (mut last, mut gap) = (start.tsc, 0);
     let mut still = 0;
     let mut reached = false;
     for _ in 0..PIT_TRIES {
-        let now = sample();
+        let now = pit_sample();
         gap = gap.max(now.tsc.saturating_sub(last));
         last = now.tsc;
-        let passed = start.count.wrapping_sub(now.count);
+        let passed = start.count.wrapping_sub(now.count) as u16;
         still = if passed == 0 { still + 1 } else { 0 };
         reached = (PIT_TICKS..u16::MAX / 2).contains(&passed);
         if reached || still >= PIT_STILL_TRIES {
             break;
         }
     }
-    let end = tightest();
+    let end = tightest(pit_sample);
     pit_command(0x30, 1); // mode 0: ends, so that the VMM has no timer to run for us
     gap = gap.max(end.tsc.saturating_sub(last));
-    let ticks = u64::from(start.count.wrapping_sub(end.count));
+    let ticks = u64::from(start.count.wrapping_sub(end.count) as u16);
     let time = end.tsc.saturating_sub(start.tsc);
     let hz = (reached && ticks > 0).then(|| time * PIT_HZ / ticks).filter(|hz| *hz > 1_000_000)?;
     Some((hz, gap <= time / 8))
 }
 
-fn tightest() -> Sample {
-    let first = sample();
-    (1..PIT_SAMPLES).map(|_| sample()).fold(first, |best, next| if next.spread < best.spread { next } else { best })
+/// The local APIC's timer of QEMU and of KVM counts nanoseconds (QEMU: hw/intc/apic.c, KVM: APIC_BUS_CYCLE_NS), whatever
+/// the processor; it is counted here without its divider.
+const APIC_HZ: u64 = 1_000_000_000;
+
+/// The divider of 1 (Intel SDM 3A, 11.5.4).
+const APIC_DIVIDE_BY_1: u32 = 0b1011;
+
+/// How long the TSC is measured against it, in its ticks: 5 ms.
+const APIC_TICKS: u32 = 5_000_000;
+
+/// Reads at most until that time has passed: each takes 30 ns at least.
+const APIC_TRIES: u32 = 1_000_000;
+
+/// The TSC's frequency against the local APIC's timer, which is not in service yet.
+fn apic_tsc_hz(apic: &LocalApic) -> Option<u64> {
+    if !matches!(Hypervisor::detect(), Hypervisor::Tcg | Hypervisor::Kvm) {
+        return None;
+    }
+    apic.write(LocalRegister::TimerDivide, APIC_DIVIDE_BY_1);
+    apic.write(LocalRegister::TimerInitial, u32::MAX);
+    let count = || apic.read(LocalRegister::TimerCurrent);
+    let moment = || {
+        let before = tsc();
+        let (count, after) = (count(), tsc());
+        Sample { tsc: before + (after - before) / 2, count, spread: after - before }
+    };
+    let start = tightest(moment);
+    (0..APIC_TRIES).find(|_| start.count.wrapping_sub(count()) >= APIC_TICKS)?;
+    let end = tightest(moment);
+    apic.write(LocalRegister::TimerInitial, 0);
+    let ticks = u128::from(start.count.wrapping_sub(end.count));
+    let hz = u128::from(end.tsc.saturating_sub(start.tsc)) * u128::from(APIC_HZ) / ticks;
+    u64::try_from(hz).ok().filter(|hz| *hz > 1_000_000)
 }
 
-fn sample() -> Sample {
+fn tightest(sample: impl Fn() -> Sample) -> Sample {
+    let first = sample();
+    (1..SAMPLES).map(|_| sample()).fold(first, |best, next| if next.spread < best.spread { next } else { best })
+}
+
+fn pit_sample() -> Sample {
     let before = tsc();
     write_port(0x43, 0); // latch channel 0
     let after = tsc();
-    let count = u16::from_le_bytes([read_port(0x40), read_port(0x40)]);
+    let count = u16::from_le_bytes([read_port(0x40), read_port(0x40)]).into();
     Sample { tsc: before + (after - before) / 2, count, spread: after - before }
 }
 

@@ -86,8 +86,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     memory::harden();
     phases.end("memory");
 
-    let clock = Clock::start(entry);
-    let wall = wall_time(&clock);
+    let mut clock = Clock::start(entry);
     phases.end("clock");
 
     let platform = Platform::read(&Windows, info.rsdp);
@@ -96,6 +95,14 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let Some(apic) = interrupts::start(&platform) else {
         refuse(format_args!("there is no local APIC to wake the agent; use a machine that has one"))
     };
+    if !clock.refine(&apic) {
+        let _ = writeln!(
+            Port,
+            "\noutpost: this machine does not tell how fast its clock is: times and intervals may be wrong by half. \
+             Give the VM a PIT (QEMU: pit=on), or run it under KVM.",
+        );
+    }
+    let wall = wall_time(&clock);
     let Some(vector) = interrupts::allocate_vector() else { refuse(format_args!("no interrupt vector is left")) };
     let mut timer = Timer::start(apic, vector, &clock);
     let mut power = Power::start(&platform);
