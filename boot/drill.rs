@@ -2,6 +2,7 @@
 //! when the kernel command line asks for it, which nobody on the network can.
 
 use crate::cmdline;
+use crate::power::{self, Way};
 
 /// Fails in the way that `outpost.drill=` names. `crashed`: an earlier boot did already.
 pub fn start(line: &str, crashed: bool) {
@@ -15,9 +16,18 @@ pub fn start(line: &str, crashed: bool) {
         }
         Some("double-fault") => double_fault(),
         // Once: the next boot is to tell of it.
-        Some("triple-fault") if !crashed => crate::power::triple_fault(),
+        Some("triple-fault") if !crashed => power::triple_fault(),
+        Some("reset-acpi") if !crashed => reset_only(Way::Acpi),
+        Some("reset-chipset") if !crashed => reset_only(Way::Chipset),
+        Some("reset-keyboard") if !crashed => reset_only(Way::Keyboard),
         _ => {}
     }
+}
+
+/// Resets in this way, and stands still when that does nothing.
+fn reset_only(way: Way) -> ! {
+    power::reset_by(way);
+    power::stop()
 }
 
 /// Reads where nothing is mapped.

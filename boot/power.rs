@@ -33,6 +33,10 @@ const REDUCED_SLEEP: u8 = 5 << 2 | 1 << 5;
 /// Looks at PM1 control until ACPI is on.
 const ENABLE_TRIES: u32 = 1000;
 
+/// How long a reset gets before the next way is tried, in reads of a port: a microsecond each on hardware and in QEMU,
+/// so some tens of milliseconds.
+const RESET_WAIT_READS: u32 = 20_000;
+
 static RESET: spin::Mutex<Option<(Place, u8)>> = spin::Mutex::new(None);
 
 /// A register of the machine, reachable.
@@ -139,15 +143,44 @@ fn listen_pm1(pm1: &Pm1) -> Option<Button> {
     interrupts::route_sci(pm1).then_some(Button::Pm1)
 }
 
-/// Resets the machine by whatever works first: ACPI's register, the chipset's, the keyboard controller's (which
-/// ends a Firecracker machine), a triple fault. The log region survives all of them under QEMU.
+/// A way to reset the machine. The log region survives all of them under QEMU.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// The register that the FADT names: QEMU's microvm has no other, Cloud Hypervisor neither.
+    Acpi,
+    /// The chipset's reset control register (ICH9 and PIIX3 datasheets: RST_CNT, RCR).
+    Chipset,
+    /// The keyboard controller's line to the processor. It ends a Firecracker machine, and its RAM with it.
+    Keyboard,
+    /// The processor gives up.
+    TripleFault,
+}
+
+/// Resets the machine by the first way that works.
 pub fn reset() -> ! {
-    if let Some(Some((place, value))) = RESET.try_lock().as_deref() {
-        place.write(*value);
+    for way in [Way::Acpi, Way::Chipset, Way::Keyboard, Way::TripleFault] {
+        reset_by(way);
     }
-    write_port(0xcf9, 0x06);
-    write_port(0x64, 0xfe);
-    triple_fault()
+    halt()
+}
+
+/// Tries to reset the machine in this way and gives it its time; comes back when that did nothing.
+pub fn reset_by(way: Way) {
+    match way {
+        Way::Acpi => {
+            let register = RESET.try_lock().and_then(|register| *register);
+            let Some((place, value)) = register else { return };
+            place.write(value);
+        }
+        // First what is to be reset, then that it is to be done now.
+        Way::Chipset => [0x02, 0x06].into_iter().for_each(|value| write_port(0xcf9, value)),
+        Way::Keyboard => write_port(0x64, 0xfe),
+        Way::TripleFault => triple_fault(),
+    }
+    for _ in 0..RESET_WAIT_READS {
+        // SAFETY: the POST code port; reading it does nothing but take time.
+        unsafe { Port::<u8>::new(0x80).read() };
+    }
 }
 
 /// Stops in a way that QEMU sees where it has isa-debug-exit, and stands still elsewhere.

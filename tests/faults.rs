@@ -106,6 +106,24 @@ fn every_machine_resets_after_a_fault() {
 }
 
 #[test]
+fn every_way_of_a_reset_works_alone() {
+    // A way that is only tried behind another one that always works has never been tried.
+    let Some(image) = image() else { return };
+    for (machine, ways) in [
+        (Machine::Microvm, &["acpi"][..]),
+        (Machine::Q35, &["acpi", "chipset", "keyboard"]),
+        (Machine::Pc, &["acpi", "chipset", "keyboard"]),
+    ] {
+        for way in ways {
+            let drill = format!("reset-{way}");
+            let mut running = Vm { reboot: true, ..vm(machine, image, &drill, "reset") }.start().unwrap();
+            let told = running.wait_for("boot.previous_ended cause=reset", DEADLINE);
+            told.unwrap_or_else(|error| panic!("{machine} by {way}: {error}"));
+        }
+    }
+}
+
+#[test]
 fn a_triple_fault_is_told_by_the_next_boot() {
     // Nothing of ours runs at a triple fault, so only the region can say that there was a boot.
     let Some(image) = image() else { return };
