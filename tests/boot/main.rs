@@ -12,6 +12,8 @@
 //! | `config.rs` | the configuration is read from every source, in its order |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
+//! | `platform.rs` | machines without clock chip, timer, ACPI or interrupts serve, and come back after a panic |
+//! | `power.rs` | the power button ends the boot in order, whatever else happens |
 //! | `host.rs` | `outpost up` and the errors of the host side |
 //! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
@@ -32,6 +34,8 @@ mod lab;
 mod memory;
 #[path = "../support/openapi.rs"]
 mod openapi;
+mod platform;
+mod power;
 #[path = "../support/rsyslog.rs"]
 mod rsyslog;
 mod serve;
