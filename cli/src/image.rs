@@ -5,9 +5,12 @@
 //!                        └─▶ dist/outpost.debug.elf    dist/outpost.elf ◀── id into the note of both
 //! ```
 //!
+//! A release of this command carries the image it was released with and writes that one instead: it builds nothing.
+//!
 //! The stripped image is the beginning of the linked one: what a loader reads, and no byte more. So its bytes
 //! depend on the compiler and the sources alone, neither on binutils nor on the folder it was built in.
 
+use crate::embedded;
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -32,30 +35,37 @@ const SECTION_TABLE_FIELDS: [Range<usize>; 2] = [0x28..0x30, 0x3c..0x40];
 /// The arguments of `outpost image`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  outpost image                  build dist/outpost.elf and dist/outpost.debug.elf
+  outpost image                  dist/outpost.elf and dist/outpost.debug.elf of this checkout
+  outpost image --out .          the image that a release carries, into this folder
   outpost image --json           the same, told as one line of JSON
-  readelf -n dist/outpost.elf    shows the image id in the built image")]
+  readelf -n dist/outpost.elf    shows the image id in the image
+
+A release of this command carries its image and writes it out, wherever it runs. One that was built in a
+checkout carries none: it builds the image of the checkout it is in.")]
 pub struct Args {
+    /// Folder that the files go to [default: dist of the checkout; dist for the image of a release]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Tell the result as one line of JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// A built image.
+/// An image that was written.
 pub struct Image {
     /// The stripped ELF.
     pub path: PathBuf,
-    /// The same with its symbols and line numbers.
-    pub debug_path: PathBuf,
+    /// The same with its symbols and line numbers, where it was built.
+    pub debug_path: Option<PathBuf>,
     /// Bytes of the stripped ELF.
     pub size: usize,
     /// The image id, as 64 hex digits.
     pub id: String,
 }
 
-/// Builds the image and tells what came out.
+/// Writes the image and tells what came out.
 pub fn run(args: &Args) -> ExitCode {
-    let image = match checkout().and_then(|root| build(&root)) {
+    let image = match write(args.out.as_deref()) {
         Ok(image) => image,
         Err(problem) => {
             eprintln!("outpost image: {problem}");
@@ -64,14 +74,39 @@ pub fn run(args: &Args) -> ExitCode {
     };
     if args.json {
         let path = |path: &Path| path.to_string_lossy().into_owned();
-        let (file, debug) = (path(&image.path), path(&image.debug_path));
+        let (file, debug) = (path(&image.path), image.debug_path.as_deref().map(path));
         println!("{}", serde_json::json!({ "image": file, "debug": debug, "bytes": image.size, "id": image.id }));
     } else {
         println!("{}  {} bytes ({:.0} KiB)", image.path.display(), image.size, image.size as f64 / 1024.0);
-        println!("{}  with symbols, for gdb and addr2line", image.debug_path.display());
+        if let Some(debug) = &image.debug_path {
+            println!("{}  with symbols, for gdb and addr2line", debug.display());
+        }
         println!("image id {}", image.id);
     }
     ExitCode::SUCCESS
+}
+
+/// Writes the image that this command carries, or builds the one of the checkout.
+fn write(folder: Option<&Path>) -> Result<Image, String> {
+    match embedded::image() {
+        Some(bytes) => extract(bytes, folder.unwrap_or(Path::new("dist"))),
+        None => {
+            let root = checkout()?;
+            build(&root, &folder.map_or_else(|| root.join("dist"), Path::to_path_buf))
+        }
+    }
+}
+
+/// Writes the image that a release carries into `folder`.
+pub fn extract(bytes: &[u8], folder: &Path) -> Result<Image, String> {
+    let broken = |problem| format!("the image that this command carries is damaged: {problem}. Install it again.");
+    let id = Layout::of(bytes).map_err(broken)?.id;
+    let id = bytes.get(id).ok_or_else(|| broken(String::from("it is cut off")))?;
+    let path = folder.join("outpost.elf");
+    fs::create_dir_all(folder)
+        .and_then(|()| replace(&path, bytes))
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    Ok(Image { path, debug_path: None, size: bytes.len(), id: hex(id) })
 }
 
 /// The checkout that the current directory is in.
@@ -79,27 +114,34 @@ pub fn checkout() -> Result<PathBuf, String> {
     let here = env::current_dir().map_err(|error| format!("the current directory cannot be read: {error}"))?;
     let root =
         here.ancestors().find(|folder| folder.join("boot/main.rs").exists() && folder.join("linker.ld").exists());
-    root.map(Path::to_path_buf)
-        .ok_or_else(|| format!("{} is not inside a checkout of Outpost. Change into one: cd outpost", here.display()))
+    root.map(Path::to_path_buf).ok_or_else(|| {
+        format!(
+            "this `outpost` carries no image, as a release does, and {} is not inside a checkout of Outpost to build \
+                 one. Use a release, change into a checkout, or name an image: outpost up --image FILE",
+            here.display()
+        )
+    })
 }
 
-/// Builds the image of the checkout `root` into its folder `dist`.
-pub fn build(root: &Path) -> Result<Image, String> {
+/// Builds the image of the checkout `root` into the folder `dist`.
+pub fn build(root: &Path, dist: &Path) -> Result<Image, String> {
     check_target(root)?;
     let linked = link(root)?;
     let linked = fs::read(&linked).map_err(|error| format!("{} cannot be read: {error}", linked.display()))?;
     let sealed = seal(linked)?;
-    let dist = root.join("dist");
     let (path, debug_path) = (dist.join("outpost.elf"), dist.join("outpost.debug.elf"));
-    fs::create_dir_all(&dist)
+    fs::create_dir_all(dist)
         .and_then(|()| replace(&path, &sealed.stripped))
         .and_then(|()| replace(&debug_path, &sealed.debug))
         .map_err(|error| format!("{} cannot be written: {error}", dist.display()))?;
-    let id = sealed.id.iter().fold(String::new(), |mut text, byte| {
+    Ok(Image { path, debug_path: Some(debug_path), size: sealed.stripped.len(), id: hex(&sealed.id) })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // writing into a String cannot fail
         text
-    });
-    Ok(Image { path, debug_path, size: sealed.stripped.len(), id })
+    })
 }
 
 /// Without the target's libraries cargo fails with a page of errors that do not say what to do.

@@ -3,13 +3,17 @@
 
 pub mod check;
 pub mod collect;
+pub mod completions;
 pub mod disk;
+pub mod embedded;
 pub mod explain;
 pub mod fetch;
 pub mod forward;
 pub mod image;
 pub mod key;
+pub mod licenses;
 pub mod logs;
+pub mod man;
 pub mod size;
 pub mod store_read;
 pub mod support;

@@ -4,13 +4,23 @@
 //! `run(&Args) -> ExitCode` that has already told the user everything when it returns.
 #![forbid(unsafe_code)]
 
-use clap::{Parser, Subcommand};
-use outpost_cli::{check, collect, explain, image, key, logs, size, support, symbolize, timeline, top, up, verify};
+use clap::{CommandFactory, Parser, Subcommand};
+use outpost_cli::{
+    check, collect, completions, explain, image, key, licenses, logs, man, size, support, symbolize, timeline, top, up,
+    verify,
+};
 use std::process::ExitCode;
 
 /// An ops agent that is its own operating system: build it, run it, and receive what it logs.
 #[derive(Parser)]
-#[command(version, propagate_version = true, after_help = "Start here: outpost up --help")]
+#[command(
+    name = "outpost",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  outpost up           boots the image in QEMU and shows its events
+  outpost up --help    what more it can do"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,8 +50,14 @@ enum Command {
     Support(support::Args),
     /// Watch an agent live: health, requests, connections, log delivery, last events.
     Top(top::Args),
-    /// Build the image: dist/outpost.elf.
+    /// Write the image: the one that a release carries, or build the one of a checkout.
     Image(image::Args),
+    /// Print the script that lets bash, zsh or fish complete this command.
+    Completions(completions::Args),
+    /// Write the manual pages into a folder.
+    Man(man::Args),
+    /// Print the licences of what the command and the image are made of.
+    Licenses(licenses::Args),
     /// What the image's bytes are spent on.
     #[command(hide = true)]
     Size(size::Args),
@@ -61,6 +77,37 @@ fn main() -> ExitCode {
         Command::Support(args) => support::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
+        Command::Licenses(args) => licenses::run(&args),
         Command::Size(args) => size::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The subcommands that have none of their own, with their names in full.
+    fn leaves(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let name = format!("{name} {}", command.get_name());
+        match command.has_subcommands() {
+            true => command.get_subcommands().flat_map(|command| leaves(command, &name)).collect(),
+            false => vec![(name, command.clone())],
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_subcommand_has_an_example() {
+        // Who meets a command for the first time learns it from one that works, not from a list of options.
+        let command = Cli::command();
+        command.clone().debug_assert();
+        let all = leaves(&command, "");
+        assert!(all.len() >= 16, "{}", all.len());
+        for (name, mut command) in all {
+            let help = command.render_long_help().to_string();
+            let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("{name} has none"));
+            assert!(examples.contains(&format!("\n {name}")), "no example of{name} calls it:{examples}");
+        }
     }
 }

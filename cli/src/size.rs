@@ -17,9 +17,12 @@ const LISTED: usize = 40;
 
 /// What `outpost size` is told.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  outpost size                             of the image that `outpost image` built last
+  outpost size old/outpost.debug.elf       of another one")]
 pub struct Args {
     /// The image with its symbols
-    #[arg(value_name = "DEBUG_ELF", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/outpost.debug.elf"))]
+    #[arg(value_name = "DEBUG_ELF", default_value = "dist/outpost.debug.elf")]
     pub image: PathBuf,
 }
 

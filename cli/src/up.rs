@@ -8,7 +8,7 @@
 //! Ctrl-C presses the guest's power button and waits, for a bounded time, for its end and for its last record.
 
 use crate::collect::{Access, Format, Keys, Options, Output, Printer, Server};
-use crate::{image, key};
+use crate::{embedded, image, key};
 use outpost::config;
 use outpost_qemu::{Accel, Error, Forward, Machine, Network, Running, Vm, kvm_works};
 use outpost_wire::noise::Key;
@@ -44,11 +44,13 @@ const INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = "\
 Examples:
-  outpost up                             build the image and boot it on http://127.0.0.1:8080
+  outpost up                             boot the image on http://127.0.0.1:8080
   outpost up --port 8081 --machine q35   another port, another board
   outpost up --config config.json        with your configuration
   outpost up --json | jq .event          records as JSON lines
 
+Which image: the one of --image, else the one that a release of this command carries, else the one that the
+checkout here builds.
 Ctrl-C shuts the guest down, a second one kills it. Records stay in the store (--store).
 Exit code: 0 after a clean shutdown, 130 after a second Ctrl-C, 1 otherwise.";
 
@@ -71,10 +73,10 @@ pub struct Args {
     /// Configuration document; the collector's address is added when it has none
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Boot this image instead of building the one of the checkout
+    /// Boot this image instead of the one that this command carries or builds
     #[arg(long, value_name = "ELF")]
     image: Option<PathBuf>,
-    /// File of the store [default: dist/up.db of the checkout; up.db with --image]
+    /// File of the store [default: up.db; dist/up.db with the image of a checkout]
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// Print each record as one line of JSON, and nothing else to standard output
@@ -111,12 +113,16 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     // Before anything that takes long.
     check_port(args.port)?;
     let accel = accel(args.accel)?;
-    let (image, store) = match &args.image {
-        Some(image) if !image.is_file() => return Err(format!("{} is not there: {}", image.display(), IMAGE_REMEDY)),
-        Some(image) => (image.clone(), PathBuf::from("up.db")),
-        None => {
+    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    let (image, store) = match (&args.image, embedded::image()) {
+        (Some(image), _) if !image.is_file() => {
+            return Err(format!("{} is not there: {}", image.display(), IMAGE_REMEDY));
+        }
+        (Some(image), _) => (image.clone(), PathBuf::from("up.db")),
+        (None, Some(bytes)) => (image::extract(bytes, folder.path())?.path, PathBuf::from("up.db")),
+        (None, None) => {
             let root = image::checkout()?;
-            (image::build(&root)?.path, root.join("dist/up.db"))
+            (image::build(&root, &root.join("dist"))?.path, root.join("dist/up.db"))
         }
     };
     let store = args.store.clone().unwrap_or(store);
@@ -127,7 +133,6 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     options.access = Access::keyed(Keys::one(&document.agent, Key::new(key)), false, &key::random()?);
     let (server, output) = Server::start(options).map_err(|error| error.to_string())?;
     let document = document.with_collector(server.local_address().port(), &key::hex(&key));
-    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let config = folder.path().join("config.json");
     write_secret(&config, &document.bytes).map_err(|error| format!("{}: {error}", config.display()))?;
 
@@ -168,7 +173,7 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     session.run()
 }
 
-const IMAGE_REMEDY: &str = "build it with `outpost image`, or leave --image out.";
+const IMAGE_REMEDY: &str = "write one with `outpost image`, or leave --image out.";
 
 fn check_port(port: u16) -> Result<(), String> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
