@@ -18,7 +18,8 @@ use virtio_drivers::transport::pci::bus::{Command, DeviceFunction, PciRoot};
 use x86_64::instructions::port::Port;
 
 /// Intel 6300ESB's watchdog timer (Intel 6300ESB datasheet, 16.5).
-const I6300ESB: (u16, u16) = (0x8086, 0x25ab);
+const INTEL: u16 = 0x8086;
+const I6300ESB: u16 = 0x25ab;
 /// Its registers in memory, by offset: the two stages' counts, in units of 2^15 ticks of 33 MHz, and reload.
 const STAGE_1: usize = 0;
 const STAGE_2: usize = 4;
@@ -109,7 +110,7 @@ impl Watchdog {
 
 impl I6300esb {
     fn find(mut root: PciRoot<ConfigurationPorts>) -> Option<I6300esb> {
-        let (device, _) = root.enumerate_bus(0).find(|(_, info)| (info.vendor_id, info.device_id) == I6300ESB)?;
+        let device = pci::find_of(&root, INTEL, &[I6300ESB])?;
         let registers = Region::in_bar(device, 0, 0, REGISTERS_LEN)?;
         let (_, command) = root.get_status_command(device);
         root.set_command(device, command | Command::MEMORY_SPACE);

@@ -120,15 +120,21 @@ pub fn root() -> Option<PciRoot<ConfigurationPorts>> {
     ConfigurationPorts::present().then(|| PciRoot::new(ConfigurationPorts))
 }
 
-/// The first virtio device with one of these ids, on bus 0 or on a bus that the firmware put behind a bridge.
+/// The first virtio device with one of these ids.
 pub fn find(root: &PciRoot<ConfigurationPorts>, ids: [u16; 2]) -> Option<DeviceFunction> {
+    find_of(root, VIRTIO_VENDOR_ID, &ids)
+}
+
+/// The first device of a vendor with one of these ids, on bus 0 or on a bus that the firmware put behind a bridge:
+/// libvirt puts all of them there.
+pub fn find_of(root: &PciRoot<ConfigurationPorts>, vendor: u16, ids: &[u16]) -> Option<DeviceFunction> {
     let mut buses: Vec<u8, BUSES> = Vec::new();
     let _ = buses.push(0);
     let mut next = 0;
     while let Some(bus) = buses.get(next).copied() {
         next += 1;
         for (device, info) in root.enumerate_bus(bus) {
-            if info.vendor_id == VIRTIO_VENDOR_ID && ids.contains(&info.device_id) {
+            if info.vendor_id == vendor && ids.contains(&info.device_id) {
                 return Some(device);
             }
             if info.header_type == HeaderType::PciPciBridge {
