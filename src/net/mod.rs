@@ -25,12 +25,17 @@ use neighbours::Neighbours;
 use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkConflict, NetworkDown, NetworkUp};
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{DeviceCapabilities, TxToken};
-use smoltcp::socket::{dhcpv4, tcp, udp};
+use smoltcp::socket::dhcpv4::{self, RetryConfig};
+use smoltcp::socket::{tcp, udp};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{DhcpPacket, EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
 
 /// After this long without an answer the search for a DHCP server is reported; then each time it has doubled.
 const DHCP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a DHCP server has to answer a DISCOVER before the next one: 4 s, as RFC 2131 says in section 4.1. The first is
+/// often lost: we are there before the bridge that we are plugged into forwards anything (libvirt's takes 4 s).
+const DHCP_RETRY: Duration = Duration::from_secs(4);
 
 /// Frames that the Ethernet interface may send in one poll: few are ever waiting (ARP, DHCP, log batches).
 const EGRESS_PER_POLL: usize = 16;
@@ -241,6 +246,9 @@ impl<'a> Network<'a> {
             NetworkConfig::Dhcp => {
                 let mut socket = dhcpv4::Socket::new();
                 socket.set_parameter_request_list(DHCP_OPTIONS);
+                let mut retries = RetryConfig::default();
+                retries.discover_timeout = DHCP_RETRY;
+                socket.set_retry_config(retries);
                 socket.set_receive_packet_buffer(&mut memory.dhcp_packet);
                 network.dhcp = Some(network.sockets.add(socket));
             }
