@@ -13,9 +13,25 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
+/// What the image is made of: the revision says whether any of it was changed since the commit.
+const SOURCES: [&str; 10] = [
+    ".cargo",
+    "Cargo.lock",
+    "Cargo.toml",
+    "boot",
+    "build.rs",
+    "linker.ld",
+    "rust-toolchain.toml",
+    "schema",
+    "src",
+    "wire",
+];
+
+/// Digits of the revision: always so many, for git would show more in a repository that has more commits.
+const REVISION_DIGITS: usize = 10;
+
 fn main() {
-    // The sources are named because the revision says whether they were changed since the commit.
-    for path in ["build.rs", "linker.ld", "Cargo.lock", "boot", "schema", "src", "wire"] {
+    for path in SOURCES {
         println!("cargo:rerun-if-changed={path}");
     }
     // Where git keeps them differs in a worktree; a path that does not exist would build everything every time.
@@ -83,9 +99,12 @@ fn pack_documents(from: &Path, to: &Path) {
     fs::write(to.join("documents.list"), list).expect("OUT_DIR can be written");
 }
 
-/// The git revision, short, with `+` when something was changed since; `unknown` outside a checkout.
+/// The git revision, short, with `+` when a source was changed since; `unknown` outside a checkout.
 fn revision() -> String {
-    git(&["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]).unwrap_or_else(|| "unknown".to_owned())
+    let Some(mut revision) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    revision.truncate(REVISION_DIGITS);
+    let changed = git(&[&["status", "--porcelain", "--"], SOURCES.as_slice()].concat());
+    revision + if changed.is_some_and(|changed| changed.is_empty()) { "" } else { "+" }
 }
 
 /// What git answers.

@@ -158,22 +158,16 @@ fn check_target(root: &Path) -> Result<(), String> {
 
 /// Compiles and links the image; returns the path of the linked file.
 fn link(root: &Path) -> Result<PathBuf, String> {
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--profile", "image", "--bin", "image", "--target", TARGET])
-        .args(["--message-format", "json-render-diagnostics", "--config"])
-        .arg(path_flags(root))
-        // Flags of an outer cargo or of the user's environment would silently replace those the image needs.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET")
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cargo could not be started ({error}). Install Rust from https://rustup.rs"))?;
-    if !output.status.success() {
-        return Err(String::from("the image does not build; cargo's messages above say why."));
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
+    // Before it is unpacked, nobody knows where a crate will lie: `path_flags` could not hide it.
+    run_cargo(Command::new(cargo()).args(["fetch", "--quiet", "--target", TARGET]), root)?;
+    let output = run_cargo(
+        Command::new(cargo())
+            .args(["build", "--profile", "image", "--bin", "image", "--target", TARGET])
+            .args(["--message-format", "json-render-diagnostics", "--config"])
+            .arg(path_flags(root, TARGET)),
+        root,
+    )?;
+    let messages = String::from_utf8_lossy(&output);
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
@@ -181,16 +175,50 @@ fn link(root: &Path) -> Result<PathBuf, String> {
         .ok_or_else(|| String::from("cargo built the image and did not say where it put it."))
 }
 
-/// Compiler flags, as a `--config` argument that adds to those of the checkout, which keep the folders of this
-/// machine out of the image.
-fn path_flags(root: &Path) -> OsString {
+/// The cargo that started this command, else the user's.
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// What a cargo says, run in the checkout `root`.
+fn run_cargo(command: &mut Command, root: &Path) -> Result<Vec<u8>, String> {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(changes_the_build) {
+            command.env_remove(name);
+        }
+    }
+    match command.current_dir(root).stderr(Stdio::inherit()).output() {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(_) => Err(String::from("the image does not build; cargo's messages above say why.")),
+        Err(error) => Err(format!("cargo could not be started ({error}). Install Rust from https://rustup.rs")),
+    }
+}
+
+/// Whether this variable, set by an outer cargo or by the user, would change how the image is compiled: flags that
+/// replace those it needs, or, as an incremental build does, other bytes from the same sources.
+fn changes_the_build(variable: &str) -> bool {
+    let flags =
+        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_INCREMENTAL"];
+    let of_target = variable.starts_with("CARGO_TARGET_") && variable != "CARGO_TARGET_DIR";
+    flags.contains(&variable) || of_target || variable.starts_with("CARGO_PROFILE_")
+}
+
+/// Compiler flags, as a `--config` argument that adds to those of the checkout, which keep the folders of this machine
+/// out of what is built for `target`: the same sources give the same bytes, wherever they lie (tests/reproducible.rs).
+fn path_flags(root: &Path, target: &str) -> OsString {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
     let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
     let mut remaps: Vec<(PathBuf, &str)> = registries.map(|entry| (entry.path(), "crates")).collect();
+    remaps.extend(env::var_os("CARGO_TARGET_DIR").map(|folder| (root.join(folder), "outpost/target")));
     remaps.push((root.to_path_buf(), "outpost"));
+    // The compiler sees a folder as cargo names it and, where it runs in it, without symbolic links.
+    let real: Vec<_> = remaps.iter().filter_map(|(from, to)| Some((fs::canonicalize(from).ok()?, *to))).collect();
+    remaps.extend(real);
+    // The last that fits counts: of folders inside each other the inner.
+    remaps.sort();
     let flags = remaps.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    format!("target.{TARGET}.rustflags={}", serde_json::json!(flags.collect::<Vec<_>>())).into()
+    format!("target.{target}.rustflags={}", serde_json::json!(flags.collect::<Vec<_>>())).into()
 }
 
 /// Writes a file in one step, so that a machine that boots it meanwhile never sees half of it.
@@ -292,6 +320,21 @@ mod tests {
         assert_eq!(sealed.debug[140..172], sealed.id);
         assert_eq!(sealed.debug.len(), 236);
         assert_eq!(seal(linked(7)).unwrap().id, sealed.id, "an old id must not count");
+    }
+
+    #[test]
+    fn the_environment_does_not_change_the_image() {
+        // An image with other bytes, or one that dies at its first instruction, because of a variable in a profile.
+        for variable in
+            ["RUSTFLAGS", "CARGO_INCREMENTAL", "CARGO_PROFILE_IMAGE_LTO", "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS"]
+        {
+            assert!(changes_the_build(variable), "{variable}");
+        }
+        for variable in
+            ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_NET_OFFLINE", "RUSTC_WRAPPER", "PATH"]
+        {
+            assert!(!changes_the_build(variable), "{variable}");
+        }
     }
 
     #[test]

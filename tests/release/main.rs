@@ -1,0 +1,3 @@
+//! What is given away: the same bytes from every build, and what a user can check of them.
+
+mod reproducible;
