@@ -3,7 +3,7 @@
 //! Parts never call each other: the agent hands each the `&mut` it needs. `health` is the only meeting point, `log`
 //! the only exit for events.
 
-use crate::config::Loaded;
+use crate::config::{Host, Loaded};
 use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
 use crate::earliest;
@@ -15,6 +15,7 @@ use crate::log::{Identity, Log, Phase, Security, Ship, Sink};
 use crate::net::frame::{self, Sort};
 use crate::net::link::Hop;
 use crate::net::neighbours::Mac;
+use crate::net::resolve::Resolver;
 use crate::net::{self, Network};
 use crate::nic::Nic;
 use crate::time::Time;
@@ -81,6 +82,9 @@ pub struct Agent<'a> {
     sink_at: Instant,
     /// How many records both have been told of.
     seen_emitted: u64,
+    /// The host names of the configuration, and when they have something to do, if no frame comes before.
+    names: Resolver,
+    names_at: Instant,
     time: Time,
     /// When the clock has something to do, if no frame comes before.
     time_at: Instant,
@@ -112,7 +116,7 @@ impl<'a> Agent<'a> {
         nic: &mut N,
         now: Instant,
     ) -> Agent<'a> {
-        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed] = seeds(&facts.seed);
+        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed, names_seed] = seeds(&facts.seed);
         let mut facts = facts;
         let mut log = Log::new(log_region, facts.boot_id);
         for &(event, severity) in &config.config.severity.0 {
@@ -149,12 +153,14 @@ impl<'a> Agent<'a> {
                 Some(_) if facts.entropy == EntropySource::Weak => Security::Refused,
                 Some(key) => Security::Keyed(Key::new(key.0), Ephemerals::new(&facts.seed)),
             };
-            Ship::new(collector.address, identity, security, ship_seed, now)
+            Ship::new(collector.address.literal(), identity, security, ship_seed, now)
         });
-        let sink = settings.sink.as_ref().map(|sink| Sink::new(sink.syslog, &settings.name, sink_seed, &log, now));
+        let sink =
+            settings.sink.as_ref().map(|sink| Sink::new(sink.syslog.literal(), &settings.name, sink_seed, &log, now));
         let safe_until = facts.history.safe_mode.then_some(Instant::ZERO + limits::SAFE_MODE_TIME);
         let drills = settings.drill.filter(|_| safe_until.is_none()).map(|asked| Drills::new(asked, now));
-        let time = Time::new(&settings.time.servers, time_seed, now);
+        let names = Resolver::new(settings.hosts().map(|(_, host)| host), names_seed, now);
+        let time = Time::new(&names.all::<{ limits::TIME_SERVERS }>(&settings.time.servers), time_seed, now);
         let Storage { network, server } = storage;
         let network = Network::new(&settings.network, network, nic, network_seed, now);
         let server = Server::new(
@@ -175,6 +181,8 @@ impl<'a> Agent<'a> {
             sink,
             sink_at: now,
             seen_emitted: 0,
+            names,
+            names_at: now,
             time,
             time_at: now,
             ring_filling: false,
@@ -198,8 +206,10 @@ impl<'a> Agent<'a> {
         self.ingress(now, nic);
         if self.network.poll(now, nic, &mut self.log) {
             self.server.abandon_all();
-            self.follow_time_servers(now);
+            self.names.restart(now);
+            (self.names_at, self.time_at) = (now, now);
         }
+        self.look_up(now);
         self.keep_time(now);
         if self.safe_until.is_some_and(|until| now >= until) {
             self.safe_until = None;
@@ -255,13 +265,34 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// The time servers that DHCP names are used where the config names none.
+    /// Looks up the host names that are due, and wakes those who use them when they have other addresses.
+    fn look_up(&mut self, now: Instant) {
+        if now < self.names_at && !self.network.has_dns() {
+            return;
+        }
+        if self.names.names().is_empty() || self.network.state() != net::State::Up {
+            self.names_at = if self.names.names().is_empty() { FAR } else { now + limits::OFFLINE };
+            return;
+        }
+        self.judge_at = now;
+        let servers = self.network.address().map(|address| address.dns.clone()).unwrap_or_default();
+        let (changed, at) = self.names.poll(now, self.network.dns(), &servers, &mut self.log);
+        self.names_at = at.unwrap_or(FAR);
+        if changed {
+            (self.ship_at, self.sink_at, self.time_at) = (now, now, now);
+        }
+    }
+
+    /// The time servers that DHCP names are used where the config names none. Those that answer stay as long as all do:
+    /// a name may have other servers behind it each time it is asked for.
     fn follow_time_servers(&mut self, now: Instant) {
-        if self.config.config.time.servers.is_empty()
-            && let Some(address) = self.network.address()
-        {
-            self.time.set_servers(&address.ntp, now);
-            self.time_at = now;
+        let configured = &self.config.config.time.servers;
+        let leased = self.network.address().filter(|_| configured.is_empty()).map(|address| address.ntp.clone());
+        let servers = leased.unwrap_or_else(|| self.names.all(configured));
+        let by_name = configured.iter().any(|host| matches!(host, Host::Name(_)));
+        let settled = self.time.servers().len() >= servers.len() && self.time.all_answer(now);
+        if !(servers.is_empty() || by_name && settled) {
+            self.time.set_servers(&servers, now);
         }
     }
 
@@ -275,6 +306,7 @@ impl<'a> Agent<'a> {
         }
         let up = self.network.state() == net::State::Up;
         self.judge_at = now;
+        self.follow_time_servers(now);
         self.time_at = self.time.poll(now, self.network.ntp(), up, &mut self.log).unwrap_or(FAR);
         if !up {
             self.time_at = self.time_at.max(now + limits::OFFLINE);
@@ -289,6 +321,7 @@ impl<'a> Agent<'a> {
         let network = match self.judged {
             net::State::Up if self.network.has_conflict(now) => Reason::DuplicateAddress,
             net::State::Up if self.network.flaps(now) => Reason::LinkFlaps,
+            net::State::Up if self.names.fails() => Reason::NamesUnresolved,
             net::State::Up => Reason::Ok,
             net::State::Starting => Reason::Starting,
             net::State::Down(DownReason::NoNic) => Reason::NoNic,
@@ -358,6 +391,7 @@ impl<'a> Agent<'a> {
             loaded: &self.config,
             health: &self.health,
             vitals: &self.vitals,
+            names: &self.names,
             time: &self.time,
             ship: self.ship.as_ref(),
             sink: self.sink.as_ref(),
@@ -375,9 +409,11 @@ impl<'a> Agent<'a> {
             return;
         }
         let up = self.network.state() == net::State::Up;
+        let settings = &self.config.config;
         if news || now >= self.ship_at {
             self.ship_at = FAR;
-            if let Some(ship) = &mut self.ship {
+            if let (Some(ship), Some(collector)) = (&mut self.ship, &settings.collector) {
+                ship.aim(self.names.addresses(&collector.address.host));
                 let (socket, context) = self.network.collector();
                 self.judge_at = now;
                 self.ship_at = ship.poll(now, socket, context, &mut self.log, up).unwrap_or(FAR);
@@ -385,7 +421,8 @@ impl<'a> Agent<'a> {
         }
         if news || now >= self.sink_at {
             self.sink_at = FAR;
-            if let Some(sink) = &mut self.sink {
+            if let (Some(sink), Some(settings)) = (&mut self.sink, &settings.sink) {
+                sink.aim(self.names.addresses(&settings.syslog.host));
                 let (socket, context) = self.network.sink();
                 self.sink_at = sink.poll(now, socket, context, &mut self.log, &self.time, up).unwrap_or(FAR);
             }
@@ -412,6 +449,7 @@ impl<'a> Agent<'a> {
             // What one of the two emitted is news for the other.
             (self.log.emitted() != self.seen_emitted).then_some(Instant::ZERO),
             Some(self.time_at),
+            Some(self.names_at),
             self.drills.as_ref().and_then(Drills::poll_at),
             self.safe_until,
             self.ending,
@@ -519,9 +557,17 @@ impl<'a> Agent<'a> {
             None => write!(out, ", gateway none")?,
         }
         match address.dns.first() {
-            Some(first) => write!(out, ", DNS {first}"),
-            None => write!(out, ", DNS none"),
+            Some(first) => write!(out, ", DNS {first}")?,
+            None => write!(out, ", DNS none")?,
         }
+        for name in self.names.names() {
+            match (name.failure, name.addresses.first()) {
+                (Some(why), _) => write!(out, ", {} {} ({})", name.host, name.state(), why.word().unwrap_or("other"))?,
+                (None, None) => write!(out, ", {} {}", name.host, name.state())?,
+                (None, Some(address)) => write!(out, ", {} at {address}", name.host)?,
+            }
+        }
+        Ok(())
     }
 
     /// Time servers and collector, as they stand on the line of [`Agent::diagnose`].
@@ -580,10 +626,10 @@ fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
 /// Later than any deadline.
 const FAR: Instant = Instant::from_micros_const(i64::MAX);
 
-/// Five independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
+/// Independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
 /// and the keys of sessions come from the same seed.
-fn seeds(seed: &[u8; 32]) -> [u64; 5] {
-    [0u8, 1, 2, 3, 4].map(|number| {
+fn seeds(seed: &[u8; 32]) -> [u64; 6] {
+    [0u8, 1, 2, 3, 4, 5].map(|number| {
         let digest = Sha256::new().chain_update(seed).chain_update([number]).finalize();
         digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     })

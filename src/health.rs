@@ -111,6 +111,8 @@ pub enum Reason {
     DuplicateAddress,
     /// The link has come and gone several times of late.
     LinkFlaps,
+    /// The last lookup of a host name failed.
+    NamesUnresolved,
     /// No document: defaults are in force.
     ConfigAbsent,
     /// The document has errors.
@@ -164,6 +166,7 @@ impl Reason {
             | Reason::ShuttingDown => State::Fail,
             Reason::DuplicateAddress
             | Reason::LinkFlaps
+            | Reason::NamesUnresolved
             | Reason::ConfigAbsent
             | Reason::Unsynchronised
             | Reason::ClockUnknown
@@ -191,6 +194,7 @@ impl Reason {
             Reason::NoAddress => "no address",
             Reason::DuplicateAddress => "another machine has our address, see network.conflict in the log",
             Reason::LinkFlaps => "the link comes and goes",
+            Reason::NamesUnresolved => "a host name is not resolved, see names in /status",
             Reason::ConfigAbsent => "absent, defaults are in force",
             Reason::ConfigInvalid => "invalid, see config_errors in /status",
             Reason::Unsynchronised => "unsynchronised",

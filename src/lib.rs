@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod net;
 pub mod nic;
+pub mod random;
 pub mod time;
 pub mod view;
 pub mod vitals;

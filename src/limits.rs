@@ -62,7 +62,7 @@ pub const CONFIG_MAX: usize = 64 * 1024;
 pub const CONFIG_DEPTH: usize = 8;
 
 /// Longest string of the configuration document, in bytes: every value and key that is allowed is shorter.
-pub const CONFIG_TEXT_MAX: usize = 128;
+pub const CONFIG_TEXT_MAX: usize = 260;
 
 /// Longest name, telephone number or mail address of the contact, in bytes: a line on a phone.
 pub const CONTACT_MAX: usize = 64;
@@ -74,7 +74,59 @@ pub const CONFIG_PROBLEM_MAX: usize = 130;
 /// Configuration errors that are kept and shown one by one; more are counted.
 pub const CONFIG_PROBLEMS: usize = 8;
 
-const _: () = assert!(CONFIG_TEXT_MAX > outpost_wire::limits::AGENT_NAME_MAX);
+const _: () = assert!(CONFIG_TEXT_MAX > HOST_NAME_MAX + ":65535".len());
+
+/// Longest host name, in bytes: what DNS can carry (RFC 1035, section 2.3.4: 255 with the lengths of its labels).
+pub const HOST_NAME_MAX: usize = 253;
+
+/// Longest label of a host name, in bytes (RFC 1035, section 2.3.4).
+pub const HOST_LABEL_MAX: usize = 63;
+
+/// Time servers that the configuration names: more than three adds nothing to a majority but one spare.
+pub const TIME_SERVERS: usize = 4;
+
+/// Host names that are looked up: those of the collector, the syslog server and the time servers.
+pub const DNS_NAMES: usize = 2 + TIME_SERVERS;
+
+/// DNS servers that are asked, those of the configuration or of DHCP.
+pub const DNS_SERVERS: usize = 4;
+
+/// Addresses of one name that are kept: the next one is tried when one does not answer.
+pub const DNS_ADDRESSES: usize = 4;
+
+/// Longest answer of a DNS server, in bytes: who does not ask for more gets no more (RFC 1035, section 4.2.1).
+pub const DNS_ANSWER: usize = 512;
+
+/// Answers that can wait for the next poll: the one that is awaited, and some that are too late or forged.
+pub const DNS_PACKETS: usize = 4;
+
+/// A DNS server's answer is awaited this long, then the next one is asked.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// So often each DNS server is asked before a lookup has failed: packets get lost.
+pub const DNS_ROUNDS: usize = 2;
+
+/// Aliases that are followed from a name to its addresses: more is a loop, or an attack.
+pub const DNS_CHAIN: usize = 8;
+
+/// Addresses are used at least this long before the name is asked for again, whatever its TTL: a fleet of agents must not
+/// load a DNS server because of a zone with TTL 0.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(30);
+
+/// And at most this long, so that a TTL of days that was a mistake does not outlast the day.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// Shortest wait after a lookup that failed; it doubles with each.
+pub const DNS_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Longest such wait.
+pub const DNS_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A name that cannot be looked up, or has other addresses each time, is told this often.
+pub const DNS_REMIND: Duration = Duration::from_secs(600);
+
+const _: () = assert!(DNS_TTL_MIN.total_micros() < DNS_TTL_MAX.total_micros());
+
 /// Receive buffer of the connection to a syslog server, in bytes: it has nothing to say.
 pub const SINK_RX: usize = 64;
 

@@ -8,10 +8,12 @@
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
 use super::{
-    Collector, Config, Contact, Drill, Http, Network, OnPanic, Secret, Security, Severities, Sink, StaticNetwork, Time,
+    Collector, Config, Contact, Drill, Host, HostName, Http, Network, OnPanic, Peer, Secret, Security, Severities,
+    Sink, StaticNetwork, Time,
 };
-use crate::limits::{CONNECTIONS, CONTACT_MAX, SECURITY_CONTACT_MAX};
-use core::net::{Ipv4Addr, SocketAddrV4};
+use crate::limits::{CONNECTIONS, CONTACT_MAX, DNS_SERVERS, HOST_LABEL_MAX, SECURITY_CONTACT_MAX};
+use crate::net::is_machine;
+use core::net::Ipv4Addr;
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
 use outpost_wire::{CATALOGUE, Severity};
@@ -72,7 +74,7 @@ const TIME: &[Key<Time>] = &[Key {
     required: true,
     read: |walker, time| {
         let otherwise = "is not a list of servers: allowed is one like [\"10.0.2.2\"]";
-        read_list(walker, &mut time.servers, otherwise, "is one too many: allowed are at most 4", machine_address)
+        read_list(walker, &mut time.servers, otherwise, "is one too many: allowed are at most 4", host)
     },
 }];
 
@@ -80,7 +82,7 @@ const COLLECTOR: &[Key<CollectorDraft>] = &[
     Key {
         name: "address",
         required: true,
-        read: |walker, draft| walker.set(&mut draft.address, |leaf| peer_address(leaf).map(Some)),
+        read: |walker, draft| walker.set(&mut draft.address, |leaf| peer(leaf).map(Some)),
     },
     Key {
         name: "key",
@@ -94,11 +96,8 @@ const COLLECTOR: &[Key<CollectorDraft>] = &[
     },
 ];
 
-const SINK: &[Key<Option<SocketAddrV4>>] = &[Key {
-    name: "syslog",
-    required: true,
-    read: |walker, address| walker.set(address, |leaf| peer_address(leaf).map(Some)),
-}];
+const SINK: &[Key<Option<Peer>>] =
+    &[Key { name: "syslog", required: true, read: |walker, address| walker.set(address, |leaf| peer(leaf).map(Some)) }];
 
 const HTTP: &[Key<Http>] = &[
     Key { name: "port", required: false, read: |walker, http| walker.set(&mut http.port, port) },
@@ -204,7 +203,7 @@ struct StaticDraft {
     address: Option<Ipv4Cidr>,
     gateway: Option<Ipv4Addr>,
     gateway_at: usize,
-    dns: Vec<Ipv4Addr, 4>,
+    dns: Vec<Ipv4Addr, DNS_SERVERS>,
 }
 
 fn read_static(walker: &mut Walker<'_>, network: &mut Network) -> Step {
@@ -231,7 +230,7 @@ fn read_static(walker: &mut Walker<'_>, network: &mut Network) -> Step {
 
 /// What was read of `collector` so far.
 struct CollectorDraft {
-    address: Option<SocketAddrV4>,
+    address: Option<Peer>,
     key: Option<Secret>,
 }
 
@@ -316,12 +315,8 @@ fn word<T: DeserializeOwned>(leaf: &Leaf<'_>) -> Option<T> {
     }
 }
 
-/// A host name (RFC 1123, section 2.1), in lower case so that there is one way to write it.
+/// The name of the agent: a host name.
 fn name(leaf: &Leaf<'_>) -> Verdict<String<AGENT_NAME_MAX>> {
-    let is_label = |label: &str| {
-        let inner = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
     text(leaf)
         .filter(|name| name.split('.').all(is_label))
         .and_then(|name| String::try_from(name).ok())
@@ -470,15 +465,37 @@ fn machine_address(leaf: &Leaf<'_>) -> Verdict<Ipv4Addr> {
         .ok_or("is not the IPv4 address of a machine: allowed is one like \"10.0.2.2\"")
 }
 
-fn peer_address(leaf: &Leaf<'_>) -> Verdict<SocketAddrV4> {
-    let address = text(leaf).unwrap_or("");
-    if address.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        return Err("is not IPv4:port: names are not looked up, allowed is an address like \"10.0.2.2:7600\"");
+/// Another machine, by address or name, and a port.
+fn peer(leaf: &Leaf<'_>) -> Verdict<Peer> {
+    text(leaf)
+        .and_then(|text| text.split_once(':'))
+        .and_then(|(host, port)| Some(Peer { host: parse_host(host)?, port: parse_number(port)? }))
+        .filter(|peer| peer.port != 0)
+        .ok_or("is not a machine's HOST:PORT: allowed is one like \"10.0.2.2:7600\" or \"logs.example.org:7600\"")
+}
+
+/// Another machine, by address or name.
+fn host(leaf: &Leaf<'_>) -> Verdict<Host> {
+    text(leaf)
+        .and_then(parse_host)
+        .ok_or("is not a machine's address or name: allowed is one like \"10.0.2.2\" or \"ntp.example.org\"")
+}
+
+fn parse_host(text: &str) -> Option<Host> {
+    if let Ok(address) = text.parse() {
+        return Some(Host::Address(address)).filter(|_| is_machine(address));
     }
-    parse_pair(address, ':')
-        .map(|(address, port)| SocketAddrV4::new(address, port))
-        .filter(|socket| is_machine(*socket.ip()) && socket.port() != 0)
-        .ok_or("is not the IPv4:port of another machine: allowed is one like \"10.0.2.2:7600\"")
+    // RFC 1123, section 2.1: the last label of a name is no number, so a mistyped address is no name.
+    let last = text.rsplit('.').next()?;
+    let is_name = text.split('.').all(is_label) && last.starts_with(|first: char| first.is_ascii_lowercase());
+    HostName::try_from(text).ok().filter(|_| is_name).map(Host::Name)
+}
+
+/// A label of a host name (RFC 1123, section 2.1), in lower case so that there is one way to write it.
+fn is_label(label: &str) -> bool {
+    let inner = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let length = 1..=HOST_LABEL_MAX;
+    length.contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }
 
 fn secret_key(leaf: &Leaf<'_>) -> Verdict<Secret> {
@@ -495,22 +512,15 @@ fn secret_key(leaf: &Leaf<'_>) -> Verdict<Secret> {
 }
 
 fn parse_cidr(text: &str) -> Option<Ipv4Cidr> {
-    let (address, prefix) = parse_pair(text, '/')?;
+    let (address, prefix) = text.split_once('/')?;
+    let (address, prefix) = (address.parse().ok()?, parse_number(prefix)?);
     (prefix <= 32).then(|| Ipv4Cidr::new(address, prefix))
 }
 
-/// An address and a number; the number by the rules of JSON: no sign, no leading zero.
-fn parse_pair<T: DeserializeOwned>(text: &str, between: char) -> Option<(Ipv4Addr, T)> {
-    let (address, number) = text.split_once(between)?;
-    let digits = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let (number, _) = serde_json_core::from_str(digits).ok()?;
-    Some((address.parse().ok()?, number))
-}
-
-/// Whether it can be one machine on a network: not "this network" (0/8), loopback, multicast (224/4), or reserved and
-/// broadcast (240/4). RFC 6890, section 2.2.2.
-fn is_machine(address: Ipv4Addr) -> bool {
-    matches!(address.octets(), [1..=126 | 128..=223, ..])
+/// A number by the rules of JSON: no sign, no leading zero.
+fn parse_number<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let digits = Some(text).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+    serde_json_core::from_str(digits).ok().map(|(number, _)| number)
 }
 
 /// Whether it is neither the network nor the broadcast address of the subnet; 31 and 32 bits have none (RFC 3021).

@@ -22,8 +22,11 @@ mod tests;
 pub use origins::{ORIGINS, Origins};
 pub use problem::Problem;
 
-use crate::limits::{CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, LOG_SEVERITY_RULES, SECURITY_CONTACT_MAX};
-use core::fmt::Display;
+use crate::limits::{
+    CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, DNS_NAMES, DNS_SERVERS, HOST_NAME_MAX, LOG_SEVERITY_RULES,
+    SECURITY_CONTACT_MAX, TIME_SERVERS,
+};
+use core::fmt::{self, Display};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
@@ -34,8 +37,9 @@ use sha2::{Digest, Sha256};
 use smoltcp::wire::Ipv4Cidr;
 use walker::{Found, Step, Walker};
 
-/// Longest [effective document](Config::effective), in bytes: every list full, every address at its longest.
-pub const EFFECTIVE_MAX: usize = 1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48 + SECURITY_CONTACT_MAX + 110;
+/// Longest [effective document](Config::effective), in bytes: every list full, every name and address at its longest.
+pub const EFFECTIVE_MAX: usize =
+    1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48 + SECURITY_CONTACT_MAX + 110 + DNS_NAMES * HOST_NAME_MAX;
 
 /// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
 const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
@@ -83,7 +87,7 @@ impl Loader {
     pub fn command_line(&mut self, line: &str) {
         let problems = &mut self.problems;
         let mut report = |pointer: &str, text: core::fmt::Arguments<'_>| {
-            problems.add(ConfigSource::CommandLine, "", pointer, text);
+            problems.add(ConfigSource::CommandLine, None, pointer, text);
         };
         if let Some(document) = command_line::document(line, &mut report) {
             self.document(ConfigSource::CommandLine, document.as_bytes());
@@ -91,9 +95,33 @@ impl Loader {
     }
 
     /// What came of it.
-    pub fn finish(self) -> Loaded {
+    pub fn finish(mut self) -> Loaded {
+        self.need_dns();
         let Loader { config, source, origins, problems } = self;
         Loaded { config, source, origins, problems: problems.first, problem_count: problems.count }
+    }
+
+    /// Finds names that nobody can be asked for; with DHCP, the lease may name a server.
+    fn need_dns(&mut self) {
+        let Network::Static(network) = &self.config.network else { return };
+        if !network.dns.is_empty() {
+            return;
+        }
+        for (pointer, host) in self.config.hosts() {
+            if let Host::Name(name) = host {
+                let mut short = String::<32>::new();
+                problem::write_cut(&mut short, format_args!("{name}"));
+                let source = self.origins.get(pointer).unwrap_or(ConfigSource::Default);
+                self.problems.add(
+                    source,
+                    None,
+                    pointer,
+                    format_args!(
+                        "{short} is a name that no server can look up: add network.static.dns, or give an address"
+                    ),
+                );
+            }
+        }
     }
 }
 
@@ -189,7 +217,61 @@ pub struct StaticNetwork {
     pub gateway: Option<Ipv4Addr>,
     /// DNS servers, in order.
     #[serde(serialize_with = "texts")]
-    pub dns: Vec<Ipv4Addr, 4>,
+    pub dns: Vec<Ipv4Addr, DNS_SERVERS>,
+}
+
+/// The name of another machine (RFC 1123, section 2.1), in lower case.
+pub type HostName = String<HOST_NAME_MAX>;
+
+/// Another machine.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there are six, and no heap")]
+pub enum Host {
+    /// By its address.
+    Address(Ipv4Addr),
+    /// By its name, which DNS knows.
+    Name(HostName),
+}
+
+impl Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Address(address) => Display::fmt(address, f),
+            Host::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A port of another machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// The machine.
+    pub host: Host,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl Peer {
+    /// Its address, as far as the configuration says it: 0.0.0.0 stands for one that a name has yet to be looked up for.
+    pub fn literal(&self) -> SocketAddrV4 {
+        let address = match self.host {
+            Host::Address(address) => address,
+            Host::Name(_) => Ipv4Addr::UNSPECIFIED,
+        };
+        SocketAddrV4::new(address, self.port)
+    }
+}
+
+impl From<SocketAddrV4> for Peer {
+    fn from(address: SocketAddrV4) -> Peer {
+        Peer { host: Host::Address(*address.ip()), port: address.port() }
+    }
+}
+
+impl Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// Where wall time is asked.
@@ -197,7 +279,7 @@ pub struct StaticNetwork {
 pub struct Time {
     /// NTP servers; empty: those that DHCP names (option 42).
     #[serde(serialize_with = "texts")]
-    pub servers: Vec<Ipv4Addr, 4>,
+    pub servers: Vec<Host, TIME_SERVERS>,
 }
 
 impl Time {
@@ -209,9 +291,9 @@ impl Time {
 /// The collector.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Collector {
-    /// Its address and port.
+    /// The machine and its port.
     #[serde(serialize_with = "text")]
-    pub address: SocketAddrV4,
+    pub address: Peer,
     /// The shared key of a keyed session (32 secret bytes); never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
@@ -220,17 +302,17 @@ pub struct Collector {
 /// A receiver that acknowledges nothing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sink {
-    /// Address and port of a syslog server (RFC 5424 over TCP).
+    /// Machine and port of a syslog server (RFC 5424 over TCP).
     #[serde(serialize_with = "text")]
-    pub syslog: SocketAddrV4,
+    pub syslog: Peer,
 }
 
 /// Secret bytes, redacted by type.
 #[derive(Clone, PartialEq)]
 pub struct Secret(pub [u8; 32]);
 
-impl core::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
 }
@@ -373,6 +455,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Every machine that is named, with the pointer of its key.
+    pub fn hosts(&self) -> impl Iterator<Item = (&'static str, &Host)> {
+        let collector = self.collector.iter().map(|collector| ("/collector/address", &collector.address.host));
+        let sink = self.sink.iter().map(|sink| ("/sink/syslog", &sink.syslog.host));
+        collector.chain(sink).chain(self.time.servers.iter().map(|host| ("/time/servers", host)))
+    }
+
     /// The configuration in force as a JSON document, defaults filled in and secrets redacted.
     pub fn effective<'b>(&self, buffer: &'b mut [u8; EFFECTIVE_MAX]) -> &'b str {
         // It fits: a test writes the longest one there is.

@@ -16,7 +16,7 @@ pub struct Problem {
     pub source: ConfigSource,
     /// Where: the JSON pointer (RFC 6901), `` for the whole document.
     pub pointer: String<64>,
-    /// The line of the document, from 1; 0 for the command line, which is no document.
+    /// The line of the document, from 1; 0 for the command line, which is none, and for what two keys together say.
     pub line: u32,
     /// The character in that line, from 1.
     pub column: u32,
@@ -46,14 +46,15 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Adds one; `before` is the text of the document in front of it.
-    pub fn add(&mut self, source: ConfigSource, before: &str, pointer: &str, text: fmt::Arguments<'_>) {
+    /// Adds one; `before` is the text of the document in front of it, where it has a place in one.
+    pub fn add(&mut self, source: ConfigSource, before: Option<&str>, pointer: &str, text: fmt::Arguments<'_>) {
         self.count = self.count.saturating_add(1);
         if self.first.is_full() {
             return;
         }
+        let in_document = before.is_some() && source != ConfigSource::CommandLine;
+        let before = before.unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let in_document = source != ConfigSource::CommandLine;
         let mut problem = Problem {
             source,
             pointer: String::try_from(pointer).unwrap_or_default(),

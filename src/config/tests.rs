@@ -12,6 +12,10 @@ fn problems(document: impl AsRef<[u8]>) -> List<Text> {
     load(Some(document.as_ref())).problems.iter().map(ToString::to_string).collect()
 }
 
+fn named(name: &str) -> Host {
+    Host::Name(name.try_into().unwrap())
+}
+
 fn effective(loaded: &Loaded) -> Text {
     loaded.config.effective(&mut [0; EFFECTIVE_MAX]).to_string()
 }
@@ -28,12 +32,14 @@ fn reads_every_key() {
             gateway: Some(Ipv4Addr::new(10, 0, 2, 2)),
             dns: [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(192, 0, 2, 53)].into_iter().collect(),
         }),
-        time: Time { servers: [Ipv4Addr::new(10, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 123)].into_iter().collect() },
+        time: Time {
+            servers: [Host::Address(Ipv4Addr::new(10, 0, 2, 2)), named("ntp.example.org")].into_iter().collect(),
+        },
         collector: Some(Collector {
-            address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 7600),
+            address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 7600).into(),
             key: Some(Secret(core::array::from_fn(|index| index as u8))),
         }),
-        sink: Some(Sink { syslog: SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 4), 601) }),
+        sink: Some(Sink { syslog: Peer { host: named("syslog.example.org"), port: 601 } }),
         http: Http {
             port: 80,
             operator_allow: [([10, 0, 0, 0], 8), ([192, 168, 7, 0], 24)]
@@ -276,24 +282,36 @@ fn every_problem_has_its_sentence() {
         ),
         (r#"{"collector": {}}"#, r#"1:15: /collector: the key "address" is missing: it is required here"#),
         (
-            r#"{"collector": {"address": "logs.example.org:7600"}}"#,
-            r#"1:27: /collector/address: "logs.example.org:7600" is not IPv4:port: names are not looked up, allowed is an address like "10.0.2.2:7600""#,
+            r#"{"collector": {"address": "logs.example.org"}}"#,
+            r#"1:27: /collector/address: "logs.example.org" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "Logs.example.org:7600"}}"#,
+            r#"1:27: /collector/address: "Logs.example.org:7600" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "logs..example.org:7600"}}"#,
+            r#"1:27: /collector/address: "logs..example.org:7600" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
+        ),
+        (
+            r#"{"collector": {"address": "10.0.2.300:7600"}}"#,
+            r#"1:27: /collector/address: "10.0.2.300:7600" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
         ),
         (
             r#"{"collector": {"address": "10.0.2.2"}}"#,
-            r#"1:27: /collector/address: "10.0.2.2" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+            r#"1:27: /collector/address: "10.0.2.2" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
         ),
         (
             r#"{"collector": {"address": "10.0.2.2:0"}}"#,
-            r#"1:27: /collector/address: "10.0.2.2:0" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+            r#"1:27: /collector/address: "10.0.2.2:0" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
         ),
         (
             r#"{"collector": {"address": "127.0.0.1:7600"}}"#,
-            r#"1:27: /collector/address: "127.0.0.1:7600" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+            r#"1:27: /collector/address: "127.0.0.1:7600" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
         ),
         (
             r#"{"collector": {"address": "[::1]:7600"}}"#,
-            r#"1:27: /collector/address: "[::1]:7600" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+            r#"1:27: /collector/address: "[::1]:7600" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
         ),
         (
             r#"{"collector": {"address": "10.0.2.2:7600", "key": "hush"}}"#,
@@ -314,12 +332,8 @@ fn every_problem_has_its_sentence() {
         ),
         (r#"{"sink": {}}"#, r#"1:10: /sink: the key "syslog" is missing: it is required here"#),
         (
-            r#"{"sink": {"syslog": "logs.example.org:514"}}"#,
-            r#"1:21: /sink/syslog: "logs.example.org:514" is not IPv4:port: names are not looked up, allowed is an address like "10.0.2.2:7600""#,
-        ),
-        (
             r#"{"sink": {"syslog": "10.0.2.2"}}"#,
-            r#"1:21: /sink/syslog: "10.0.2.2" is not the IPv4:port of another machine: allowed is one like "10.0.2.2:7600""#,
+            r#"1:21: /sink/syslog: "10.0.2.2" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
         ),
         // severity
         (
@@ -493,8 +507,8 @@ fn finds_all_mistakes_and_keeps_what_is_right() {
             r#"2:3: /nmae: unknown key: did you mean "name"?"#,
             r#"7:27: /network/static/dns/1: "dns.example.org" is not the IPv4 address of a machine: allowed is one like "10.0.2.2""#,
             r#"6:18: /network/static/gateway: "10.0.3.1" is not another machine in the subnet of 10.0.2.15/24: allowed is a router there"#,
-            r#"10:29: /collector/address: "logs.example.org:7600" is not IPv4:port: names are not looked up, allowed is an address like "10.0.2.2:7600""#,
-            "10:61: /collector/key: the value (secret, not shown) is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32",
+            r#"10:29: /collector/address: "logs.example.org" is not a machine's HOST:PORT: allowed is one like "10.0.2.2:7600" or "logs.example.org:7600""#,
+            "10:56: /collector/key: the value (secret, not shown) is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32",
             "11:21: /http/port: 70000 is not a port: allowed are 1 to 65535",
             "11:28: /http/port: the key is there twice: the first one counts, remove the other",
             r#"11:59: /http/operator_allow/0: "10.0.0.0" is not a network: allowed is IPv4/prefix, like "10.0.0.0/8""#,
@@ -658,9 +672,11 @@ fn the_longest_effective_document_fits() {
         gateway: Some(address),
         dns: [address; 4].into_iter().collect(),
     });
-    config.time.servers = [address; 4].into_iter().collect();
-    config.collector = Some(Collector { address: SocketAddrV4::new(address, 65535), key: Some(Secret([0; 32])) });
-    config.sink = Some(Sink { syslog: SocketAddrV4::new(address, 65535) });
+    let far = Host::Name(core::iter::repeat_n('a', HOST_NAME_MAX).collect());
+    config.time.servers = core::array::from_fn::<_, TIME_SERVERS, _>(|_| far.clone()).into_iter().collect();
+    let peer = Peer { host: far, port: 65535 };
+    config.collector = Some(Collector { address: peer.clone(), key: Some(Secret([0; 32])) });
+    config.sink = Some(Sink { syslog: peer });
     config.http.operator_allow = [longest; 16].into_iter().collect();
     config.http.port = 65535;
     let longest = CATALOGUE.iter().max_by_key(|spec| spec.name.len()).unwrap();
@@ -812,12 +828,17 @@ fn any_bytes_leave_a_usable_configuration() {
         for problem in &loaded.problems {
             let text = problem.to_string();
             assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text} in {}", context());
-            assert!(problem.line > 0 && problem.column > 0 && !problem.text.is_empty(), "{}", context());
+            let in_document = problem.line > 0 && problem.column > 0;
+            assert!(!problem.text.is_empty() && (in_document || text.contains(LOST_NAME)), "{}", context());
         }
         let again = load(Some(effective(&without_key(&loaded)).as_bytes()));
-        assert_eq!((again.config, again.problem_count), (without_key(&loaded).config, 0), "{}", context());
+        let only_names = again.problems.iter().all(|problem| problem.text.contains(LOST_NAME));
+        assert!(only_names && again.config == without_key(&loaded).config, "{}", context());
     }
 }
+
+/// What is said of a name in a network without a DNS server: it stays in force, and so is said of it again.
+const LOST_NAME: &str = "is a name that no server can look up";
 
 fn without_key(loaded: &Loaded) -> Loaded {
     let mut loaded = loaded.clone();
@@ -867,7 +888,7 @@ fn later_sources_count_and_say_so() {
     let config = &loaded.config;
     assert_eq!((config.name.as_str(), config.http.port, config.http.maintenance), ("b", 81, false));
     let collector = config.collector.as_ref().unwrap();
-    assert_eq!(collector.address, "10.0.2.3:7601".parse().unwrap());
+    assert_eq!(collector.address.to_string(), "10.0.2.3:7601");
     assert_eq!(collector.key.as_ref().unwrap().0, [0xab; 32]);
     assert_eq!(config.severity.0.len(), 1);
     let origin = |pointer| loaded.origins.get(pointer).unwrap();
@@ -894,4 +915,55 @@ fn a_refused_collector_is_not_half_in_force() {
     loader.document(ConfigSource::Module, br#"{"collector":{"address":"10.0.2.2:7600"}}"#);
     loader.document(ConfigSource::FwCfg, br#"{"collector":{"address":"10.0.2.2:7600","key":"ab"}}"#);
     assert_eq!(loader.finish().config.collector, None);
+}
+
+/// A name that nobody can look up is found at the desk, not when the collector is missed; with DHCP nobody can say.
+#[test]
+fn a_name_without_a_dns_server_is_a_problem() {
+    let network = |dns: &str| format!(r#""network": {{"static": {{"address": "10.0.2.15/24"{dns}}}}}"#);
+    let document = |network: &str| {
+        format!(
+            r#"{{"collector": {{"address": "logs.example.org:7600"}}, {network}, "sink": {{"syslog": "10.0.2.2:601"}},
+                "time": {{"servers": ["a.{}", "10.0.2.2"]}}}}"#,
+            "x".repeat(40)
+        )
+    };
+    assert_eq!(
+        problems(document(&network(""))),
+        [
+            "/collector/address: logs.example.org is a name that no server can look up: add network.static.dns, or give an address",
+            "/time/servers: a.xxxxxxxxxxxxxxxxxxxxxxxxxxx... is a name that no server can look up: add network.static.dns, or give an address",
+        ]
+    );
+    for network in [network(r#", "dns": ["10.0.2.3"]"#), r#""network": "dhcp""#.to_string()] {
+        assert_eq!(problems(document(&network)), [] as [Text; 0]);
+    }
+    // The two sources together are what counts.
+    let mut loader = Loader::default();
+    loader.document(ConfigSource::Module, br#"{"network": {"static": {"address": "10.0.2.15/24"}}}"#);
+    loader.command_line("outpost.collector.address=logs.example.org:7600");
+    let loaded = loader.finish();
+    assert_eq!((loaded.problem_count, loaded.problems[0].source), (1, ConfigSource::CommandLine));
+}
+
+/// What DNS cannot carry must not become a name that is never found (RFC 1035, section 2.3.4).
+#[test]
+fn names_are_as_long_as_dns_can_carry_them() {
+    let reads = |host: &str| {
+        let document = format!(r#"{{"time": {{"servers": ["{host}"]}}, "sink": {{"syslog": "{host}:65535"}}}}"#);
+        let loaded = load(Some(document.as_bytes()));
+        (loaded.problem_count == 0).then(|| loaded.config.time.servers[0].to_string())
+    };
+    let label = "a".repeat(63);
+    let longest = [&label[..], &label, &label, &label[..61]].join(".");
+    assert_eq!(longest.len(), HOST_NAME_MAX);
+    for good in ["a", "a1", "1a.b", "xn--bcher-kva.example", "a-b.c-d", &label, &longest] {
+        assert_eq!(reads(good).as_deref(), Some(good));
+    }
+    let too_long = format!("{longest}a");
+    let long_label = format!("{label}a");
+    for bad in ["", ".", "a.", ".a", "a..b", "-a", "a-", "a_b", "A", "a b", "1", "a.1", "10.0.2.300", "0x7f.1"] {
+        assert_eq!(reads(bad), None, "{bad}");
+    }
+    assert_eq!([reads(&too_long), reads(&long_label)], [None, None]);
 }

@@ -34,6 +34,7 @@ pub(super) struct Key<T> {
 
 /// A value without the parts of an object or an array.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and no heap")]
 pub(super) enum Leaf<'a> {
     /// A string, escapes resolved, free of control characters.
     Text(String<CONFIG_TEXT_MAX>),
@@ -232,7 +233,7 @@ impl<'a> Walker<'a> {
     pub fn report(&mut self, at: usize, text: fmt::Arguments<'_>) {
         let before = self.text.get(..at).unwrap_or(self.text);
         let Found { problems, source, .. } = &mut self.found;
-        problems.add(*source, before, &self.pointer, text);
+        problems.add(*source, Some(before), &self.pointer, text);
     }
 
     /// As [`report`](Self::report), about the value of `key` in the object at hand.

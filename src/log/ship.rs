@@ -20,13 +20,13 @@
 //! a new session tells that.
 
 use super::Log;
-use super::retry::Retry;
+use super::retry::{Retry, aim, is_known};
 use super::ring::{Reader, Step};
 use crate::limits::{
     LOG_ALIVE, LOG_BACKOFF_MIN, LOG_BATCH_HOLD, LOG_BATCH_RECORDS, LOG_CONNECT_TIME, LOG_FRAMES_PER_POLL,
     LOG_IN_FLIGHT, LOG_OUTAGE_REMINDER, LOG_SILENCE,
 };
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::{AGENT_NAME_MAX, FRAME_MAX};
 use outpost_wire::noise::{Ephemerals, HANDSHAKE_LEN, Initiator, Key, OPENING_MAX, SEALED_MAX, TAG_LEN, Transport};
@@ -88,7 +88,7 @@ impl Phase {
 /// The session, for `/status` and health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The collector.
+    /// The collector; 0.0.0.0 as long as its name has no address.
     pub address: SocketAddrV4,
     /// How far the session is.
     pub phase: Phase,
@@ -211,7 +211,7 @@ impl Ship {
         network_up: bool,
     ) -> Option<Instant> {
         let step = match self.state {
-            State::Waiting { .. } if !network_up => return None,
+            State::Waiting { .. } if !network_up || !is_known(self.status.address) => return None,
             State::Waiting { .. } if matches!(self.security, Security::Refused) => {
                 self.refuse(now, log);
                 return None;
@@ -230,6 +230,14 @@ impl Ship {
                 let until = self.end(now, socket, log, reason);
                 network_up.then_some(until)
             }
+        }
+    }
+
+    /// Where the collector is: the address for the next attempt, another one after each that failed. Without any, the
+    /// last one stays.
+    pub fn aim(&mut self, addresses: &[Ipv4Addr]) {
+        if matches!(self.state, State::Waiting { .. }) {
+            aim(&mut self.status.address, addresses, self.status.attempts);
         }
     }
 

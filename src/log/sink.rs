@@ -17,7 +17,7 @@
 
 use super::Log;
 use super::names::Names;
-use super::retry::Retry;
+use super::retry::{Retry, aim, is_known};
 use super::ring::{Reader, Step};
 use super::ship::Phase;
 use super::syslog::{From, Message};
@@ -26,7 +26,7 @@ use crate::limits::{
 };
 use crate::time::Time;
 use core::fmt::Write;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::String;
 use outpost_wire::limits::AGENT_NAME_MAX;
 use outpost_wire::{Ip4, Record, SessionEnd, SinkConnected, SinkLost};
@@ -42,7 +42,7 @@ const _: () = assert!(crate::limits::LOG_SINK_MESSAGE < 100_000 && crate::limits
 /// The connection, for `/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkStatus {
-    /// The syslog server.
+    /// The syslog server; 0.0.0.0 as long as its name has no address.
     pub address: SocketAddrV4,
     /// How far the connection is; never [`Phase::Greeting`].
     pub phase: Phase,
@@ -103,6 +103,14 @@ impl Sink {
         }
     }
 
+    /// Where the server is: the address for the next attempt, another one after each that failed. Without any, the last
+    /// one stays.
+    pub fn aim(&mut self, addresses: &[Ipv4Addr]) {
+        if matches!(self.state, State::Waiting { .. }) {
+            aim(&mut self.status.address, addresses, self.status.attempts);
+        }
+    }
+
     /// How the connection is.
     pub fn status(&self) -> SinkStatus {
         self.status
@@ -126,7 +134,7 @@ impl Sink {
     ) -> Option<Instant> {
         self.idle = false;
         let step = match self.state {
-            State::Waiting { .. } if !network_up => return None,
+            State::Waiting { .. } if !network_up || !is_known(self.status.address) => return None,
             _ if !network_up => Err(SessionEnd::NetworkDown),
             State::Waiting { until } if now < until => Ok(until),
             State::Waiting { .. } => self.connect(now, socket, cx),

@@ -8,10 +8,12 @@
 //!
 //! `direct` answers to the MAC a frame came from; only `ethernet` speaks ARP. Both always have the same address.
 
+pub mod answer;
 pub mod frame;
 pub mod link;
 pub mod lists;
 pub mod neighbours;
+pub mod resolve;
 pub mod wheel;
 
 use crate::config::{Network as NetworkConfig, StaticNetwork};
@@ -40,8 +42,8 @@ const DHCP_RETRY: Duration = Duration::from_secs(4);
 /// Frames that the Ethernet interface may send in one poll: few are ever waiting (ARP, DHCP, log batches).
 const EGRESS_PER_POLL: usize = 16;
 
-/// Sockets of the Ethernet interface: DHCP, the collector session, the syslog server, NTP.
-const SOCKETS: usize = 4;
+/// Sockets of the Ethernet interface: DHCP, the collector session, the syslog server, NTP, DNS.
+const SOCKETS: usize = 5;
 
 /// What we ask of a DHCP server (RFC 2132): subnet mask, router, DNS servers, NTP servers.
 const DHCP_OPTIONS: &[u8] = &[1, 3, 6, DHCP_NTP];
@@ -80,7 +82,7 @@ pub struct Address {
     /// The router for everything else.
     pub gateway: Option<Ipv4Addr>,
     /// DNS servers, in order.
-    pub dns: Vec<Ipv4Addr, 4>,
+    pub dns: Vec<Ipv4Addr, { limits::DNS_SERVERS }>,
     /// NTP servers that DHCP named.
     pub ntp: Vec<Ipv4Addr, { crate::time::SERVERS }>,
     /// The lease it came with; `None` when it is configured.
@@ -122,6 +124,8 @@ pub struct Memory<'a> {
     dhcp_packet: [u8; DHCP_PACKET],
     ntp_metadata: [Vec<udp::PacketMetadata, NTP_PACKETS>; 2],
     ntp_payload: [[u8; NTP_PACKETS * NTP_ROOM]; 2],
+    dns_metadata: (Vec<udp::PacketMetadata, { limits::DNS_PACKETS }>, Vec<udp::PacketMetadata, 1>),
+    dns_payload: ([u8; limits::DNS_PACKETS * limits::DNS_ANSWER], [u8; answer::QUESTION_MAX]),
 }
 
 impl Memory<'_> {
@@ -137,6 +141,8 @@ impl Memory<'_> {
             dhcp_packet: [0; DHCP_PACKET],
             ntp_metadata: [const { Vec::new() }; 2],
             ntp_payload: [[0; NTP_PACKETS * NTP_ROOM]; 2],
+            dns_metadata: (Vec::new(), Vec::new()),
+            dns_payload: ([0; limits::DNS_PACKETS * limits::DNS_ANSWER], [0; answer::QUESTION_MAX]),
         }
     }
 }
@@ -158,6 +164,7 @@ pub struct Network<'a> {
     collector: SocketHandle,
     sink: SocketHandle,
     ntp: SocketHandle,
+    dns: SocketHandle,
     state: State,
     link: Link,
     address: Option<Address>,
@@ -222,6 +229,9 @@ impl<'a> Network<'a> {
         let [received, sent] = &mut memory.ntp_metadata;
         let [receive, send] = &mut memory.ntp_payload;
         let ntp = sockets.add(udp::Socket::new(packets(received, receive), packets(sent, send)));
+        let (received, sent) = &mut memory.dns_metadata;
+        let (receive, send) = &mut memory.dns_payload;
+        let dns = sockets.add(udp::Socket::new(packets(received, receive), packets(sent, send)));
         let mut network = Network {
             mac,
             ethernet,
@@ -230,6 +240,7 @@ impl<'a> Network<'a> {
             collector,
             sink,
             ntp,
+            dns,
             sockets,
             nothing: SocketSet::new(memory.nothing.as_mut_slice()),
             state: State::Starting,
@@ -282,9 +293,11 @@ impl<'a> Network<'a> {
         &self.neighbours
     }
 
-    /// The sockets of the collector session and of the syslog server, and that of the NTP client, to be looked at.
-    pub fn own_sockets(&self) -> ([&tcp::Socket<'a>; 2], &udp::Socket<'a>) {
-        ([self.collector, self.sink].map(|handle| self.sockets.get(handle)), self.sockets.get(self.ntp))
+    /// The sockets of the collector session and of the syslog server, and those of the NTP and DNS clients, to be looked
+    /// at.
+    pub fn own_sockets(&self) -> ([&tcp::Socket<'a>; 2], [&udp::Socket<'a>; 2]) {
+        let tcp = [self.collector, self.sink].map(|handle| self.sockets.get(handle));
+        (tcp, [self.ntp, self.dns].map(|handle| self.sockets.get(handle)))
     }
 
     /// Our IPv4 address alone.
@@ -341,6 +354,17 @@ impl<'a> Network<'a> {
     /// Whether the NTP client has an answer to read.
     pub fn has_ntp(&self) -> bool {
         self.sockets.get::<udp::Socket<'_>>(self.ntp).can_recv()
+    }
+
+    /// The DNS client's socket. The interface is looked at again afterwards.
+    pub fn dns(&mut self) -> &mut udp::Socket<'a> {
+        self.due = Instant::ZERO;
+        self.sockets.get_mut(self.dns)
+    }
+
+    /// Whether the DNS client has an answer to read.
+    pub fn has_dns(&self) -> bool {
+        self.sockets.get::<udp::Socket<'_>>(self.dns).can_recv()
     }
 
     /// A frame for the Ethernet interface.
@@ -445,7 +469,13 @@ impl<'a> Network<'a> {
             Some(dhcpv4::Event::Configured(config)) => Some(Address {
                 cidr: config.address,
                 gateway: config.router,
-                dns: config.dns_servers.iter().copied().take(4).collect(),
+                dns: config
+                    .dns_servers
+                    .iter()
+                    .copied()
+                    .filter(|server| is_machine(*server))
+                    .take(limits::DNS_SERVERS)
+                    .collect(),
                 ntp: config.packet.as_ref().map(ntp_servers).unwrap_or_default(),
                 lease: Some(Lease {
                     server: config.server.address,
@@ -539,16 +569,22 @@ fn lease_time(packet: &DhcpPacket<&[u8]>) -> Option<Duration> {
 fn ntp_servers(packet: &DhcpPacket<&[u8]>) -> Vec<Ipv4Addr, { crate::time::SERVERS }> {
     let option = packet.options().find(|option| option.kind == DHCP_NTP);
     let addresses = option.map_or(&[][..], |option| option.data).as_chunks::<4>().0;
-    let usable = |address: &Ipv4Addr| !(address.is_unspecified() || address.is_multicast() || address.is_broadcast());
-    addresses.iter().map(|&octets| Ipv4Addr::from(octets)).filter(usable).take(crate::time::SERVERS).collect()
+    let addresses = addresses.iter().map(|&octets| Ipv4Addr::from(octets));
+    addresses.filter(|address| is_machine(*address)).take(crate::time::SERVERS).collect()
+}
+
+/// Whether it can be one machine on a network: not "this network" (0/8), loopback, multicast (224/4), or reserved and
+/// broadcast (240/4). RFC 6890, section 2.2.2.
+pub fn is_machine(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [1..=126 | 128..=223, ..])
 }
 
 fn tcp_socket<'a>(sockets: &mut SocketSet<'a>, receive: &'a mut [u8], send: &'a mut [u8]) -> SocketHandle {
     sockets.add(tcp::Socket::new(tcp::SocketBuffer::new(receive), tcp::SocketBuffer::new(send)))
 }
 
-fn packets<'a>(
-    metadata: &'a mut Vec<udp::PacketMetadata, NTP_PACKETS>,
+fn packets<'a, const N: usize>(
+    metadata: &'a mut Vec<udp::PacketMetadata, N>,
     payload: &'a mut [u8],
 ) -> udp::PacketBuffer<'a> {
     while metadata.push(udp::PacketMetadata::EMPTY).is_ok() {}

@@ -12,6 +12,7 @@ pub mod sntp;
 pub mod utc;
 
 use crate::log::Log;
+use crate::random::Random;
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use outpost_wire::{ClockLost, ClockRefusal, ClockRejected, ClockSync, Ip4};
@@ -20,8 +21,8 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{IpAddress, IpEndpoint};
 use sntp::Refusal;
 
-/// Servers that are asked: more than three adds nothing to a majority but one spare.
-pub const SERVERS: usize = 4;
+/// Servers that are asked.
+pub const SERVERS: usize = crate::limits::TIME_SERVERS;
 
 const PORT: u16 = 123;
 
@@ -117,11 +118,15 @@ impl Server {
     pub fn state(&self, now: Instant) -> &'static str {
         match self {
             Server { denied: true, .. } => "denied",
-            Server { sample: Some(sample), .. } if now - sample.at < FRESH => "answers",
+            server if server.answers(now) => "answers",
             Server { asked: 0, .. } => "not_asked",
             Server { sample: None, waiting: Some(_), asked: 1, .. } => "waiting",
             _ => "silent",
         }
+    }
+
+    fn answers(&self, now: Instant) -> bool {
+        self.sample.is_some_and(|sample| now - sample.at < FRESH)
     }
 
     /// When it is asked next, if it does not answer before.
@@ -151,7 +156,7 @@ pub struct Time {
     boot_unix_us: Option<i64>,
     /// By how much the last answer moved UTC, in microseconds.
     step_us: i64,
-    random: u64,
+    random: Random,
 }
 
 impl Time {
@@ -164,33 +169,38 @@ impl Time {
             alone_since: Some(now),
             boot_unix_us: None,
             step_us: 0,
-            random: seed,
+            random: Random::new(seed),
         };
         time.set_servers(servers, now);
         time
     }
 
-    /// Asks these servers from now on (the first [`SERVERS`] of them).
+    /// Asks these servers from now on (the first [`SERVERS`] of them). What is known of one that was asked before stays.
     pub fn set_servers(&mut self, servers: &[Ipv4Addr], now: Instant) {
         if self.servers.iter().map(|server| server.address).eq(servers.iter().copied().take(SERVERS)) {
             return;
         }
         self.alone_since = Some(now);
-        self.servers = servers
-            .iter()
-            .take(SERVERS)
-            .map(|&address| Server {
-                address,
-                sample: None,
-                asked: 0,
-                believed: 0,
-                denied: false,
-                delay: Duration::ZERO,
-                interval: RETRY,
-                next: now,
-                waiting: None,
-            })
-            .collect();
+        let known = core::mem::take(&mut self.servers);
+        let stays = |address| known.iter().find(|server| server.address == address).copied();
+        let fresh = |address| Server {
+            address,
+            sample: None,
+            asked: 0,
+            believed: 0,
+            denied: false,
+            delay: Duration::ZERO,
+            interval: RETRY,
+            next: now,
+            waiting: None,
+        };
+        let servers = servers.iter().take(SERVERS);
+        self.servers = servers.map(|&address| stays(address).unwrap_or_else(|| fresh(address))).collect();
+    }
+
+    /// Whether each of the servers answers.
+    pub fn all_answer(&self, now: Instant) -> bool {
+        self.servers.iter().all(|server| server.answers(now))
     }
 
     /// The servers.
@@ -242,7 +252,7 @@ impl Time {
         }
         if !socket.is_open() {
             // The port is in the dynamic range (RFC 6335, section 6) and not 0: binding cannot fail.
-            let port = 49152 + (self.random() % 16384) as u16;
+            let port = 49152 + (self.random.number() % 16384) as u16;
             let _ = socket.bind(port);
         }
         while let Ok((bytes, from)) = socket.recv() {
@@ -267,7 +277,7 @@ impl Time {
 
     /// The next request that is due, and for whom. A request without an answer is given up here.
     fn ask(&mut self, now: Instant) -> Option<(Ipv4Addr, [u8; sntp::PACKET])> {
-        let nonce = self.random();
+        let nonce = self.random.number();
         for server in self.servers.iter_mut().filter(|server| !server.denied) {
             if let Some((_, sent)) = server.waiting
                 && now >= sent + TIMEOUT
@@ -374,14 +384,6 @@ impl Time {
             let servers = self.servers.len() as u8;
             log.emit(now, None, ClockLost { servers, silent_s: LOST_AFTER.secs() as u32 });
         }
-    }
-
-    /// SplitMix64: the seed is secret, and only who sees a request learns a number.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/debug/net`: what netstat, ss, arp, ip and ethtool would show.
 
 use super::View;
+use super::names::NameDocument;
 use crate::config::Network as NetworkConfig;
 use crate::http::pool::{Class, Connection};
 use crate::limits;
@@ -22,13 +23,14 @@ pub struct NetDocument<'v> {
     mac: Shown<Mac>,
     address: Option<Shown<Ipv4Cidr>>,
     lease: Option<LeaseDocument>,
-    dns: Vec<Shown<Ipv4Addr>, 4>,
+    dns: Vec<Shown<Ipv4Addr>, { limits::DNS_SERVERS }>,
+    names: Vec<NameDocument<'v>, { limits::DNS_NAMES }>,
     routes: Vec<RouteDocument, 2>,
     neighbours: Vec<NeighbourDocument, { limits::NEIGHBOURS }>,
     time_servers: Vec<ServerDocument, { crate::time::SERVERS }>,
     card: CardDocument,
     timers: TimersDocument,
-    sockets: Vec<SocketDocument, 5>,
+    sockets: Vec<SocketDocument, 6>,
     connections: ConnectionsDocument<'v>,
 }
 
@@ -144,6 +146,7 @@ impl<'v> View<'v, '_> {
                 left_s: lease.time.map(|time| self.ms_until(lease.at + time) / 1000),
             }),
             dns: address.iter().flat_map(|address| &address.dns).copied().map(Shown).collect(),
+            names: self.names(),
             routes: address.map(routes).unwrap_or_default(),
             neighbours: network
                 .neighbours()
@@ -207,12 +210,12 @@ impl<'v> View<'v, '_> {
     }
 
     /// Those that are not connections: what `ss -l` would show, and what we opened ourselves.
-    fn sockets(&self, dhcp: bool) -> Vec<SocketDocument, 5> {
-        let ([collector, sink], ntp) = self.network.own_sockets();
+    fn sockets(&self, dhcp: bool) -> Vec<SocketDocument, 6> {
+        let ([collector, sink], clients) = self.network.own_sockets();
         let mut sockets = Vec::new();
         let mut show = |what, protocol, state, local_port, remote, queues: (usize, usize)| {
             let (received_bytes, unsent_bytes) = queues;
-            // There is room for each of the five calls.
+            // There is room for each of the six calls.
             let _ = sockets.push(SocketDocument {
                 what,
                 protocol,
@@ -233,8 +236,9 @@ impl<'v> View<'v, '_> {
                 show(what, "tcp", Some(socket.state()), local, socket.remote_endpoint(), queues);
             }
         }
-        if ntp.is_open() {
-            show("ntp", "udp", None, Some(ntp.endpoint().port), None, (ntp.recv_queue(), ntp.send_queue()));
+        for (what, socket) in ["ntp", "dns"].into_iter().zip(clients).filter(|(_, socket)| socket.is_open()) {
+            let queues = (socket.recv_queue(), socket.send_queue());
+            show(what, "udp", None, Some(socket.endpoint().port), None, queues);
         }
         if dhcp {
             show("dhcp", "udp", None, Some(68), None, (0, 0));
@@ -323,7 +327,7 @@ impl Serialize for Connections<'_> {
 
 /// A value as the text it displays as.
 #[derive(Clone, Copy)]
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub(super) T);
 
 impl<T: Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,6 +10,7 @@ use crate::http::pool::{self, Pool};
 use crate::http::probes::Probes;
 use crate::limits;
 use crate::log::{Identity, Log, Security, Ship};
+use crate::net::resolve::Resolver;
 use crate::net::{self, Network};
 use crate::nic::{self, Link, Nic};
 use crate::time::Time;
@@ -26,6 +27,7 @@ pub struct Fixture {
     pub facts: Facts,
     pub loaded: Loaded,
     pub health: Health,
+    pub names: Resolver,
     pub time: Time,
     pub vitals: Vitals,
     pub ship: Option<Ship>,
@@ -57,7 +59,9 @@ impl Fixture {
         let identity =
             Identity { agent: loaded.config.name.clone(), image_id: [7; 32], config: [0; 8], severities: [0; 8] };
         let collector = loaded.config.collector.as_ref();
-        let ship = collector.map(|collector| Ship::new(collector.address, identity, Security::Clear, 1, started));
+        let ship =
+            collector.map(|collector| Ship::new(collector.address.literal(), identity, Security::Clear, 1, started));
+        let names = Resolver::new(loaded.config.hosts().map(|(_, host)| host), 1, started);
         Fixture {
             now: Instant::from_secs(2),
             facts: Facts {
@@ -75,7 +79,8 @@ impl Fixture {
                 watchdog: None,
             },
             health: Health::new(started),
-            time: Time::new(&loaded.config.time.servers, 1, started),
+            time: Time::new(&names.all::<{ limits::TIME_SERVERS }>(&loaded.config.time.servers), 1, started),
+            names,
             vitals: Vitals::default(),
             ship,
             network: Network::new(
@@ -103,6 +108,7 @@ impl Fixture {
                 facts: &self.facts,
                 loaded: &self.loaded,
                 health: &self.health,
+                names: &self.names,
                 time: &self.time,
                 vitals: &self.vitals,
                 ship: self.ship.as_ref(),

@@ -163,6 +163,19 @@ impl View<'_, '_> {
             page.family(family);
             page.sample(&[DEVICE], count);
         }
+        let (names, (questions, ignored)) = (self.known.names.names(), self.known.names.counts());
+        if !names.is_empty() {
+            page.family("gauge outpost_dns_name Host names of the configuration: 1 at the state of each.");
+            for name in names {
+                for state in ["asking", "resolved", "kept", "failed"] {
+                    page.sample(&[("name", &name.host), ("state", state)], name.state() == state);
+                }
+            }
+            page.family("counter outpost_dns_questions_total Questions sent to DNS servers.");
+            page.sample(&[], questions);
+            page.family("counter outpost_dns_ignored_total Packets that answered none of them: late, or forged.");
+            page.sample(&[], ignored);
+        }
         let (present, up) = match self.network.state() {
             net::State::Down(DownReason::NoNic) => (false, false),
             net::State::Down(DownReason::NoLink) => (true, false),

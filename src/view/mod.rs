@@ -11,6 +11,7 @@ mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod metrics;
+mod names;
 pub mod page;
 mod security;
 mod sheet;
@@ -26,6 +27,7 @@ use crate::http::probes::Probes;
 use crate::http::server;
 use crate::log::{Log, Ship, Sink};
 use crate::net::Network;
+use crate::net::resolve::Resolver;
 use crate::nic;
 use crate::time::Time;
 use crate::vitals::Vitals;
@@ -47,6 +49,8 @@ pub struct Known<'v> {
     pub health: &'v Health,
     /// How the machine is doing, as it said last.
     pub vitals: &'v Vitals,
+    /// The host names of the configuration.
+    pub names: &'v Resolver,
     /// Wall time.
     pub time: &'v Time,
     /// The session to the collector, where one is configured.

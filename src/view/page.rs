@@ -441,6 +441,7 @@ mod tests {
     use crate::health::Health;
     use crate::http::answer::{HeadOf, write_head};
     use crate::http::routes::{Answer, Body, Media};
+    use crate::net::resolve::Resolver;
     use crate::time::Time;
     use crate::vitals::Vitals;
     use core::net::SocketAddrV4;
@@ -492,12 +493,14 @@ mod tests {
     impl Scene {
         fn fill(&self, out: &mut [u8], html: bool) -> Option<usize> {
             let (time, vitals) = (Time::new(&[], 0, Instant::ZERO), Vitals::default());
+            let names = Resolver::new(core::iter::empty(), 0, Instant::ZERO);
             let known = Known {
                 started: Instant::ZERO,
                 facts: &self.facts,
                 loaded: &self.loaded,
                 health: &self.health,
                 vitals: &vitals,
+                names: &names,
                 time: &time,
                 ship: None,
                 sink: None,
@@ -591,12 +594,14 @@ mod tests {
         clear.facts.wall = Some(wall);
         let time = Time::new(&[], 0, Instant::ZERO);
         let vitals = Vitals::default();
+        let names = Resolver::new(core::iter::empty(), 0, Instant::ZERO);
         let known = Known {
             started: Instant::ZERO,
             facts: &clear.facts,
             loaded: &clear.loaded,
             health: &clear.health,
             vitals: &vitals,
+            names: &names,
             time: &time,
             ship: None,
             sink: None,
@@ -607,7 +612,8 @@ mod tests {
         clear.says(&["not synchronised: as the machine has it, ± 1,000 ms", "clear text", "13:40:05 UTC"], &["NTP"]);
         clear.session.as_mut().unwrap().phase = Phase::Connecting;
         clear.says(&["not connected"], &["clear text"]);
-        clear.loaded.config.sink = Some(crate::config::Sink { syslog: "192.0.2.30:601".parse().unwrap() });
+        clear.loaded.config.sink =
+            Some(crate::config::Sink { syslog: SocketAddrV4::new([192, 0, 2, 30].into(), 601).into() });
         clear.stats.sent_unacknowledged = 17;
         clear.says(&["next hop only: 17 sent unacknowledged"], &["192.0.2.30"]);
         clear.session = None;

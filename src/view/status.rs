@@ -1,9 +1,11 @@
 //! `/status`: the agent's state as JSON.
 
+use super::names::NameDocument;
 use super::{Connections, View, hex_text, text};
 use crate::health::{CHECKS, State};
 use crate::limits;
 use crate::log::{Phase, Ship, Sink};
+use core::net::SocketAddrV4;
 use heapless::{String, Vec};
 use serde::Serialize;
 
@@ -22,6 +24,7 @@ pub struct StatusDocument<'v> {
     log: LogDocument,
     collector: Option<CollectorDocument>,
     sink: Option<SinkDocument>,
+    names: Vec<NameDocument<'v>, { limits::DNS_NAMES }>,
     connections: Connections,
     config_errors: Vec<ProblemDocument<'v>, { limits::CONFIG_PROBLEMS }>,
 }
@@ -64,7 +67,7 @@ struct LogDocument {
 
 #[derive(Serialize)]
 struct CollectorDocument {
-    address: String<21>,
+    address: Option<String<21>>,
     state: &'static str,
     authenticated: bool,
     since_s: u64,
@@ -75,7 +78,7 @@ struct CollectorDocument {
 
 #[derive(Serialize)]
 struct SinkDocument {
-    syslog: String<21>,
+    syslog: Option<String<21>>,
     delivery: &'static str,
     state: &'static str,
     since_s: u64,
@@ -139,7 +142,7 @@ impl View<'_, '_> {
                 oldest_unacked_ms: log.oldest_unacked_us().map(|us| now_us.saturating_sub(us) / 1000),
             },
             collector: known.ship.map(Ship::status).map(|session| CollectorDocument {
-                address: text(format_args!("{}", session.address)),
+                address: address_of(session.address),
                 state: session.phase.name(),
                 authenticated: session.keyed && session.phase == Phase::Connected,
                 since_s: self.seconds_since(session.since),
@@ -148,13 +151,14 @@ impl View<'_, '_> {
                 last_end: session.last_end.map(|end| end.word().unwrap_or("other")),
             }),
             sink: known.sink.map(Sink::status).map(|sink| SinkDocument {
-                syslog: text(format_args!("{}", sink.address)),
+                syslog: address_of(sink.address),
                 delivery: "next hop only",
                 state: sink.phase.name(),
                 since_s: self.seconds_since(sink.since),
                 failed_attempts: sink.attempts,
                 last_end: sink.last_end.map(|end| end.word().unwrap_or("other")),
             }),
+            names: self.names(),
             connections: self.connections(),
             config_errors: known
                 .loaded
@@ -164,4 +168,9 @@ impl View<'_, '_> {
                 .collect(),
         }
     }
+}
+
+/// Nothing, as long as a name has no address.
+fn address_of(peer: SocketAddrV4) -> Option<String<21>> {
+    (!peer.ip().is_unspecified()).then(|| text(format_args!("{peer}")))
 }

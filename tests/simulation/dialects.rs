@@ -4,6 +4,7 @@ use crate::alone::{AGENT, AGENT_MAC, ask, run, start, with_agent, with_configure
 use crate::events;
 use crate::frames::{self, Route};
 use crate::nic::AgentNic;
+use core::net::SocketAddrV4;
 use outpost::agent::Agent;
 use outpost::config::Collector;
 use outpost::limits;
@@ -108,7 +109,7 @@ fn a_link_that_comes_and_goes_is_a_warning_for_a_while() {
 
 /// A collector that nobody runs.
 fn nobody() -> Option<Collector> {
-    Some(Collector { address: "10.1.0.99:7600".parse().expect("an address"), key: None })
+    Some(Collector { address: SocketAddrV4::new([10, 1, 0, 99].into(), 7600).into(), key: None })
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod gateway;
 mod http;
 mod independent;
 mod link;
+mod names;
 mod nic;
 #[path = "../support/openapi.rs"]
 mod openapi;

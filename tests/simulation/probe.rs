@@ -4,7 +4,7 @@ use crate::events;
 use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
-use outpost::config::{Collector, Config, Loaded, Network, Origins, Secret, Sink, StaticNetwork, Time};
+use outpost::config::{Collector, Config, Host, Loaded, Network, Origins, Secret, Sink, StaticNetwork, Time};
 use outpost::crash::{History, LastWords, WatchdogVerdict};
 use outpost::facts::Facts;
 use outpost::limits::LAST_WORDS;
@@ -76,15 +76,16 @@ pub fn config(
     });
     // With DHCP the lease names them.
     let servers = [&network].into_iter().filter_map(|network| match network {
-        Network::Static(network) => network.gateway,
+        Network::Static(network) => network.gateway.map(Host::Address),
         Network::Dhcp => None,
     });
     let config = Config {
         time: Time { servers: servers.collect() },
         name: AGENT.try_into().expect("fits"),
         network,
-        collector: collector.map(|(address, keyed)| Collector { address, key: keyed.then_some(Secret(KEY)) }),
-        sink: syslog.map(|syslog| Sink { syslog }),
+        collector: collector
+            .map(|(address, keyed)| Collector { address: address.into(), key: keyed.then_some(Secret(KEY)) }),
+        sink: syslog.map(|syslog| Sink { syslog: syslog.into() }),
         ..Config::default()
     };
     Loaded {

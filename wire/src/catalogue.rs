@@ -111,6 +111,28 @@ words! {
 }
 
 words! {
+    /// Why the lookup of a host name failed.
+    DnsFailure {
+        /// No DNS server answered.
+        Timeout = 0 "timeout",
+        /// The name is not there (NXDOMAIN).
+        NoSuchName = 1 "no_such_name",
+        /// The name is there and has no IPv4 address that a machine can have.
+        NoAddress = 2 "no_address",
+        /// The DNS server could not find out (SERVFAIL and the like).
+        ServerFailure = 3 "server_failure",
+        /// The DNS server does not answer us (REFUSED).
+        Refused = 4 "refused",
+        /// The answer does not fit a packet of 512 bytes.
+        Truncated = 5 "truncated",
+        /// The answer makes no sense.
+        Malformed = 6 "malformed",
+        /// Neither the configuration nor DHCP names a DNS server.
+        NoServer = 7 "no_server",
+    }
+}
+
+words! {
     /// Why the agent ends in an orderly way.
     ShutdownCause {
         /// The machine's power button.
@@ -500,6 +522,38 @@ events! {
         count: u32,
         /// Who sent the last one.
         client: Ip4,
+    }
+
+    /// A host name of the configuration has an address: the first one, another one, or one again after a failure.
+    29 DnsResolved<'a> = "dns.resolved", Vital, INFO, since "0.1.0",
+    action "Nothing to do; look into the zone if you did not move the host. A session that is open stays where it is."
+    {
+        /// The name, cut where it is too long.
+        name: Text<'a, 128>,
+        /// Its first address: the one that is tried first.
+        address: Ip4,
+        /// The one before, or 0.0.0.0.
+        before: Ip4,
+        /// How many addresses it has, at most 4.
+        addresses: u8,
+        /// For how long they are good, in seconds, within the agent's own bounds.
+        ttl_s: u32,
+        /// The DNS server that gave them.
+        server: Ip4,
+    }
+
+    /// A host name of the configuration could not be looked up; its last good address stays in use. Told once, then every 10 minutes.
+    30 DnsFailed<'a> = "dns.failed", Vital, WARN, since "0.1.0",
+    action "Check the DNS servers that /debug/net names, and the zone; the reason says which of them."
+    {
+        /// The name, cut where it is too long.
+        name: Text<'a, 128>,
+        /// Why.
+        reason: DnsFailure,
+        /// The address that stays in use, or 0.0.0.0 when there never was one.
+        kept: Ip4,
+        /// Lookups that failed since one did not.
+        failures: u32,
     }
 }
 
