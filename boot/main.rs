@@ -53,6 +53,8 @@ mod memory;
 #[cfg(target_os = "none")]
 mod nic;
 #[cfg(target_os = "none")]
+mod note;
+#[cfg(target_os = "none")]
 mod once;
 #[cfg(target_os = "none")]
 mod panic;

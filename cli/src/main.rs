@@ -6,8 +6,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
-    check, collect, completions, explain, image, key, licenses, logs, man, size, support, symbolize, timeline, top, up,
-    verify,
+    check, collect, completions, explain, image, key, licenses, logs, man, release, size, support, symbolize, timeline,
+    top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -52,12 +52,17 @@ enum Command {
     Top(top::Args),
     /// Write the image: the one that a release carries, or build the one of a checkout.
     Image(image::Args),
+    /// Say whether an image is what was released, and what is in it.
+    VerifyImage(verify_image::Args),
     /// Print the script that lets bash, zsh or fish complete this command.
     Completions(completions::Args),
     /// Write the manual pages into a folder.
     Man(man::Args),
     /// Print the licences of what the command and the image are made of.
     Licenses(licenses::Args),
+    /// Write checksums, bills of materials, provenance and signature for a folder of finished files.
+    #[command(hide = true)]
+    Release(release::Args),
     /// What the image's bytes are spent on.
     #[command(hide = true)]
     Size(size::Args),
@@ -80,6 +85,8 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Licenses(args) => licenses::run(&args),
+        Command::VerifyImage(args) => verify_image::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::Size(args) => size::run(&args),
     }
 }
