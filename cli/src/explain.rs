@@ -1,6 +1,6 @@
 //! `outpost explain`: what an event means and what to do about it, from the catalogue that the image was built with.
 
-use outpost_wire::{CATALOGUE, EventSpec, FieldSpec, Kind, Lane};
+use outpost_wire::{CATALOGUE, DOCUMENTATION, EventDoc, EventSpec, FieldSpec, Kind, Lane};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -75,7 +75,7 @@ pub fn is_of_the_collector(name: &str) -> bool {
 pub fn run(args: &Args) -> ExitCode {
     let text = match (&args.event, args.json) {
         (None, false) => list(),
-        (None, true) => format!("{:#}\n", Value::from(CATALOGUE.iter().map(as_json).collect::<Vec<_>>())),
+        (None, true) => format!("{:#}\n", Value::from(DOCUMENTATION.iter().map(as_json).collect::<Vec<_>>())),
         (Some(event), as_json) => match explain(event, as_json) {
             Some(text) => text,
             None => {
@@ -94,8 +94,8 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn explain(event: &str, json: bool) -> Option<String> {
     let number = event.strip_prefix('#').unwrap_or(event).parse().ok();
-    if let Some(spec) = CATALOGUE.iter().find(|spec| spec.name == event || Some(spec.id) == number) {
-        return Some(if json { format!("{:#}\n", as_json(spec)) } else { as_text(spec) });
+    if let Some(doc) = DOCUMENTATION.iter().find(|doc| doc.spec.name == event || Some(doc.spec.id) == number) {
+        return Some(if json { format!("{:#}\n", as_json(doc)) } else { as_text(doc) });
     }
     let (name, meaning, action) = OF_THE_COLLECTOR.iter().find(|(name, ..)| *name == event)?;
     Some(match json {
@@ -113,11 +113,11 @@ fn hint(event: &str) -> String {
 }
 
 fn list() -> String {
-    let row = |spec: &EventSpec| {
+    let row = |EventDoc { spec, meaning, .. }: &EventDoc| {
         let severity = spec.severity.name();
-        format!("{:>3}  {:<22} {severity:<7} {:<6} {}\n", spec.id, spec.name, lane(spec), spec.meaning)
+        format!("{:>3}  {:<22} {severity:<7} {:<6} {}\n", spec.id, spec.name, lane(spec), meaning)
     };
-    let mut text: String = CATALOGUE.iter().map(row).collect();
+    let mut text: String = DOCUMENTATION.iter().map(row).collect();
     text += "\nWritten by the collector:\n";
     for (name, meaning, _) in OF_THE_COLLECTOR {
         let first = meaning.split_inclusive([':', '.']).next().unwrap_or(meaning).trim_end_matches([':', '.']);
@@ -126,16 +126,17 @@ fn list() -> String {
     text + "\n`outpost explain EVENT` tells the fields and what to do.\n"
 }
 
-fn as_text(spec: &EventSpec) -> String {
+fn as_text(doc: &EventDoc) -> String {
+    let spec = doc.spec;
     let (severity, number) = (spec.severity.name(), spec.severity.number());
     let mut text = format!(
         "{}  (event {}, since {})\n\n{}\n\nWhat to do: {}\n\nSeverity:   {severity} ({number}) unless the configuration says otherwise\n\
          Lane:       {}\n",
         spec.name,
         spec.id,
-        spec.since,
-        spec.meaning,
-        spec.action,
+        doc.since,
+        doc.meaning,
+        doc.action,
         match spec.lane {
             Lane::Vital => "vital: kept when the ring is full and bulk records give way",
             Lane::Bulk => "bulk: gives way first when the ring is full",
@@ -143,22 +144,22 @@ fn as_text(spec: &EventSpec) -> String {
     );
     text += if spec.fields.is_empty() { "Fields:     none\n" } else { "Fields:\n" };
     let width = spec.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
-    for field in spec.fields {
-        text += &format!("  {:<width$}  {} ({})\n", field.name, field.doc, kind(field));
+    for (field, doc) in doc.fields() {
+        text += &format!("  {:<width$}  {doc} ({})\n", field.name, kind(field));
     }
     text
 }
 
-fn as_json(spec: &EventSpec) -> Value {
-    let fields: Vec<_> = spec
-        .fields
-        .iter()
-        .map(|field| json!({ "name": field.name, "type": kind(field), "unit": unit(field), "doc": field.doc }))
+fn as_json(doc: &EventDoc) -> Value {
+    let spec = doc.spec;
+    let fields: Vec<_> = doc
+        .fields()
+        .map(|(field, doc)| json!({ "name": field.name, "type": kind(field), "unit": unit(field), "doc": doc }))
         .collect();
     json!({
-        "id": spec.id, "name": spec.name, "meaning": spec.meaning, "action": spec.action,
+        "id": spec.id, "name": spec.name, "meaning": doc.meaning, "action": doc.action,
         "severity": spec.severity.name(), "severity_number": spec.severity.number(),
-        "lane": lane(spec), "since": spec.since, "fields": fields,
+        "lane": lane(spec), "since": doc.since, "fields": fields,
     })
 }
 

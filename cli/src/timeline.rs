@@ -14,7 +14,7 @@ use crate::logs::format::{json, milliseconds, time};
 use crate::logs::merge::Merge;
 use crate::logs::{StoreArgs, moment};
 use crate::store_read::{Entry, Reader, What};
-use outpost_wire::{CATALOGUE, Lane, Severity};
+use outpost_wire::{CATALOGUE, DOCUMENTATION, Lane, Severity};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -368,7 +368,7 @@ impl Change {
     }
 
     fn meaning(&self) -> &'static str {
-        CATALOGUE.iter().find(|spec| spec.name == self.stored.event).map_or("", |spec| spec.meaning)
+        DOCUMENTATION.iter().find(|doc| doc.spec.name == self.stored.event).map_or("", |doc| doc.meaning)
     }
 
     fn what(&self) -> String {

@@ -130,17 +130,11 @@ fn write_line(line: &mut dyn Write, record: &Record<'_>, names: &Names) -> fmt::
 
 /// The event's name, its fields and its transaction; `names` are those of its boot, where they are known.
 pub(super) fn write_event(line: &mut dyn Write, record: &Record<'_>, names: Option<&Names>) -> fmt::Result {
-    match record.decode_event() {
+    match record.read_fields() {
         None => write!(line, "#{} ({} bytes)", record.event, record.fields.len())?,
-        Some(event) => {
-            line.write_str(event.spec().name)?;
-            let mut result = Ok(());
-            event.visit(|name, value| {
-                if result.is_ok() {
-                    result = write_field(line, name, value, names);
-                }
-            });
-            result?;
+        Some((spec, mut fields)) => {
+            line.write_str(spec.name)?;
+            fields.try_for_each(|(name, value)| write_field(line, name, value, names))?;
         }
     }
     record.transaction.map_or(Ok(()), |transaction| write!(line, " txn={transaction}"))

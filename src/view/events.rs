@@ -13,7 +13,7 @@ use core::fmt::{self, Display};
 use core::net::Ipv4Addr;
 use heapless::{String, Vec};
 use outpost_wire::session::LossReason;
-use outpost_wire::{Event, NameId, Record, Value};
+use outpost_wire::{Fields, NameId, Record, Value};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use smoltcp::time::Instant;
@@ -31,7 +31,7 @@ struct RecordLine<'v> {
     severity_number: u8,
     event: &'v str,
     transaction: Option<u32>,
-    fields: Fields<'v>,
+    fields: Named<'v>,
 }
 
 #[derive(Serialize)]
@@ -98,13 +98,13 @@ impl View<'_, '_> {
         let nothing = Record::decode_body(seq, &[0, 1, 0, 0]);
         let record = Record::decode_body(seq, body).or(nothing).ok()?;
         let is_this = boot.id == this.id;
-        let event = record.decode_event();
+        let read = record.read_fields();
         let moment = Instant::from_micros(i64::try_from(record.mono_us).unwrap_or(i64::MAX));
         let estimate = self.known.time.now(self.now).filter(|_| is_this).map(|known| known.carried_to(moment));
         let utc = estimate.map(|estimate| rfc3339(estimate.unix_us));
         let mut unknown = String::<8>::new();
-        let name = match &event {
-            Some(event) => event.spec().name,
+        let name = match &read {
+            Some((spec, _)) => spec.name,
             None => {
                 let _ = core::fmt::write(&mut unknown, format_args!("#{}", record.event));
                 &unknown
@@ -121,7 +121,11 @@ impl View<'_, '_> {
             severity_number: record.severity.number(),
             event: name,
             transaction: record.transaction,
-            fields: Fields { event, raw: record.fields, log: is_this.then_some(self.log) },
+            fields: Named {
+                fields: read.map(|(_, fields)| fields),
+                raw: record.fields,
+                log: is_this.then_some(self.log),
+            },
         })
     }
 }
@@ -150,26 +154,22 @@ impl Lines<'_> {
 }
 
 /// The fields of a record by their names; of an unknown event, its bytes.
-struct Fields<'v> {
-    event: Option<Event<'v>>,
+struct Named<'v> {
+    fields: Option<Fields<'v>>,
     raw: &'v [u8],
     /// Where its interned texts are: those of earlier boots are not kept.
     log: Option<&'v Log<'v>>,
 }
 
-impl Serialize for Fields<'_> {
+impl Serialize for Named<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let mut outcome = Ok(());
-        match &self.event {
+        match &self.fields {
             None => map.serialize_entry("raw", &Raw(self.raw))?,
-            Some(event) => event.visit(|name, value| {
-                if outcome.is_ok() {
-                    outcome = map.serialize_entry(name, &FieldValue { value, log: self.log });
-                }
-            }),
+            Some(fields) => fields
+                .clone()
+                .try_for_each(|(name, value)| map.serialize_entry(name, &FieldValue { value, log: self.log }))?,
         }
-        outcome?;
         map.end()
     }
 }

@@ -4,9 +4,9 @@
 //! committed lock file holds both (see the tests). The doc comment of an event is its published meaning, `action` is
 //! what an operator does about it.
 
-use crate::event::{EventSpec, FieldSpec, Lane, events};
+use crate::event::{EventDoc, EventSpec, FieldSpec, Lane, events};
 use crate::value::words;
-use crate::{Field, Ip4, NameId, Severity, Text, Value, limits};
+use crate::{Field, Ip4, NameId, Severity, Text, limits};
 
 words! {
     /// How an HTTP request's method reads.

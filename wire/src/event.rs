@@ -1,6 +1,6 @@
 //! How the catalogue is declared: one definition per event gives its type, its encoding and its published spec.
 
-use crate::{Kind, Severity};
+use crate::{Kind, Severity, Value};
 
 /// Which lane of the ring a record lives in: bulk records give way first when the ring is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,6 @@ pub struct FieldSpec {
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// What it says.
-    pub doc: &'static str,
     /// It came later than its event: absent in records of before.
     pub later: bool,
 }
@@ -35,7 +33,7 @@ impl FieldSpec {
 const UNITS: &[(&str, &str)] =
     &[("_us", "microseconds"), ("_ms", "milliseconds"), ("_s", "seconds"), ("_bytes", "bytes")];
 
-/// One event of the catalogue, as published.
+/// One event of the catalogue: what it takes to read its records.
 #[derive(Clone, Copy, Debug)]
 pub struct EventSpec {
     /// Its number on the wire; never given twice.
@@ -46,14 +44,51 @@ pub struct EventSpec {
     pub severity: Severity,
     /// Its lane in the ring.
     pub lane: Lane,
+    /// Its fields in the order of their encoding; new ones only at the end.
+    pub fields: &'static [FieldSpec],
+}
+
+/// What is published about an event for people. It stands apart from the spec because the image, which needs the
+/// specs, has no use for its text.
+#[derive(Clone, Copy, Debug)]
+pub struct EventDoc {
+    /// The event.
+    pub spec: &'static EventSpec,
     /// The version that first had it.
     pub since: &'static str,
     /// What happened, in one sentence.
     pub meaning: &'static str,
     /// What an operator does about it.
     pub action: &'static str,
-    /// Its fields in the order of their encoding; new ones only at the end.
-    pub fields: &'static [FieldSpec],
+    /// What each field says, in their order.
+    pub fields: &'static [&'static str],
+}
+
+impl EventDoc {
+    /// Its fields, each with what it says.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static FieldSpec, &'static str)> {
+        self.spec.fields.iter().zip(self.fields.iter().copied())
+    }
+}
+
+/// The names and values of a record's fields, read by its event's spec: showing records takes no code for each event.
+///
+/// A field that came later than the record is left out, bytes behind the last known field are passed over.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    specs: core::slice::Iter<'static, FieldSpec>,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'static str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let spec = self.specs.as_slice().first().filter(|spec| !(spec.later && self.rest.is_empty()))?;
+        let (value, rest) = spec.kind.read(self.rest)?;
+        (self.specs, self.rest) = (self.specs.as_slice().get(1..)?.iter(), rest);
+        Some((spec.name, value))
+    }
 }
 
 impl Lane {
@@ -67,6 +102,16 @@ impl Lane {
 }
 
 impl EventSpec {
+    /// The fields that `bytes` hold; `None` when these are not the event's fields.
+    pub fn read<'a>(&self, bytes: &'a [u8]) -> Option<Fields<'a>> {
+        let fields = Fields { specs: self.fields.iter(), rest: bytes };
+        let mut end = fields.clone();
+        while end.next().is_some() {}
+        // It ended before a field: that field came later than the record, or the record is damaged.
+        let whole = end.specs.as_slice().first().is_none_or(|spec| spec.later && end.rest.is_empty());
+        whole.then_some(fields)
+    }
+
     /// The longest encoding of its fields, in bytes.
     pub const fn max_len(&self) -> usize {
         let (mut sum, mut i) = (0, 0);
@@ -106,19 +151,15 @@ macro_rules! events {
             }
 
             impl $(<$life>)? $type $(<$life>)? {
-                /// What is published about this event.
+                /// What it takes to read this event.
                 pub const SPEC: EventSpec = EventSpec {
                     id: $id,
                     name: $name,
                     severity: Severity::$severity,
                     lane: Lane::$lane,
-                    since: $since,
-                    meaning: concat!($($meaning),+).trim_ascii(),
-                    action: $action,
                     fields: &[$( FieldSpec {
                         name: stringify!($field),
                         kind: <$field_type as Field>::KIND,
-                        doc: concat!($($doc),+).trim_ascii(),
                         later: <$field_type as Field>::ABSENT.is_some(),
                     } ),*],
                 };
@@ -143,8 +184,17 @@ macro_rules! events {
         /// Every event there is, in the order of their ids.
         pub const CATALOGUE: &[EventSpec] = &[$( $type::SPEC ),*];
 
+        /// What is published about every event, in the same order.
+        pub const DOCUMENTATION: &[EventDoc] = &[$( EventDoc {
+            spec: &$type::SPEC,
+            since: $since,
+            meaning: concat!($($meaning),+).trim_ascii(),
+            action: $action,
+            fields: &[$( concat!($($doc),+).trim_ascii() ),*],
+        } ),*];
+
         impl<'a> Event<'a> {
-            /// What is published about this event.
+            /// What it takes to read this event.
             pub const fn spec(&self) -> &'static EventSpec {
                 match self { $( Event::$type(_) => &$type::SPEC, )* }
             }
@@ -178,13 +228,6 @@ macro_rules! events {
                     _ => None,
                 }
             }
-
-            /// Calls `visit` with the name and value of each field that is not absent, in order.
-            pub fn visit(&self, mut visit: impl FnMut(&'static str, Value<'_>)) {
-                match self { $( Event::$type(_event) => {
-                    $( if let Some(value) = _event.$field.value() { visit(stringify!($field), value); } )*
-                } )* }
-            }
         }
     };
 }
@@ -194,8 +237,8 @@ pub(crate) use events;
 mod tests {
     /// A catalogue of one event that has grown by two fields.
     mod grown {
-        use crate::event::{EventSpec, FieldSpec, Lane};
-        use crate::{Field, Later, Severity, Text, Value, limits};
+        use crate::event::{EventDoc, EventSpec, FieldSpec, Lane};
+        use crate::{Field, Later, Severity, Text, limits};
 
         events! {
             /// A test.
@@ -212,7 +255,7 @@ mod tests {
         }
     }
     use crate::{Later, Text, Value};
-    use grown::{CATALOGUE, Event, Grown};
+    use grown::{CATALOGUE, DOCUMENTATION, Event, Grown};
 
     #[test]
     fn a_record_of_before_a_field_came_is_still_its_event() {
@@ -228,12 +271,9 @@ mod tests {
             let event = Event::decode(1, &whole[..len]).unwrap();
             let Event::Grown(grown) = event;
             assert_eq!((grown.count, grown.text.get(), grown.last.get()), (300, text, last));
-            let mut rest = names.iter();
-            event.visit(|name, value| {
-                assert_eq!(value == Value::Number(300), name == "count");
-                assert_eq!(rest.next(), Some(&name));
-            });
-            assert_eq!(rest.next(), None);
+            let values = [Value::Number(300), Value::Text("hi"), Value::Number(7)];
+            let shown = CATALOGUE[0].read(&whole[..len]).unwrap();
+            assert!(shown.eq(names.iter().copied().zip(values)));
             // What is absent stays absent when it is written again.
             let mut again = [0; 8];
             assert_eq!(event.encode(&mut again), Some(len));
@@ -242,10 +282,15 @@ mod tests {
         // It ends inside a field, or without one that was always there: that is no age but damage.
         for len in [0, 1, 3, 4] {
             assert_eq!(Event::decode(1, &whole[..len]), None, "{len}");
+            assert!(CATALOGUE[0].read(&whole[..len]).is_none(), "{len}");
         }
         let made_now = Grown { count: 300, text: Later::new(text), last: Later::new(last) };
         assert_eq!(Event::decode(1, &whole), Some(made_now.into()));
         assert!(CATALOGUE[0].fields.iter().map(|field| field.later).eq([false, true, true]));
         assert_eq!((CATALOGUE[0].name, Event::from(made_now).spec().max_len()), ("grown", 14));
+        assert_eq!(
+            DOCUMENTATION[0].fields().last().map(|(field, doc)| (field.name, doc)),
+            Some(("last", "It came last."))
+        );
     }
 }

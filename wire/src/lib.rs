@@ -23,7 +23,7 @@ mod severity;
 mod value;
 
 pub use catalogue::*;
-pub use event::{EventSpec, FieldSpec, Lane};
+pub use event::{EventDoc, EventSpec, FieldSpec, Fields, Lane};
 pub use hash::CATALOGUE_HASH;
 pub use record::{Record, RecordError};
 pub use severity::Severity;

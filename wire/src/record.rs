@@ -8,7 +8,8 @@
 //! The body travels without its seq inside a batch, whose header has the first one. Decoding a record proves its
 //! header only: the fields are decoded by [`Event::decode`], and an unknown event's are kept as they are.
 
-use crate::{Event, Severity, limits};
+use crate::event::{EventSpec, Fields};
+use crate::{CATALOGUE, Event, Severity, limits};
 
 /// One record, decoded as far as its header; `fields` are still encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,13 @@ impl<'a> Record<'a> {
             event,
             fields,
         })
+    }
+
+    /// The record's event and its fields, to be shown; `None` when this version does not know it, as for
+    /// [`decode_event`](Self::decode_event).
+    pub fn read_fields(&self) -> Option<(&'static EventSpec, Fields<'a>)> {
+        let spec = CATALOGUE.iter().find(|spec| spec.id == self.event)?;
+        Some((spec, spec.read(self.fields)?))
     }
 
     /// The record's event with its fields; `None` when this version does not know it.

@@ -52,6 +52,32 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Reads a value of this type from the beginning of `bytes`: the value and what follows; `None` when it is none.
+    pub fn read(self, bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
+        fn number<'b, T: Deserialize<'b> + Into<u64>>(bytes: &'b [u8]) -> Option<(u64, &'b [u8])> {
+            postcard::take_from_bytes::<T>(bytes).ok().map(|(number, rest)| (number.into(), rest))
+        }
+        let as_number = |(number, rest)| (Value::Number(number), rest);
+        Some(match self {
+            Kind::U8 => as_number(number::<u8>(bytes)?),
+            Kind::U16 => as_number(number::<u16>(bytes)?),
+            Kind::U32 => as_number(number::<u32>(bytes)?),
+            Kind::U64 => as_number(number::<u64>(bytes)?),
+            Kind::Name => postcard::take_from_bytes(bytes).map(|(id, rest)| (Value::Name(id), rest)).ok()?,
+            Kind::Bool => postcard::take_from_bytes(bytes).map(|(yes, rest)| (Value::Bool(yes), rest)).ok()?,
+            Kind::Word(words) => {
+                let (&number, rest) = bytes.split_first()?;
+                (Value::Word(words.get(usize::from(number)).copied().ok_or(number)), rest)
+            }
+            Kind::Text(max) => {
+                let (text, rest) = postcard::take_from_bytes::<&str>(bytes).ok()?;
+                (text.len() <= max).then_some((Value::Text(text), rest))?
+            }
+            Kind::Ip4 => bytes.split_first_chunk().map(|(octets, rest)| (Value::Ip4(*octets), rest))?,
+            Kind::Bytes(len) => bytes.split_at_checked(len).map(|(bytes, rest)| (Value::Bytes(bytes), rest))?,
+        })
+    }
+
     /// The longest encoding of this type, in bytes.
     pub const fn max_len(self) -> usize {
         match self {
@@ -73,9 +99,6 @@ pub trait Field: Sized {
 
     /// What stands for it in a record that is older than the field; `None` where the field is as old as its event.
     const ABSENT: Option<Self> = None;
-
-    /// Its value, seen without its type; `None` where it is absent.
-    fn value(&self) -> Option<Value<'_>>;
 }
 
 /// A field that came later than its event: absent in records of before. It stands behind all fields that did not.
@@ -100,10 +123,6 @@ impl<T> Later<T> {
 impl<T: Field> Field for Later<T> {
     const KIND: Kind = T::KIND;
     const ABSENT: Option<Self> = Some(Later(None));
-
-    fn value(&self) -> Option<Value<'_>> {
-        self.0.as_ref().and_then(T::value)
-    }
 }
 
 impl<T: Serialize> Serialize for Later<T> {
@@ -126,10 +145,6 @@ macro_rules! number_fields {
     ($($type:ty => $kind:ident),*) => { $(
         impl Field for $type {
             const KIND: Kind = Kind::$kind;
-
-            fn value(&self) -> Option<Value<'_>> {
-                Some(Value::Number(u64::from(*self)))
-            }
         }
     )* };
 }
@@ -137,20 +152,12 @@ number_fields!(u8 => U8, u16 => U16, u32 => U32, u64 => U64);
 
 impl Field for bool {
     const KIND: Kind = Kind::Bool;
-
-    fn value(&self) -> Option<Value<'_>> {
-        Some(Value::Bool(*self))
-    }
 }
 
 macro_rules! byte_fields {
     ($($len:literal),*) => { $(
         impl Field for [u8; $len] {
             const KIND: Kind = Kind::Bytes($len);
-
-            fn value(&self) -> Option<Value<'_>> {
-                Some(Value::Bytes(self))
-            }
         }
     )* };
 }
@@ -163,10 +170,6 @@ pub struct NameId(pub u16);
 
 impl Field for NameId {
     const KIND: Kind = Kind::Name;
-
-    fn value(&self) -> Option<Value<'_>> {
-        Some(Value::Name(self.0))
-    }
 }
 
 /// An IPv4 address in network order; `0.0.0.0` means "none".
@@ -183,10 +186,6 @@ impl fmt::Debug for Ip4 {
 
 impl Field for Ip4 {
     const KIND: Kind = Kind::Ip4;
-
-    fn value(&self) -> Option<Value<'_>> {
-        Some(Value::Ip4(self.0))
-    }
 }
 
 /// Text of at most `MAX` bytes. Longer text is cut at a character boundary when it is made, and refused when
@@ -219,10 +218,6 @@ impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Text<'a, MAX> {
 
 impl<const MAX: usize> Field for Text<'_, MAX> {
     const KIND: Kind = Kind::Text(MAX);
-
-    fn value(&self) -> Option<Value<'_>> {
-        Some(Value::Text(self.0))
-    }
 }
 
 /// Declares a closed list of words: an enum that is one byte on the wire. Words only grow at the end; a number
@@ -262,10 +257,6 @@ macro_rules! words {
 
         impl crate::Field for $name {
             const KIND: crate::Kind = crate::Kind::Word($name::WORDS);
-
-            fn value(&self) -> Option<crate::Value<'_>> {
-                Some(crate::Value::Word(self.word()))
-            }
         }
     };
 }

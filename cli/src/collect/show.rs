@@ -54,12 +54,10 @@ impl Stored {
         mut name_of: impl FnMut(u16) -> Option<String>,
     ) -> Stored {
         let mut fields = Map::new();
-        let event = match record.decode_event() {
-            Some(event) => {
-                event.visit(|name, value| {
-                    fields.insert(name.to_owned(), json_value(value, &mut name_of));
-                });
-                event.spec().name.to_owned()
+        let event = match record.read_fields() {
+            Some((spec, read)) => {
+                fields.extend(read.map(|(name, value)| (name.to_owned(), json_value(value, &mut name_of))));
+                spec.name.to_owned()
             }
             None => {
                 fields.insert("raw".to_owned(), Value::String(hex(record.fields)));

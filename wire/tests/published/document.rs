@@ -1,6 +1,6 @@
 //! `docs/events.md`: a page for people, one section per event.
 
-use outpost_wire::{CATALOGUE, EventSpec, FieldSpec, Kind};
+use outpost_wire::{DOCUMENTATION, EventDoc, FieldSpec, Kind};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -20,27 +20,28 @@ The event's name is also the MSGID of syslog (RFC 5424) and the event name of Op
 /// The page as it is committed.
 pub fn events() -> String {
     let mut page = format!("{HEAD}\n| event | id | severity | lane | what happened |\n|---|---|---|---|---|\n");
-    for spec in CATALOGUE {
-        let (name, anchor, meaning) = (spec.name, spec.name.replace('.', ""), escape(spec.meaning));
+    for EventDoc { spec, meaning, .. } in DOCUMENTATION {
+        let (name, anchor, meaning) = (spec.name, spec.name.replace('.', ""), escape(meaning));
         let (severity, lane) = (spec.severity.name(), spec.lane.name());
         write(&mut page, format_args!("| [{name}](#{anchor}) | {} | {severity} | {lane} | {meaning} |\n", spec.id));
     }
-    CATALOGUE.iter().for_each(|spec| section(&mut page, spec));
+    DOCUMENTATION.iter().for_each(|doc| section(&mut page, doc));
     page
 }
 
-fn section(page: &mut String, spec: &EventSpec) {
-    write(page, format_args!("\n## {}\n\n{}\n\n", spec.name, spec.meaning));
-    write(page, format_args!("**What to do:** {}\n\n", spec.action));
+fn section(page: &mut String, doc: &EventDoc) {
+    let spec = doc.spec;
+    write(page, format_args!("\n## {}\n\n{}\n\n", spec.name, doc.meaning));
+    write(page, format_args!("**What to do:** {}\n\n", doc.action));
     let (name, number) = (spec.severity.name(), spec.severity.number());
     let lane = spec.lane.name();
-    write(page, format_args!("Id {}, severity {name} ({number}), lane {lane}, since {}.\n", spec.id, spec.since));
+    write(page, format_args!("Id {}, severity {name} ({number}), lane {lane}, since {}.\n", spec.id, doc.since));
     if spec.fields.is_empty() {
         return;
     }
     write(page, format_args!("\n| field | type | unit | what it says |\n|---|---|---|---|\n"));
-    for field in spec.fields {
-        let (unit, doc) = (field.unit().unwrap_or(""), escape(field.doc));
+    for (field, doc) in doc.fields() {
+        let (unit, doc) = (field.unit().unwrap_or(""), escape(doc));
         let age = if field.later { " (absent in older records)" } else { "" };
         write(page, format_args!("| `{}` | {}{age} | {unit} | {doc} |\n", field.name, kind(field)));
     }

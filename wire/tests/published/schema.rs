@@ -1,7 +1,7 @@
 //! `schema/events.json`: the JSON line of a record (`outpost collect --json`, `outpost logs --json`), and, in keys
 //! that begin with `x-`, all that a decoder of the records' bytes needs.
 
-use outpost_wire::{CATALOGUE, EventSpec, FieldSpec, Kind, Severity};
+use outpost_wire::{DOCUMENTATION, EventDoc, FieldSpec, Kind, Severity};
 use serde_json::{Map, Value, json};
 
 /// The schema as it is committed.
@@ -9,8 +9,9 @@ pub fn events() -> String {
     let mut definitions = Map::new();
     definitions.insert("raw".into(), raw());
     let mut rules = Vec::new();
-    for spec in CATALOGUE {
-        definitions.insert(spec.name.into(), event(spec));
+    for doc in DOCUMENTATION {
+        let spec = doc.spec;
+        definitions.insert(spec.name.into(), event(doc));
         let fields = json!([{ "$ref": format!("#/$defs/{}", spec.name) }, { "$ref": "#/$defs/raw" }]);
         rules.push(json!({
             "if": { "properties": { "event": { "const": spec.name } } },
@@ -63,18 +64,19 @@ fn raw() -> Value {
     })
 }
 
-fn event(spec: &EventSpec) -> Value {
+fn event(doc: &EventDoc) -> Value {
+    let spec = doc.spec;
     let names: Vec<&str> = spec.fields.iter().filter(|field| !field.later).map(|field| field.name).collect();
     let properties: Map<String, Value> =
-        spec.fields.iter().map(|field| (field.name.to_owned(), property(field))).collect();
+        doc.fields().map(|(field, doc)| (field.name.to_owned(), property(field, doc))).collect();
     json!({
         "title": spec.name,
-        "description": spec.meaning,
+        "description": doc.meaning,
         "x-id": spec.id,
         "x-severity": spec.severity.number(),
         "x-lane": spec.lane.name(),
-        "x-since": spec.since,
-        "x-action": spec.action,
+        "x-since": doc.since,
+        "x-action": doc.action,
         "x-fields": spec.fields.iter().map(encoding).collect::<Vec<_>>(),
         "type": "object",
         "required": names,
@@ -83,7 +85,7 @@ fn event(spec: &EventSpec) -> Value {
 }
 
 /// A field's value in JSON.
-fn property(field: &FieldSpec) -> Value {
+fn property(field: &FieldSpec, doc: &str) -> Value {
     let integer = |max: u64| json!({ "type": "integer", "minimum": 0, "maximum": max });
     let mut property = match field.kind {
         Kind::U8 => integer(u8::MAX.into()),
@@ -97,7 +99,7 @@ fn property(field: &FieldSpec) -> Value {
         Kind::Name => json!({ "type": ["string", "null"] }),
         Kind::Bytes(len) => json!({ "type": ["string", "null"], "pattern": format!("^[0-9a-f]{{{}}}$", 2 * len) }),
     };
-    property["description"] = field.doc.into();
+    property["description"] = doc.into();
     if let Some(unit) = field.unit() {
         property["x-unit"] = unit.into();
     }
