@@ -43,7 +43,7 @@ pub(super) fn document(
                 ),
             );
         } else if !SETTINGS.contains(&key) && !NOT_SETTINGS.contains(&key) {
-            match nearest(key, SETTINGS.into_iter()) {
+            match nearest(key, &mut SETTINGS.into_iter()) {
                 Some(near) => report("", format_args!("unknown setting: did you mean \"outpost.{near}\"?")),
                 None => report(
                     "",

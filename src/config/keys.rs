@@ -260,9 +260,9 @@ fn read_severities(walker: &mut Walker<'_>, rules: &mut Severities) -> Step {
     let rules = &mut rules.0;
     // A later source replaces the rules of an earlier one.
     rules.clear();
-    walker.entries(otherwise, |walker, at, name| {
+    walker.entries(otherwise, &mut |walker, at, name| {
         let Some(event) = CATALOGUE.iter().find(|spec| spec.name == name) else {
-            match nearest(name, CATALOGUE.iter().map(|spec| spec.name)) {
+            match nearest(name, &mut CATALOGUE.iter().map(|spec| spec.name)) {
                 Some(near) => walker.report(at, format_args!("unknown event: did you mean \"{near}\"?")),
                 None => walker.report(at, format_args!("unknown event: `outpost explain` lists those there are")),
             }
@@ -291,7 +291,7 @@ fn read_list<T, const N: usize>(
     parse: fn(&Leaf<'_>) -> Verdict<T>,
 ) -> Step {
     list.clear();
-    walker.array(otherwise, |walker| {
+    walker.array(otherwise, &mut |walker| {
         if let Some(item) = walker.value(|leaf| if list.is_full() { Err(too_many) } else { parse(leaf) })? {
             // There is room: checked in the line above.
             let _ = list.push(item);

@@ -128,15 +128,27 @@ impl<'a> Walker<'a> {
 
     /// Reads an object of these keys; `otherwise` ends the sentence about a value that is none.
     pub fn object<T>(&mut self, keys: &[Key<T>], into: &mut T, otherwise: &'static str) -> Step {
+        let known = |index: usize| keys.get(index).map(|key| (key.name, key.required));
+        let mut read = |walker: &mut Self, index: usize| keys.get(index).map_or(Ok(()), |key| (key.read)(walker, into));
+        self.known_object(Known(&known), &mut read, otherwise)
+    }
+
+    /// [`object`](Self::object) without its type, so that it is there once: `read` reads the value of the key with
+    /// this index.
+    fn known_object(
+        &mut self,
+        keys: Known<'_>,
+        read: &mut dyn FnMut(&mut Self, usize) -> Step,
+        otherwise: &'static str,
+    ) -> Step {
         let start = self.position();
         let mut seen = 0u32;
-        let is_object = self.entries(otherwise, |walker, at, name| {
-            let found = keys.iter().position(|key| key.name == name);
-            match found.and_then(|index| Some((1 << index, keys.get(index)?))) {
-                Some((bit, key)) if seen & bit == 0 => {
-                    seen |= bit;
+        let is_object =
+            self.entries(otherwise, &mut |walker, at, name| match keys.names().position(|key| key == name) {
+                Some(index) if seen & 1 << index == 0 => {
+                    seen |= 1 << index;
                     let before = walker.found.problems.count;
-                    (key.read)(walker, into)?;
+                    read(walker, index)?;
                     if walker.found.problems.count == before {
                         walker.found.origins.set(&walker.pointer, walker.found.source);
                     }
@@ -147,15 +159,10 @@ impl<'a> Walker<'a> {
                     walker.report_unknown(at, name, keys);
                     walker.skip()
                 }
-            }
-        })?;
-        if !is_object {
-            return Ok(());
-        }
-        for (index, key) in keys.iter().enumerate() {
-            if key.required && seen & (1 << index) == 0 {
-                self.report(start, format_args!("the key \"{}\" is missing: it is required here", key.name));
-            }
+            })?;
+        let missing = keys.iter().enumerate().filter(|(index, (_, required))| *required && seen & 1 << index == 0);
+        for (_, (name, _)) in missing.filter(|_| is_object) {
+            self.report(start, format_args!("the key \"{name}\" is missing: it is required here"));
         }
         Ok(())
     }
@@ -166,7 +173,7 @@ impl<'a> Walker<'a> {
     pub fn entries(
         &mut self,
         otherwise: &'static str,
-        mut entry: impl FnMut(&mut Self, usize, &str) -> Step,
+        entry: &mut dyn FnMut(&mut Self, usize, &str) -> Step,
     ) -> Result<bool, Stop> {
         if !self.at_object() {
             self.refuse(otherwise)?;
@@ -177,11 +184,12 @@ impl<'a> Walker<'a> {
         while self.next_item(&mut first, b'}')? {
             let at = self.position();
             let name = self.key()?;
-            let above = self.enter(PointerPart(match &name {
-                Ok(name) => name,
-                Err(raw) => raw,
-            }));
-            entry(self, at, name.as_ref().map_or("", |name| name))?;
+            let (known, part) = match &name {
+                Ok(name) => (name.as_str(), name.as_str()),
+                Err(raw) => ("", *raw),
+            };
+            let above = self.enter(format_args!("{}", PointerPart(part)));
+            entry(self, at, known)?;
             self.pointer = above;
         }
         Ok(true)
@@ -195,7 +203,7 @@ impl<'a> Walker<'a> {
 
     /// Reads an array, handing each item to `item` with the cursor on it.
     /// `otherwise` ends the sentence about a value that is none.
-    pub fn array(&mut self, otherwise: &'static str, mut item: impl FnMut(&mut Self) -> Step) -> Step {
+    pub fn array(&mut self, otherwise: &'static str, item: &mut dyn FnMut(&mut Self) -> Step) -> Step {
         if self.peek() != Some(b'[') {
             return self.refuse(otherwise);
         }
@@ -203,7 +211,7 @@ impl<'a> Walker<'a> {
         let mut first = true;
         let mut index = 0u32;
         while self.next_item(&mut first, b']')? {
-            let above = self.enter(index);
+            let above = self.enter(format_args!("{index}"));
             item(self)?;
             self.pointer = above;
             index += 1;
@@ -213,12 +221,12 @@ impl<'a> Walker<'a> {
 
     /// Reads a value with `parse`; `None` when it was refused, which is reported.
     pub fn value<T>(&mut self, parse: impl FnOnce(&Leaf<'a>) -> Verdict<T>) -> Result<Option<T>, Stop> {
-        self.checked_value(parse, shown)
+        self.checked_value(parse, true)
     }
 
     /// As [`value`](Self::value), for a value that no message may show.
     pub fn secret<T>(&mut self, parse: impl FnOnce(&Leaf<'a>) -> Verdict<T>) -> Result<Option<T>, Stop> {
-        self.checked_value(parse, |_| String::try_from("the value (secret, not shown)").unwrap_or_default())
+        self.checked_value(parse, false)
     }
 
     /// Reads a value into `target`, which stays as it is when the value is refused.
@@ -238,7 +246,7 @@ impl<'a> Walker<'a> {
 
     /// As [`report`](Self::report), about the value of `key` in the object at hand.
     pub fn report_in(&mut self, key: &'static str, at: usize, text: fmt::Arguments<'_>) {
-        let above = self.enter(key);
+        let above = self.enter(format_args!("{key}"));
         self.report(at, text);
         self.pointer = above;
     }
@@ -319,20 +327,30 @@ impl<'a> Walker<'a> {
     fn checked_value<T>(
         &mut self,
         parse: impl FnOnce(&Leaf<'a>) -> Verdict<T>,
-        show: impl FnOnce(&str) -> String<SHOWN_MAX>,
+        may_show: bool,
     ) -> Result<Option<T>, Stop> {
         let start = self.position();
-        let leaf = self.leaf()?;
-        match leaf.and_then(|leaf| parse(&leaf)) {
+        match self.leaf()?.and_then(|leaf| parse(&leaf)) {
             Ok(value) => Ok(Some(value)),
             Err(reason) => {
-                let found = show(self.text.get(start..self.at).unwrap_or(""));
-                self.report(start, format_args!("{found} {reason}"));
+                self.report_value(start, may_show, reason);
                 Ok(None)
             }
         }
     }
 
+    /// Reports the value that was read from byte `start` on.
+    #[inline(never)]
+    fn report_value(&mut self, start: usize, may_show: bool, reason: &str) {
+        let found = match self.text.get(start..self.at) {
+            Some(raw) if may_show => shown(raw),
+            _ => String::try_from("the value (secret, not shown)").unwrap_or_default(),
+        };
+        self.report(start, format_args!("{found} {reason}"));
+    }
+
+    // Each value that is read asks for a leaf, and everything asks for the next byte: one of each is enough.
+    #[inline(never)]
     fn leaf(&mut self) -> Result<Verdict<Leaf<'a>>, Stop> {
         Ok(match self.peek() {
             Some(b'{') => self.skip().map(|()| Ok(Leaf::Object))?,
@@ -343,6 +361,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The next byte that is not white space (RFC 8259, section 2).
+    #[inline(never)]
     fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
             self.at += 1;
@@ -441,31 +460,43 @@ impl<'a> Walker<'a> {
     }
 
     /// Appends a part to the pointer and returns the pointer without it, to be put back.
-    fn enter(&mut self, part: impl Display) -> String<64> {
+    fn enter(&mut self, part: fmt::Arguments<'_>) -> String<64> {
         let above = self.pointer.clone();
         let mut short = String::<SHOWN_MAX>::new();
-        write_cut(&mut short, format_args!("{part}"));
+        write_cut(&mut short, part);
         write_cut(&mut self.pointer, format_args!("/{short}"));
         above
     }
 
-    fn report_unknown<T>(&mut self, at: usize, name: &str, keys: &[Key<T>]) {
+    fn report_unknown(&mut self, at: usize, name: &str, keys: Known<'_>) {
         // A document of nothing but unknown keys costs a comparison each only while someone will read the answer.
-        let names = keys.iter().map(|key| key.name).filter(|_| !self.found.problems.first.is_full());
-        match nearest(name, names) {
+        let mut names = keys.names().filter(|_| !self.found.problems.first.is_full());
+        match nearest(name, &mut names) {
             Some(near) => self.report(at, format_args!("unknown key: did you mean \"{near}\"?")),
-            None => self.report(at, format_args!("unknown key: known are {}", Names(keys))),
+            None => self.report(at, format_args!("unknown key: known are {keys}")),
         }
     }
 }
 
-/// The names of keys, as a list.
-struct Names<'k, T>(&'k [Key<T>]);
+/// The known keys of an object, whatever it is read into: the name of each and whether it is required, by its index.
+#[derive(Clone, Copy)]
+struct Known<'k>(&'k dyn Fn(usize) -> Option<(&'static str, bool)>);
 
-impl<T> Display for Names<'_, T> {
+impl<'k> Known<'k> {
+    fn iter(self) -> impl Iterator<Item = (&'static str, bool)> + use<'k> {
+        (0..).map_while(self.0)
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> + use<'k> {
+        self.iter().map(|(name, _)| name)
+    }
+}
+
+/// As a list.
+impl Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, key) in self.0.iter().enumerate() {
-            write!(f, "{}{}", if index == 0 { "" } else { ", " }, key.name)?;
+        for (index, name) in self.names().enumerate() {
+            write!(f, "{}{name}", if index == 0 { "" } else { ", " })?;
         }
         Ok(())
     }
