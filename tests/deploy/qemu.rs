@@ -47,7 +47,7 @@ fn run(block: &str) {
     let shell = Shell(command.stdout(console.try_clone().unwrap()).stderr(console).spawn().unwrap());
     let net = format!("--net=/proc/{}/ns/net", shell.0.id());
     let (by, host) = if tap {
-        (vec!["nsenter", net.as_str()], String::from("192.0.2.10"))
+        (vec!["nsenter", net.as_str()], String::from("192.168.76.10"))
     } else {
         (vec![], format!("127.0.0.1:{port}"))
     };
