@@ -146,6 +146,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         seed: entropy.seed(),
         entropy: entropy.source(),
         machine,
+        boot_path: if cmdline::values(line, "boot").next() == Some("uefi") { "uefi" } else { "pvh" },
         memory_bytes: info.ram_bytes(),
         clock: clock.name(),
         wall,
@@ -249,18 +250,27 @@ fn read_config(info: &StartInfo, line: &str) -> config::Loaded {
     static DOCUMENT: Once<[u8; CONFIG_MAX + 1]> = Once::new([0; CONFIG_MAX + 1]);
     let mut loader = config::Loader::default();
     if let Some(buffer) = DOCUMENT.take() {
-        if let Some(module) = &info.module {
-            let len = usize::try_from(module.len).unwrap_or(usize::MAX).min(buffer.len());
-            // The VMM may name a place that cannot be read: a document that says nothing is an error, not "no config".
-            let len = if Windows.read(module.address, &mut buffer[..len]) { len } else { 0 };
-            loader.document(ConfigSource::Module, &buffer[..len]);
+        if !info.from_esp {
+            read_module(info, ConfigSource::Module, &mut loader, buffer);
         }
         if let Some(len) = fw_cfg::read(&mut fw_cfg::Pc, CONFIG_FILE, buffer) {
             loader.document(ConfigSource::FwCfg, &buffer[..len]);
         }
+        loader.command_line(line);
+        if info.from_esp {
+            read_module(info, ConfigSource::Esp, &mut loader, buffer);
+        }
     }
-    loader.command_line(line);
     loader.finish()
+}
+
+/// Reads the document that was handed over in memory, if there is one.
+fn read_module(info: &StartInfo, source: ConfigSource, loader: &mut config::Loader, buffer: &mut [u8; CONFIG_MAX + 1]) {
+    let Some(module) = &info.module else { return };
+    let len = usize::try_from(module.len).unwrap_or(usize::MAX).min(buffer.len());
+    // The VMM may name a place that cannot be read: a document that says nothing is an error, not "no config".
+    let len = if Windows.read(module.address, &mut buffer[..len]) { len } else { 0 };
+    loader.document(source, &buffer[..len]);
 }
 
 /// The wall time, as exactly as the machine knows it.

@@ -13,6 +13,9 @@ const MAP_ENTRY: usize = 24;
 const MODULE_ENTRY: usize = 32;
 const RAM: u32 = 1;
 
+/// How the command line of a module begins that comes from the EFI system partition (boot/uefi).
+const ESP: &[u8; 4] = b"esp:";
+
 /// Entries of the memory map that are read; QEMU gives fewer than ten.
 const MAP_ENTRIES_MAX: usize = 64;
 
@@ -44,6 +47,8 @@ pub struct StartInfo {
     ram: heapless::Vec<Piece, MAP_ENTRIES_MAX>,
     /// The first module: the configuration document.
     pub module: Option<Piece>,
+    /// Whether the UEFI loader read it from its EFI system partition, and not the VMM from a file.
+    pub from_esp: bool,
     /// Where the command line lies, 0 for none.
     pub command_line: u64,
     /// Where ACPI begins, 0 when the VMM does not say.
@@ -131,7 +136,11 @@ impl StartInfo {
             let mut entry = [0; MODULE_ENTRY];
             if memory.read(info.modules.address, &mut entry) {
                 let module = Piece { address: u64_at(&entry, 0), len: u64_at(&entry, 8) };
-                info.module = (module.len > 0).then_some(module);
+                let mut name = [0; ESP.len()];
+                let name_at = u64_at(&entry, 16);
+                info.from_esp = name_at != 0 && memory.read(name_at, &mut name) && name == *ESP;
+                // The loader hands over what is there: an empty file is a mistake that somebody wants to know of.
+                info.module = (module.len > 0 || info.from_esp).then_some(module);
             }
         }
         Ok(info)

@@ -38,6 +38,8 @@ pub struct Facts {
     pub entropy: EntropySource,
     /// Board and VMM in words, like `microvm, QEMU TCG`.
     pub machine: String<40>,
+    /// What brought the image to its entry: `pvh`, the VMM itself; `uefi`, the loader of the disk image.
+    pub boot_path: &'static str,
     /// RAM in bytes.
     pub memory_bytes: u64,
     /// Where monotonic time comes from: `kvmclock`, `tsc`.

@@ -69,6 +69,7 @@ impl Fixture {
                 seed: [1; 32],
                 entropy: EntropySource::Virtio,
                 machine: "test".try_into().unwrap(),
+                boot_path: "pvh",
                 memory_bytes: 16 << 20,
                 clock: "test",
                 wall: None,

@@ -466,6 +466,7 @@ mod tests {
                 seed: [0; 32],
                 entropy: EntropySource::Cpu,
                 machine: "microvm, QEMU TCG".try_into().unwrap(),
+                boot_path: "pvh",
                 memory_bytes: 12 << 20,
                 clock: "tsc",
                 wall: None,

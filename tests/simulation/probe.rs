@@ -48,6 +48,7 @@ pub fn facts(boot_id: u64, seed: [u8; 32]) -> Facts {
         seed,
         entropy: EntropySource::Virtio,
         machine: "simulation".try_into().expect("fits"),
+        boot_path: "pvh",
         memory_bytes: 16 << 20,
         clock: "simulation",
         wall: None,

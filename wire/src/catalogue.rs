@@ -33,6 +33,8 @@ words! {
         FwCfg = 2 "fw_cfg",
         /// Words `outpost.key=value` of the kernel command line.
         CommandLine = 3 "command_line",
+        /// The file `outpost/config.json` of the EFI system partition that the machine was booted from.
+        Esp = 4 "esp",
     }
 }
 
