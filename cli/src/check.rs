@@ -48,6 +48,14 @@ pub fn run(args: &Args) -> ExitCode {
     ExitCode::from(u8::from(loaded.problem_count > 0))
 }
 
+/// The document in this file, if the image would have nothing to say about it; else what it would say.
+pub fn accepted(path: &Path) -> Result<Vec<u8>, String> {
+    let name = path.display().to_string();
+    let document = read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    let loaded = config::load(Some(&document));
+    if loaded.problem_count == 0 { Ok(document) } else { Err(as_text(&name, &loaded).trim_end().to_owned()) }
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
     if is_standard_input(path) {

@@ -10,10 +10,11 @@
 //! The stripped image is the beginning of the linked one: what a loader reads, and no byte more. So its bytes
 //! depend on the compiler and the sources alone, neither on binutils nor on the folder it was built in.
 
-use crate::embedded;
+use crate::{check, disk, embedded};
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -24,6 +25,12 @@ use std::{env, fs, io};
 
 /// The target of the image.
 const TARGET: &str = "x86_64-unknown-none";
+
+/// The target of the loader on disk images.
+const LOADER_TARGET: &str = "x86_64-unknown-uefi";
+
+/// The loader, bound to the image: what a disk image has, and what is signed for Secure Boot.
+const LOADER: &str = "outpost.efi";
 
 /// Bytes of the image id: a SHA-256.
 const ID_LEN: usize = 32;
@@ -38,17 +45,42 @@ const SECTION_TABLE_FIELDS: [Range<usize>; 2] = [0x28..0x30, 0x3c..0x40];
   outpost image                  dist/outpost.elf and dist/outpost.debug.elf of this checkout
   outpost image --out .          the image that a release carries, into this folder
   outpost image --json           the same, told as one line of JSON
+  outpost image --format qcow2 --config config.json
+                                 dist/outpost.qcow2 too: a disk for UEFI machines, with its configuration
   readelf -n dist/outpost.elf    shows the image id in the image
+
+A disk is never written to: another configuration is another disk. For Secure Boot, sign dist/outpost.efi and
+put it on the disk: outpost image --format raw --loader signed.efi
 
 A release of this command carries its image and writes it out, wherever it runs. One that was built in a
 checkout carries none: it builds the image of the checkout it is in.")]
 pub struct Args {
+    /// What to make: the ELF for a VMM's -kernel, or with it a disk for UEFI machines.
+    #[arg(long, value_enum, default_value_t = Format::Elf)]
+    format: Format,
+    /// The configuration document on the disk.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Another loader for the disk: outpost.efi with a signature.
+    #[arg(long, value_name = "FILE")]
+    loader: Option<PathBuf>,
     /// Folder that the files go to [default: dist of the checkout; dist for the image of a release]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Tell the result as one line of JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What `outpost image` makes.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// The ELF alone.
+    Elf,
+    /// A disk, byte for byte.
+    Raw,
+    /// A disk in QEMU's format.
+    Qcow2,
 }
 
 /// An image that was written.
@@ -65,25 +97,80 @@ pub struct Image {
 
 /// Writes the image and tells what came out.
 pub fn run(args: &Args) -> ExitCode {
-    let image = match write(args.out.as_deref()) {
-        Ok(image) => image,
+    let (image, disk) = match make(args) {
+        Ok(made) => made,
         Err(problem) => {
             eprintln!("outpost image: {problem}");
             return ExitCode::FAILURE;
         }
     };
+    let path = |path: &Path| path.to_string_lossy().into_owned();
     if args.json {
-        let path = |path: &Path| path.to_string_lossy().into_owned();
         let (file, debug) = (path(&image.path), image.debug_path.as_deref().map(path));
-        println!("{}", serde_json::json!({ "image": file, "debug": debug, "bytes": image.size, "id": image.id }));
+        let disk = disk.as_deref().map(path);
+        let (bytes, id) = (image.size, image.id);
+        println!("{}", json!({ "image": file, "debug": debug, "disk": disk, "bytes": bytes, "id": id }));
     } else {
         println!("{}  {} bytes ({:.0} KiB)", image.path.display(), image.size, image.size as f64 / 1024.0);
         if let Some(debug) = &image.debug_path {
             println!("{}  with symbols, for gdb and addr2line", debug.display());
         }
+        if let Some(disk) = &disk {
+            let bytes = fs::metadata(disk).map_or(0, |disk| disk.len());
+            println!("{}  {bytes} bytes ({:.0} KiB), a disk for UEFI machines", disk.display(), bytes as f64 / 1024.0);
+        }
         println!("image id {}", image.id);
     }
     ExitCode::SUCCESS
+}
+
+/// Writes the image, and the disk if one is wanted.
+fn make(args: &Args) -> Result<(Image, Option<PathBuf>), String> {
+    let format = match args.format {
+        Format::Elf if args.config.is_some() || args.loader.is_some() => {
+            return Err(String::from(
+                "only a disk has a configuration and a loader on it. Add --format raw or --format qcow2, or give the \
+                 configuration beside the ELF (QEMU: -initrd config.json)",
+            ));
+        }
+        Format::Elf => None,
+        Format::Raw => Some(disk::Format::Raw),
+        Format::Qcow2 => Some(disk::Format::Qcow2),
+    };
+    let config = args.config.as_deref().map(check::accepted).transpose()?;
+    let image = write(args.out.as_deref())?;
+    let Some(format) = format else { return Ok((image, None)) };
+    let elf = read(&image.path)?;
+    let loader = match &args.loader {
+        Some(path) => read(path)?,
+        None => loader(&elf, &image.path.with_file_name(LOADER))?,
+    };
+    let disk = disk::image(&elf, &loader, config.as_deref())?;
+    let path = image.path.with_extension(if format == disk::Format::Raw { "raw" } else { "qcow2" });
+    replace(&path, &disk::encode(&disk, format)).map_err(|error| unwritable(&path, &error))?;
+    Ok((image, Some(path)))
+}
+
+/// Writes the loader of this image to `path`: the one that this command carries, or the one of the checkout.
+fn loader(elf: &[u8], path: &Path) -> Result<Vec<u8>, String> {
+    let loader = match embedded::file(LOADER) {
+        Some(loader) => loader.to_vec(),
+        None => {
+            let mut loader = read(&compile(&checkout()?, LOADER_TARGET, &["-p", "outpost-uefi"])?)?;
+            disk::bind(&mut loader, &id(elf)?)?;
+            loader
+        }
+    };
+    replace(path, &loader).map_err(|error| unwritable(path, &error))?;
+    Ok(loader)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be written: {error}", path.display())
 }
 
 /// Writes the image that this command carries, or builds the one of the checkout.
@@ -103,9 +190,7 @@ pub fn extract(bytes: &[u8], folder: &Path) -> Result<Image, String> {
     let id = Layout::of(bytes).map_err(broken)?.id;
     let id = bytes.get(id).ok_or_else(|| broken(String::from("it is cut off")))?;
     let path = folder.join("outpost.elf");
-    fs::create_dir_all(folder)
-        .and_then(|()| replace(&path, bytes))
-        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    fs::create_dir_all(folder).and_then(|()| replace(&path, bytes)).map_err(|error| unwritable(&path, &error))?;
     Ok(Image { path, debug_path: None, size: bytes.len(), id: hex(id) })
 }
 
@@ -125,15 +210,12 @@ pub fn checkout() -> Result<PathBuf, String> {
 
 /// Builds the image of the checkout `root` into the folder `dist`.
 pub fn build(root: &Path, dist: &Path) -> Result<Image, String> {
-    check_target(root)?;
-    let linked = link(root)?;
-    let linked = fs::read(&linked).map_err(|error| format!("{} cannot be read: {error}", linked.display()))?;
-    let sealed = seal(linked)?;
+    let sealed = seal(read(&compile(root, TARGET, &["--bin", "image"])?)?)?;
     let (path, debug_path) = (dist.join("outpost.elf"), dist.join("outpost.debug.elf"));
     fs::create_dir_all(dist)
         .and_then(|()| replace(&path, &sealed.stripped))
         .and_then(|()| replace(&debug_path, &sealed.debug))
-        .map_err(|error| format!("{} cannot be written: {error}", dist.display()))?;
+        .map_err(|error| unwritable(dist, &error))?;
     Ok(Image { path, debug_path: Some(debug_path), size: sealed.stripped.len(), id: hex(&sealed.id) })
 }
 
@@ -145,26 +227,28 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Without the target's libraries cargo fails with a page of errors that do not say what to do.
-fn check_target(root: &Path) -> Result<(), String> {
+fn check_target(root: &Path, target: &str) -> Result<(), String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let libraries =
-        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).current_dir(root).output();
+        Command::new(rustc).args(["--print", "target-libdir", "--target", target]).current_dir(root).output();
     match libraries {
         Ok(output) if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() => Ok(()),
-        Ok(_) => Err(format!("Rust's libraries for the image are missing. Run: rustup target add {TARGET}")),
+        Ok(_) => Err(format!("Rust's libraries for the image are missing. Run: rustup target add {target}")),
         Err(error) => Err(format!("rustc could not be started ({error}). Install Rust from https://rustup.rs")),
     }
 }
 
-/// Compiles and links the image; returns the path of the linked file.
-fn link(root: &Path) -> Result<PathBuf, String> {
+/// Compiles and links the image, or its loader; returns the path of the linked file.
+fn compile(root: &Path, target: &str, what: &[&str]) -> Result<PathBuf, String> {
+    check_target(root, target)?;
     // Before it is unpacked, nobody knows where a crate will lie: `path_flags` could not hide it.
-    run_cargo(Command::new(cargo()).args(["fetch", "--quiet", "--target", TARGET]), root)?;
+    run_cargo(Command::new(cargo()).args(["fetch", "--quiet", "--target", target]), root)?;
     let output = run_cargo(
         Command::new(cargo())
-            .args(["build", "--profile", "image", "--bin", "image", "--target", TARGET])
+            .args(["build", "--profile", "image", "--target", target])
+            .args(what)
             .args(["--message-format", "json-render-diagnostics", "--config"])
-            .arg(path_flags(root, TARGET)),
+            .arg(path_flags(root, target)),
         root,
     )?;
     let messages = String::from_utf8_lossy(&output);
@@ -233,6 +317,13 @@ struct Sealed {
     stripped: Vec<u8>,
     debug: Vec<u8>,
     id: [u8; ID_LEN],
+}
+
+/// The image id in an image.
+pub fn id(elf: &[u8]) -> Result<[u8; ID_LEN], String> {
+    let place = Layout::of(elf).map_err(|problem| format!("this is no image of Outpost: {problem}"))?.id;
+    let id = elf.get(place).and_then(|id| id.try_into().ok());
+    id.ok_or_else(|| String::from("this is no image of Outpost: it ends too early"))
 }
 
 /// Strips a linked image and writes its id into both.

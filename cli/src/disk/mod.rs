@@ -17,7 +17,6 @@ mod write;
 pub use read::{Opened, open};
 pub use write::{bind, bound_id, write};
 
-use clap::ValueEnum;
 use std::borrow::Cow;
 
 /// The loader: where UEFI looks on a disk that it knows nothing of (UEFI 2.10, 3.5.1.1).
@@ -36,7 +35,7 @@ pub const COMMAND_LINE: &str = "outpost/cmdline.txt";
 const SECTOR: u64 = 512;
 
 /// How the disk is written into a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Byte for byte: for `dd`, clouds and every hypervisor.
     Raw,
@@ -58,6 +57,17 @@ impl File {
     pub fn new(path: &str, bytes: impl Into<Vec<u8>>) -> File {
         File { path: path.into(), bytes: bytes.into() }
     }
+}
+
+/// The raw disk of this image, its loader, which must be bound to it, and its configuration.
+pub fn image(elf: &[u8], loader: &[u8], config: Option<&[u8]>) -> Result<Vec<u8>, String> {
+    let id = crate::image::id(elf)?;
+    if bound_id(loader) != Some(id) {
+        return Err(String::from("the loader was made for another image. Sign the outpost.efi of this one"));
+    }
+    let mut files = vec![File::new(LOADER, loader), File::new(ELF, elf)];
+    files.extend(config.map(|config| File::new(CONFIG, config)));
+    write(&files, &id)
 }
 
 /// A raw disk in this format.
