@@ -54,7 +54,7 @@ const COUNTING_SLOWDOWN: u32 = 5;
 const HELD: usize = 1000;
 
 /// Functions that are listed of a profile.
-const LISTED: usize = 25;
+const LISTED: usize = 40;
 
 /// Deployed bytes, and where they are in the image.
 pub fn size(report: &mut Report, guests: &[Guest], image: &Image) {
@@ -415,8 +415,14 @@ impl Counted<'_> {
     }
 }
 
-/// Where the instructions of a request go, by function.
-pub fn profile(report: &mut Report, guest: &Guest, plugin: &Plugin, image: &Image) -> Result<(), String> {
+/// Where the instructions of a request go, by function; by address in files of `folder`, to be laid beside a listing.
+pub fn profile(
+    report: &mut Report,
+    guest: &Guest,
+    plugin: &Plugin,
+    image: &Image,
+    folder: &Path,
+) -> Result<(), String> {
     let (process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(Some(image.code))))?;
     let counter = plugin.open()?;
     thread::sleep(QUIET);
@@ -428,13 +434,21 @@ pub fn profile(report: &mut Report, guest: &Guest, plugin: &Plugin, image: &Imag
         let after = counter.by_address(image.code)?;
         let counts: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
         let total = counts.iter().sum::<u64>() as f64 / requests;
-        let mut text = String::from("| instructions | share | function |\n|---:|---:|---|\n");
-        for (name, count) in image.by_function(&counts).into_iter().take(LISTED) {
-            let each = count as f64 / requests;
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "| {} | {:.1} % | `{name}` |", grouped(each), each / total * 100.0);
+        let addresses = (image.code.begin..).zip(&counts).filter(|(_, count)| **count > 0);
+        let text: String = addresses.map(|(at, count)| format!("{at:x} {:.3}\n", *count as f64 / requests)).collect();
+        let file = folder.join(format!("profile {}.txt", pattern.name()));
+        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        for (by, sums) in
+            [("function", image.by_function(&counts)), ("function in the source", image.by_source(&counts)?)]
+        {
+            let mut text = format!("| instructions | share | {by} |\n|---:|---:|---|\n");
+            for (name, count) in sums.into_iter().take(LISTED) {
+                let each = count as f64 / requests;
+                // Writing into a String cannot fail.
+                let _ = writeln!(text, "| {} | {:.1} % | `{name}` |", grouped(each), each / total * 100.0);
+            }
+            report.note(&format!("{}: {} instructions each (mean), by {by}", pattern.name(), grouped(total)), text);
         }
-        report.note(&format!("{}: {} instructions each (mean), by function", pattern.name(), grouped(total)), text);
     }
     Ok(())
 }

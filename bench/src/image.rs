@@ -3,8 +3,11 @@
 //! The stripped image has no section table and no symbols; the one with debug information is otherwise the same.
 
 use crate::counter::Code;
+use addr2line::Context;
+use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use object::elf::SHF_ALLOC;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, SymbolKind};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// The note whose last bytes are the image id.
@@ -45,6 +48,8 @@ pub struct Image {
     pub code: Code,
     /// In the order of their addresses.
     pub functions: Vec<Function>,
+    /// The file, with its debug information.
+    bytes: Vec<u8>,
 }
 
 impl Image {
@@ -76,7 +81,34 @@ impl Image {
             })
             .collect();
         functions.sort_by_key(|function| function.begin);
-        Ok(Image { id, sections: sections.collect(), code, functions })
+        let sections = sections.collect();
+        Ok(Image { id, sections, code, functions, bytes })
+    }
+
+    /// Sums the counters of `counts` by the function that the source has there, also where it was inlined into
+    /// another; the largest first.
+    pub fn by_source(&self, counts: &[u64]) -> Result<Vec<(String, u64)>, String> {
+        let damaged = |error: &dyn std::fmt::Display| format!("the image's debug information: {error}");
+        let elf = object::File::parse(self.bytes.as_slice()).map_err(|error| damaged(&error))?;
+        let section = |id: SectionId| {
+            let data = elf.section_by_name(id.name()).map(|section| section.data()).transpose()?;
+            Ok::<_, object::Error>(EndianSlice::new(data.unwrap_or_default(), LittleEndian))
+        };
+        let context = Dwarf::load(section).map_err(|error| damaged(&error))?;
+        let context = Context::from_dwarf(context).map_err(|error| damaged(&error))?;
+        let mut sums: HashMap<String, u64> = HashMap::new();
+        for (address, count) in (self.code.begin..).zip(counts).filter(|(_, count)| **count > 0) {
+            let frame = context.find_frames(address).skip_all_loads().and_then(|mut frames| frames.next());
+            let name = frame.map_err(|error| damaged(&error))?.and_then(|frame| {
+                let name = frame.function?.demangle().ok()?.into_owned();
+                let file = frame.location?.file?.rsplit('/').next()?.to_owned();
+                Some(format!("{name} ({file})"))
+            });
+            *sums.entry(name.unwrap_or_else(|| String::from("(no source)"))).or_default() += count;
+        }
+        let mut sums: Vec<(String, u64)> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Ok(sums)
     }
 
     /// Sums the counters of `counts`, one for each address of the code, by function; the largest first. What
@@ -113,7 +145,13 @@ mod tests {
         // Functions that the linker folded into one have several names at one address.
         let function = |name: &str, begin, bytes| Function { name: name.to_owned(), begin, bytes };
         let functions = vec![function("a", 100, 2), function("also_a", 100, 2), function("b", 103, 9)];
-        let image = Image { id: String::new(), sections: Vec::new(), code: Code { begin: 100, bytes: 6 }, functions };
+        let image = Image {
+            id: String::new(),
+            sections: Vec::new(),
+            code: Code { begin: 100, bytes: 6 },
+            functions,
+            bytes: Vec::new(),
+        };
         let sums = image.by_function(&[1, 2, 4, 8, 16, 32]);
         let expected = [("b", 56), ("(no symbol)", 4), ("a", 3)].map(|(name, count)| (name.to_owned(), count));
         assert_eq!(sums, expected);

@@ -253,7 +253,7 @@ fn measure_image(
             Part::Count => figures::counts(&mut report, &guests, &plugin),
             Part::Profile => {
                 let outpost = guests.first().ok_or("no guest")?;
-                figures::profile(&mut report, outpost, &plugin, &image)?;
+                figures::profile(&mut report, outpost, &plugin, &image, folder)?;
             }
             // Another subject's.
             _ => {}
