@@ -6,7 +6,6 @@
 use crate::config::{Host, Loaded};
 use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
-use crate::earliest;
 use crate::facts::Facts;
 use crate::health::{Check, Health, Reason};
 use crate::http::server::{self, Server, Surroundings};
@@ -21,6 +20,7 @@ use crate::nic::Nic;
 use crate::time::Time;
 use crate::view::Known;
 use crate::vitals::Vitals;
+use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
     BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, DownReason, EndCause, EntropySource, SessionEnd,
@@ -440,25 +440,20 @@ impl<'a> Agent<'a> {
         {
             return Wake::PowerOff;
         }
-        let at = earliest(&[
-            Some(self.network.poll_at()),
-            self.server.poll_at(now),
-            self.log.poll_at(),
-            Some(self.ship_at),
-            Some(self.sink_at),
-            // What one of the two emitted is news for the other.
-            (self.log.emitted() != self.seen_emitted).then_some(Instant::ZERO),
-            Some(self.time_at),
-            Some(self.names_at),
-            self.drills.as_ref().and_then(Drills::poll_at),
-            self.safe_until,
-            self.ending,
-            (!self.health.is_ready()).then_some(self.diagnose_at),
-        ]);
-        match at {
-            Some(at) if at < FAR => Wake::At(at),
-            _ => Wake::OnFrame,
+        // What one of the two emitted is news for the other.
+        if self.log.emitted() != self.seen_emitted {
+            return Wake::At(now);
         }
+        let mut at = sooner(self.network.poll_at().min(self.server.poll_at(now)), self.log.poll_at());
+        at = at.min(self.ship_at).min(self.sink_at).min(self.time_at).min(self.names_at);
+        at = sooner(sooner(at, self.safe_until), self.ending);
+        if let Some(drills) = &self.drills {
+            at = sooner(at, drills.poll_at());
+        }
+        if !self.health.is_ready() {
+            at = at.min(self.diagnose_at);
+        }
+        if at < FAR { Wake::At(at) } else { Wake::OnFrame }
     }
 
     /// The operator asked for an orderly end: the log is flushed within a bound, then `poll` says `PowerOff`.
@@ -622,9 +617,6 @@ fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
     };
     log.emit(now, None, event);
 }
-
-/// Later than any deadline.
-const FAR: Instant = Instant::from_micros_const(i64::MAX);
 
 /// Independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
 /// and the keys of sessions come from the same seed.

@@ -11,7 +11,6 @@ use super::pool::{self, Class, Pool, Taken};
 use super::probes::Probes;
 use super::request::Request;
 use super::routes::{Answer, Body, Route, respond};
-use crate::earliest;
 use crate::limits;
 use crate::log::Log;
 use crate::net::Network;
@@ -20,6 +19,7 @@ use crate::net::link::{Hop, OneFrame, ToHop};
 use crate::net::lists::Lists;
 use crate::nic::Nic;
 use crate::view::{Known, View};
+use crate::{FAR, sooner};
 use core::ops::Range;
 use heapless::Vec;
 use outpost_wire::{HttpRecycled, NameId, ProbeClass};
@@ -431,10 +431,10 @@ impl<'a> Server<'a> {
         counters.recycled_half_open + counters.recycled_idle + counters.refused != half_open + idle + refused
     }
 
-    /// When there is more to do, if no frame comes before.
-    pub fn poll_at(&self, now: Instant) -> Option<Instant> {
+    /// When there is more to do, if no frame comes before: at [`FAR`] never.
+    pub fn poll_at(&self, now: Instant) -> Instant {
         let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
         let tell = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
-        earliest(&[retry, tell, self.desk.probes.poll_at(), self.pool.wheel.next_at()])
+        sooner(sooner(sooner(sooner(FAR, retry), tell), self.desk.probes.poll_at()), self.pool.wheel.next_at())
     }
 }

@@ -28,8 +28,8 @@ pub use ship::{Identity, Phase, Security, Ship, Status};
 pub use sink::{Sink, SinkStatus};
 
 use crate::crash::LeftRecord;
-use crate::earliest;
 use crate::limits::{LOG_LOSS_RECENT, LOG_SEVERITY_RULES};
+use crate::{FAR, sooner};
 use console::Console;
 use heapless::Vec;
 use names::Names;
@@ -135,7 +135,7 @@ impl<'a> Log<'a> {
         event: impl Into<Event<'e>>,
     ) -> Option<u64> {
         let event = event.into();
-        self.tell_suppressed(now);
+        self.tell(now);
         if self.limiter.admit(now, event.spec().id) {
             return Some(self.emit(now, transaction, event));
         }
@@ -153,8 +153,7 @@ impl<'a> Log<'a> {
         request: HttpRequest,
         bound: Option<TransactionBound<'_>>,
     ) {
-        self.tell_counted(now);
-        self.tell_suppressed(now);
+        self.tell(now);
         let traced = bound.is_some_and(|bound| {
             let admitted = self.traced.admit(now);
             if admitted {
@@ -190,8 +189,7 @@ impl<'a> Log<'a> {
         if lost > self.lost.0 {
             self.lost = (lost, Some(now));
         }
-        self.tell_counted(now);
-        self.tell_suppressed(now);
+        self.tell(now);
         for _ in 0..crate::limits::LOG_DEPENDENCY_LINES {
             let Some(line) = dependency::take() else { break };
             self.emit_limited(now, None, line.event());
@@ -205,7 +203,8 @@ impl<'a> Log<'a> {
 
     /// When `poll` or `console` has more to do, if nothing else happens before.
     pub fn poll_at(&self) -> Option<Instant> {
-        earliest(&[self.requests.poll_at(), self.limiter.poll_at(), self.console.poll_at()])
+        let at = sooner(sooner(sooner(FAR, self.requests.poll_at()), self.limiter.poll_at()), self.console.poll_at());
+        (at < FAR).then_some(at)
     }
 
     /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now. A line
@@ -334,18 +333,18 @@ impl<'a> Log<'a> {
         rule.map_or(spec.severity, |(_, severity)| *severity)
     }
 
-    fn tell_counted(&mut self, now: Instant) {
-        self.tell_counted_until(now, now);
-    }
-
-    fn tell_counted_until(&mut self, now: Instant, until: Instant) {
-        while let Some(summary) = self.requests.due(until) {
+    /// Tells what volume rules held back in windows that are over.
+    fn tell(&mut self, now: Instant) {
+        if self.requests.is_due(now) {
+            self.tell_counted_until(now, now);
+        }
+        while let Some(summary) = self.limiter.due(now) {
             self.emit(now, None, summary);
         }
     }
 
-    fn tell_suppressed(&mut self, now: Instant) {
-        while let Some(summary) = self.limiter.due(now) {
+    fn tell_counted_until(&mut self, now: Instant, until: Instant) {
+        while let Some(summary) = self.requests.due(until) {
             self.emit(now, None, summary);
         }
     }
@@ -374,9 +373,6 @@ impl<'a> Log<'a> {
         }
     }
 }
-
-/// Later than any window.
-const FAR: Instant = Instant::from_micros_const(i64::MAX);
 
 /// Monotonic time as records carry it.
 fn micros(now: Instant) -> u64 {

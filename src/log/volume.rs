@@ -1,8 +1,9 @@
 //! Volume: what others can cause without end is bounded before it gets a seq, and what is held back is counted
 //! and told.
 //!
-//! Two of the rules work by windows of one second that begin with the first occurrence. Summaries come out of `due`,
-//! which its user calls until it says `None`.
+//! Two of the rules work by windows of one second that begin with the first occurrence. All are equally long and none
+//! changes its place, so the first is the one that ends first: whether one is over is one comparison, for it is asked
+//! with each request. Summaries come out of `due`, which its user calls until it says `None`.
 
 use crate::limits::{LOG_LIMITED_PER_SECOND, LOG_REQUEST_KINDS, LOG_TRACED_BURST, LOG_TRACED_PER_SECOND};
 use heapless::Vec;
@@ -38,21 +39,25 @@ impl Requests {
 
     /// A window that is over, or that must make room, and counted anything.
     pub fn due(&mut self, now: Instant) -> Option<HttpRequests> {
-        if self.windows.is_empty() {
-            return None;
-        }
-        loop {
-            let over = self.windows.iter().position(|window| window.until <= now);
-            let window = self.windows.swap_remove(over.or(self.windows.is_full().then_some(0))?);
+        while self.is_due(now) {
+            // The youngest makes room: where kinds come in turn, the oldest would always be the next to come again.
+            let over = self.windows.first().is_some_and(|first| first.until <= now);
+            let window = if over { self.windows.remove(0) } else { self.windows.pop()? };
             if window.count > 0 {
                 return Some(HttpRequests { route: window.route, status: window.status, count: window.count });
             }
         }
+        None
+    }
+
+    /// Whether `due` has anything to look at.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.windows.first().is_some_and(|first| first.until <= now || self.windows.is_full())
     }
 
     /// When the next window with a number ends.
     pub fn poll_at(&self) -> Option<Instant> {
-        self.windows.iter().filter(|window| window.count > 0).map(|window| window.until).min()
+        self.windows.iter().find(|window| window.count > 0).map(|window| window.until)
     }
 }
 
@@ -119,18 +124,23 @@ impl Limiter {
 
     /// A window that is over and held anything back.
     pub fn due(&mut self, now: Instant) -> Option<Suppressed> {
-        loop {
-            let over = self.windows.iter().position(|window| window.until <= now)?;
-            let window = self.windows.swap_remove(over);
+        while self.is_due(now) {
+            let window = self.windows.remove(0);
             if window.held_back.count > 0 {
                 return Some(window.held_back);
             }
         }
+        None
+    }
+
+    /// Whether `due` has anything to look at.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.windows.first().is_some_and(|first| first.until <= now)
     }
 
     /// When the next window that held anything back ends.
     pub fn poll_at(&self) -> Option<Instant> {
-        self.windows.iter().filter(|window| window.held_back.count > 0).map(|window| window.until).min()
+        self.windows.iter().find(|window| window.held_back.count > 0).map(|window| window.until)
     }
 
     /// The window of this event, opened if need be; there is room for every event of the catalogue.
