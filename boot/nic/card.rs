@@ -18,10 +18,14 @@ use smoltcp::wire::EthernetAddress;
 
 /// Buffers per direction: a burst of 64 connections and its acknowledgements; 2 × 192 KiB.
 pub const BUFFERS: usize = 128;
-const _: () = assert!(BUFFERS * BUFFER >= 65_562, "Firecracker would deliver no frame");
 
 /// Buffers of one queue that do not wait for the end of the poll, so that device and agent work at the same time.
 const BATCH: u16 = BUFFERS as u16 / 4;
+
+/// Receive buffers that wait for more of them before they go back to the device: it has all the others, and each
+/// publication costs a fence, often an exit, too.
+const REFILL: u16 = BUFFERS as u16 / 8;
+const _: () = assert!((BUFFERS - REFILL as usize) * BUFFER >= 65_562, "Firecracker would deliver no frame");
 
 /// The longest frame: 1,500 bytes and the Ethernet header.
 const FRAME: usize = 1514;
@@ -115,7 +119,9 @@ impl<P: Port> Card<P> {
     pub fn prepare_sleep(&mut self) -> bool {
         self.flush();
         // Before the look at the queues: an interrupt line that is still up makes no further edge.
-        self.notice();
+        if self.notice() {
+            return false;
+        }
         self.rx.queue.arm();
         if self.tx.reclaim() {
             return !self.rx.queue.pending();
@@ -135,10 +141,9 @@ impl<P: Port> Card<P> {
         self.link = self.port.link();
     }
 
-    fn notice(&mut self) {
-        if self.port.acknowledge() {
-            self.link = self.port.link();
-        }
+    /// Takes in what interrupts say; whether the link is another one.
+    fn notice(&mut self) -> bool {
+        self.port.acknowledge() && core::mem::replace(&mut self.link, self.port.link()) != self.link
     }
 
     /// Whether there is a buffer to transmit with.
@@ -198,7 +203,6 @@ impl<P: Port> Nic for Card<P> {
     }
 
     fn link(&mut self) -> Link {
-        self.notice();
         if self.rx.queue.broken() || self.tx.queue.broken() { Link::Down } else { self.link }
     }
 
@@ -217,8 +221,12 @@ impl<P: Port> Nic for Card<P> {
     }
 
     fn flush(&mut self) {
-        self.publish_tx();
-        self.publish_rx();
+        if self.tx.queue.unpublished() > 0 {
+            self.publish_tx();
+        }
+        if self.rx.queue.unpublished() >= REFILL {
+            self.publish_rx();
+        }
     }
 }
 
@@ -233,7 +241,7 @@ impl<P: Port> Device for Card<P> {
         P: 'a;
 
     fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Outgoing<'_>)> {
-        if self.rx.queue.unpublished() >= BATCH {
+        if self.rx.queue.unpublished() >= REFILL {
             self.publish_rx();
         }
         if !self.rx.queue.pending() || !self.can_transmit() {
