@@ -3,6 +3,7 @@
 //! The second is made by another user's name and home, from a checkout at another path, with crates unpacked elsewhere,
 //! in another time zone and with another umask. Where the bytes differ, the test says in which section.
 
+use crate::folder::root;
 use object::{Object, ObjectSection};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -21,10 +22,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What is shown of the first bytes that differ.
 const SHOWN: usize = 24;
-
-fn root() -> PathBuf {
-    fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap()
-}
 
 /// What `git` says in `folder`.
 fn git(folder: &Path, arguments: &[&str]) -> Vec<u8> {
