@@ -1,10 +1,11 @@
 //! `outpost check`: says about a configuration document what the image would say.
 //!
-//! There is no second opinion here: it is the image's own [`config::load`], so a document that passes is a document
+//! There is no second opinion here: it is the image's own [`Loader`], so a document that passes is a document
 //! that boots as written, and every sentence can be found again on the serial line.
 
-use outpost::config::{self, Loaded};
-use serde_json::{Value, json};
+use outpost::config::{Loaded, Loader, Problem};
+use outpost_wire::ConfigSource;
+use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ const READ_MAX: u64 = 64 * 1024 * 1024;
   outpost check config.json           one line per problem: file:line:column: place: what is wrong and allowed
   outpost check config.json --json    the same as JSON, with the configuration that would be in force
   outpost check - < config.json       reads standard input
+  outpost check template.json --fw-cfg fra1.json --command-line outpost.name=fra1
+                                      what one VM of a fleet has, from all its sources in their order
 
 Exit codes: 0 no problems, 1 problems, 2 the file cannot be read.
 The keys: schema/config.json, a JSON Schema that editors understand.")]
@@ -26,6 +29,12 @@ pub struct Args {
     /// The document, - for standard input.
     #[arg(value_name = "CONFIG")]
     file: PathBuf,
+    /// What the VM is given as fw_cfg file opt/outpost/config, which counts before CONFIG
+    #[arg(long, value_name = "FILE")]
+    fw_cfg: Option<PathBuf>,
+    /// Its kernel command line, whose outpost.KEY=VALUE count before both
+    #[arg(long, value_name = "LINE")]
+    command_line: Option<String>,
     /// Tell the result as JSON.
     #[arg(long)]
     json: bool,
@@ -33,16 +42,23 @@ pub struct Args {
 
 /// Checks the document and tells what was found.
 pub fn run(args: &Args) -> ExitCode {
-    let name = if is_standard_input(&args.file) { "stdin".into() } else { args.file.display().to_string() };
-    let document = match read(&args.file) {
-        Ok(document) => document,
-        Err(error) => {
-            eprintln!("outpost check: {name} cannot be read: {error}. Give the path of a readable file, or -.");
-            return ExitCode::from(2);
+    let mut loader = Loader::default();
+    for (source, file) in [(ConfigSource::Module, Some(&args.file)), (ConfigSource::FwCfg, args.fw_cfg.as_ref())] {
+        let Some(file) = file else { continue };
+        match read(file) {
+            Ok(document) => loader.document(source, &document),
+            Err(error) => {
+                let name = name_of(file);
+                eprintln!("outpost check: {name} cannot be read: {error}. Give the path of a readable file, or -.");
+                return ExitCode::from(2);
+            }
         }
-    };
-    let loaded = config::load(Some(&document));
-    let report = if args.json { as_json(&name, &loaded) } else { as_text(&name, &loaded) };
+    }
+    if let Some(line) = &args.command_line {
+        loader.command_line(line);
+    }
+    let loaded = loader.finish();
+    let report = if args.json { as_json(args, &loaded) } else { as_text(args, &loaded) };
     // A reader that went away (`| head`) has what it wanted.
     let _ = io::stdout().write_all(report.as_bytes());
     ExitCode::from(u8::from(loaded.problem_count > 0))
@@ -70,8 +86,26 @@ fn is_standard_input(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn as_text(name: &str, loaded: &Loaded) -> String {
-    let mut lines: Vec<String> = loaded.problems.iter().map(|problem| format!("{name}:{problem}")).collect();
+fn name_of(path: &Path) -> String {
+    if is_standard_input(path) { "stdin".into() } else { path.display().to_string() }
+}
+
+/// The name of what the user gave as this source.
+fn source_name(args: &Args, source: ConfigSource) -> String {
+    match (source, &args.fw_cfg) {
+        (ConfigSource::CommandLine, _) => "command line".into(),
+        (ConfigSource::FwCfg, Some(file)) => name_of(file),
+        _ => name_of(&args.file),
+    }
+}
+
+fn as_text(args: &Args, loaded: &Loaded) -> String {
+    let name = name_of(&args.file);
+    let in_source = |problem: &Problem| {
+        let space = if problem.line == 0 { " " } else { "" };
+        format!("{}:{space}{problem}", source_name(args, problem.source))
+    };
+    let mut lines: Vec<String> = loaded.problems.iter().map(in_source).collect();
     let count = usize::from(loaded.problem_count);
     match count - loaded.problems.len() {
         0 => {}
@@ -87,12 +121,13 @@ fn as_text(name: &str, loaded: &Loaded) -> String {
 
 const CONSEQUENCE: &str = "the image would boot with what is right, and not be ready";
 
-fn as_json(name: &str, loaded: &Loaded) -> String {
+fn as_json(args: &Args, loaded: &Loaded) -> String {
     let problems: Vec<Value> = loaded
         .problems
         .iter()
         .map(|problem| {
             json!({
+                "source": problem.source.word().unwrap_or("other"),
                 "pointer": problem.pointer.as_str(),
                 "line": problem.line,
                 "column": problem.column,
@@ -100,12 +135,18 @@ fn as_json(name: &str, loaded: &Loaded) -> String {
             })
         })
         .collect();
+    let origins: Map<String, Value> = loaded
+        .origins
+        .iter()
+        .map(|(pointer, source)| (pointer.to_owned(), json!(source.word().unwrap_or("other"))))
+        .collect();
     let report = json!({
-        "file": name,
+        "file": name_of(&args.file),
         "ok": loaded.problem_count == 0,
         "problem_count": loaded.problem_count,
         "problems": problems,
         "hash": hash(loaded),
+        "origins": origins,
         "effective": serde_json::to_value(&loaded.config).unwrap_or_default(),
     });
     format!("{report:#}\n")

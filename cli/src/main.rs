@@ -6,8 +6,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
-    check, collect, completions, explain, image, key, licenses, logs, man, release, size, support, symbolize, timeline,
-    top, up, verify, verify_image,
+    check, collect, completions, config, explain, image, key, licenses, logs, man, release, size, support, symbolize,
+    timeline, top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -46,6 +46,8 @@ enum Command {
     Symbolize(symbolize::Args),
     /// Check a configuration document with the code that the image runs.
     Check(check::Args),
+    /// Write a configuration to begin with.
+    Config(config::Args),
     /// Put every answer of an agent into one tar, for whoever is to help.
     Support(support::Args),
     /// Watch an agent live: health, requests, connections, log delivery, last events.
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Key(args) => key::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Support(args) => support::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Image(args) => image::run(&args),

@@ -207,7 +207,12 @@ struct StaticDraft {
 }
 
 fn read_static(walker: &mut Walker<'_>, network: &mut Network) -> Step {
-    let mut draft = StaticDraft::default();
+    let start = walker.position();
+    let mut draft = StaticDraft { gateway_at: start, ..StaticDraft::default() };
+    // What an earlier source said of gateway and DNS stays: the address alone is what differs in a fleet.
+    if let Network::Static(earlier) = network {
+        (draft.gateway, draft.dns) = (earlier.gateway, earlier.dns.clone());
+    }
     let allowed = "is not an object: allowed is one like {\"address\": \"10.0.2.15/24\"}";
     let outcome = walker.object(STATIC, &mut draft, allowed);
     // An address that was read counts, whatever else is wrong, even when the document is cut off behind it: an agent

@@ -967,3 +967,25 @@ fn names_are_as_long_as_dns_can_carry_them() {
     }
     assert_eq!([reads(&too_long), reads(&long_label)], [None, None]);
 }
+
+/// A fleet has one template, and its VMs another address each: what a source does not mention stays.
+#[test]
+fn a_later_address_keeps_gateway_and_dns() {
+    let template = br#"{"network":{"static":{"address":"10.0.2.2/24","gateway":"10.0.2.1","dns":["10.0.2.3"]}}}"#;
+    let load = |line: &str| {
+        let mut loader = Loader::default();
+        loader.document(ConfigSource::Module, template);
+        loader.command_line(line);
+        loader.finish()
+    };
+    let loaded = load("outpost.network.static.address=10.0.2.15/24");
+    assert_eq!(loaded.problem_count, 0);
+    let network = r#""network":{"static":{"address":"10.0.2.15/24","gateway":"10.0.2.1","dns":["10.0.2.3"]}}"#;
+    assert!(effective(&loaded).contains(network), "{}", effective(&loaded));
+    // In another subnet the router of the template is none: no packet would find its way, and that is said.
+    let elsewhere = load("outpost.network.static.address=10.9.2.15/24");
+    assert!(elsewhere.problems[0].text.contains("not another machine in the subnet of 10.9.2.15/24"));
+    let both = load("outpost.network.static.address=10.9.2.15/24 outpost.network.static.gateway=10.9.2.1");
+    assert_eq!(both.problem_count, 0);
+    assert!(effective(&load("outpost.network=dhcp")).contains(r#""network":"dhcp""#));
+}
