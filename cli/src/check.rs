@@ -3,7 +3,7 @@
 //! There is no second opinion here: it is the image's own [`Loader`], so a document that passes is a document
 //! that boots as written, and every sentence can be found again on the serial line.
 
-use outpost::config::{Loaded, Loader, Problem};
+use outpost::config::{Loaded, Loader, Problem, load};
 use outpost_wire::ConfigSource;
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -66,10 +66,10 @@ pub fn run(args: &Args) -> ExitCode {
 
 /// The document in this file, if the image would have nothing to say about it; else what it would say.
 pub fn accepted(path: &Path) -> Result<Vec<u8>, String> {
-    let name = path.display().to_string();
-    let document = read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
-    let loaded = config::load(Some(&document));
-    if loaded.problem_count == 0 { Ok(document) } else { Err(as_text(&name, &loaded).trim_end().to_owned()) }
+    let args = Args { file: path.to_owned(), fw_cfg: None, command_line: None, json: false };
+    let document = read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let loaded = load(Some(&document));
+    if loaded.problem_count == 0 { Ok(document) } else { Err(as_text(&args, &loaded).trim_end().to_owned()) }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
