@@ -82,7 +82,8 @@ impl Plugin {
         if let Some(Code { begin, bytes }) = code {
             plugin += &format!(",code={begin:#x},bytes={bytes}");
         }
-        ["-icount", "shift=0", "-plugin", &plugin].map(String::from).into()
+        // The clock chip goes by virtual time, too: held against the host's the guest would seem to stand still.
+        ["-icount", "shift=0", "-rtc", "clock=vm", "-plugin", &plugin].map(String::from).into()
     }
 
     /// The same for a guest that nobody speaks to: its time jumps over its sleep, and its random numbers are the same
