@@ -108,6 +108,8 @@ pub struct Platform {
     pub sleep_control: Option<Register>,
     /// The power management registers of other machines.
     pub pm1: Option<Pm1>,
+    /// Physical address of the VM generation id.
+    pub generation: Option<u64>,
     overrides: Vec<(u8, Line), 16>,
 }
 
@@ -124,6 +126,7 @@ impl Platform {
             reset: None,
             sleep_control: None,
             pm1: None,
+            generation: None,
             overrides: Vec::new(),
         }
     }
@@ -148,6 +151,7 @@ impl Platform {
             match &table[..4] {
                 b"APIC" => platform.read_madt(table),
                 b"MCFG" => platform.read_mcfg(table),
+                b"SSDT" if table[16..].starts_with(b"VMGENID\0") => platform.generation = generation(table),
                 _ => {}
             }
         }
@@ -241,6 +245,15 @@ impl Platform {
             });
         }
     }
+}
+
+/// Where the VM generation id is, as QEMU's table of its own says: a name whose value the firmware patches, and the id
+/// behind a header of 40 bytes (QEMU: docs/specs/vmgenid.txt). No AML is run for it: `Name (VGIA, <double word>)`.
+fn generation(table: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"\x08VGIA\x0c";
+    let at = HEADER + table.get(HEADER..)?.windows(NAME.len()).position(|bytes| bytes == NAME)?;
+    let page = u32_at(table, at + NAME.len());
+    (page != 0).then_some(u64::from(page) + 40)
 }
 
 /// A Generic Address Structure (ACPI 6.5, 5.2.3.2).
@@ -369,6 +382,30 @@ mod tests {
         let pm1 = Pm1 { status: 0x600, enable_offset: 2, control: 0x604, smi_command: 0xb2, acpi_enable: 2, sci };
         assert_eq!(platform.pm1, Some(pm1));
         assert_eq!(platform.isa_line(4), Line { gsi: 4, trigger: Trigger::Edge, polarity: Polarity::High });
+    }
+
+    #[test]
+    fn the_generation_id_is_found_in_its_own_table_only() {
+        // Any other bytes taken for the id would end a boot each time they change.
+        let table = |oem: &[u8; 8], body: &[u8]| {
+            let mut bytes = sealed(b"SSDT", body);
+            bytes[16..24].copy_from_slice(oem);
+            bytes[9] = bytes[9].wrapping_sub(sum(&bytes));
+            bytes
+        };
+        let body = [b"\x08VGIA\x0c".as_slice(), &0x00ff_f000_u32.to_le_bytes(), b"\x10A\x08"].concat();
+        for (oem, body, expected) in [
+            (b"VMGENID\0", &body[..], Some(0xff_f028)),
+            (b"BXSSDTPC", &body, None),
+            (b"VMGENID\0", &body[..8], Some(0xf028)),
+            (b"VMGENID\0", &body[..6], None),
+            (b"VMGENID\0", &body[..3], None),
+        ] {
+            let list = 0x2000_u32.to_le_bytes();
+            let memory =
+                Memory(vec![(0x500, rsdp(0x1000)), (0x1000, sealed(b"RSDT", &list)), (0x2000, table(oem, body))]);
+            assert_eq!(Platform::read(&memory, 0x500).generation, expected, "{oem:?} {body:?}");
+        }
     }
 
     #[test]

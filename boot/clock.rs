@@ -53,7 +53,7 @@ impl Clock {
     /// Measures a frequency that was guessed, as soon as there is a local APIC to do so. `false`: it stays a guess.
     pub fn refine(&mut self, apic: &LocalApic) -> bool {
         let Source::Tsc { zero, .. } = self.source else { return true };
-        if self.name != GUESSED {
+        if !self.is_guess() {
             return true;
         }
         let Some((hz, scale)) = apic_tsc_hz(apic).and_then(|hz| Some((hz, Scale::new(hz, NS)?))) else { return false };
@@ -112,6 +112,11 @@ impl Clock {
     /// The TSC's frequency.
     pub fn tsc_hz(&self) -> u64 {
         self.tsc_hz
+    }
+
+    /// Whether nothing tells how fast it is.
+    pub fn is_guess(&self) -> bool {
+        self.name == GUESSED
     }
 
     /// What the clock is, in words.

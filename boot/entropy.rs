@@ -21,12 +21,13 @@ pub struct Entropy {
 }
 
 impl Entropy {
-    /// Collects: from RDSEED, else RDRAND, else from timing alone.
-    pub fn collect() -> Entropy {
+    /// Collects: from RDSEED, else RDRAND, else from timing alone. `own` is what only this one of a machine's copies
+    /// has: it keeps them apart where there is nothing better than timing.
+    pub fn collect(own: &[u64]) -> Entropy {
         if let Some(words) = collect(rdseed).or_else(|| collect(rdrand)) {
             return Entropy { words, source: EntropySource::Cpu };
         }
-        Entropy { words: jitter(), source: EntropySource::Weak }
+        Entropy { words: jitter(own), source: EntropySource::Weak }
     }
 
     /// A random device gave these bytes: they are mixed in, and the source is now that device.
@@ -91,8 +92,8 @@ fn rdseed() -> Option<u64> {
 
 /// Words from how long port accesses take, stirred (the finalizer of SplitMix64): different from boot to boot, but
 /// an attacker who knows the host can narrow them down, so the source stays "weak".
-fn jitter() -> [u64; WORDS] {
-    let mut state = tsc();
+fn jitter(own: &[u64]) -> [u64; WORDS] {
+    let mut state = own.iter().fold(tsc(), |state, own| stir(state ^ own));
     core::array::from_fn(|_| {
         for _ in 0..JITTER_SAMPLES {
             // SAFETY: port 0x80 is the POST code port; reading it does nothing but take time.

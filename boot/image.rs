@@ -5,10 +5,12 @@ use crate::clock::Clock;
 use crate::cmdline::{self, COMMAND_LINE_MAX};
 use crate::entropy::Entropy;
 use crate::fw_cfg;
+use crate::generation::Generation;
 use crate::hypervisor::{Hypervisor, tsc};
 use crate::interrupts;
 use crate::memory::{self, Windows};
 use crate::nic;
+use crate::nic::rng::Rng;
 use crate::once::Once;
 use crate::panic;
 use crate::physical::Physical;
@@ -27,7 +29,8 @@ use outpost::config::{self, OnPanic};
 use outpost::crash::LastWords;
 use outpost::drill::Failure;
 use outpost::facts::{Facts, Phase, WallTime};
-use outpost::limits::{CONFIG_MAX, MARK_EVERY};
+use outpost::limits::{CONFIG_MAX, MARK_EVERY, WALL_LOOK};
+use outpost::resume::{self, Resumption, Watch};
 use outpost_wire::{ConfigSource, EntropySource, ShutdownCause};
 use smoltcp::time::{Duration, Instant};
 
@@ -102,16 +105,15 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
              Give the VM a PIT (QEMU: pit=on), or run it under KVM.",
         );
     }
-    let wall = wall_time(&clock);
     let Some(vector) = interrupts::allocate_vector() else { refuse(format_args!("no interrupt vector is left")) };
     let mut timer = Timer::start(apic, vector, &clock);
     let mut power = Power::start(&platform);
     phases.end("interrupts");
 
-    let mut entropy = Entropy::collect();
-    if entropy.source() == EntropySource::Weak
-        && let Some(bytes) = nic::rng::read(&platform, line, &clock)
-    {
+    let mut entropy = Entropy::collect(&[]);
+    // A processor with randomness of its own needs no device for it.
+    let mut rng = if entropy.source() == EntropySource::Weak { Rng::find(&platform, line) } else { None };
+    if let Some(bytes) = rng.as_mut().and_then(|rng| rng.read(&clock)) {
         entropy.strengthen(&bytes);
     }
     phases.end("entropy");
@@ -128,7 +130,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let mut nic = nic::find(&platform, line, entropy.boot_id());
     phases.end("nic");
 
-    let config = read_config(info, line);
+    let mut config = read_config(info, line);
     if config.config.on_panic == OnPanic::Stop {
         panic::stop_instead_of_reset();
     }
@@ -141,7 +143,8 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         );
     }
 
-    let facts = Facts {
+    let generation = Generation::find(&platform);
+    let mut facts = Facts {
         boot_id: entropy.boot_id(),
         seed: entropy.seed(),
         entropy: entropy.source(),
@@ -149,7 +152,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         boot_path: if cmdline::values(line, "boot").next() == Some("uefi") { "uefi" } else { "pvh" },
         memory_bytes: info.ram_bytes(),
         clock: clock.name(),
-        wall,
+        wall: wall_time(&clock),
         image_id: memory::id(),
         revision: env!("OUTPOST_REVISION"),
         phases: phases.told(&clock),
@@ -159,61 +162,149 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     static STORAGE: Once<Storage> = Once::new(Storage::new());
     let Some(storage) = STORAGE.take() else { refuse(format_args!("the image was entered twice")) };
     outpost::log::dependency::install();
-    let mut agent = Agent::new(facts, config, storage, log_region, &mut nic, clock.now());
-    survival::record_is_kept();
-
     static SERIAL: Once<Serial> = Once::new(Serial::new());
     let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
-    #[cfg(feature = "fault-drill")]
-    crate::drill::start(line, crashed);
-    x86_64::instructions::interrupts::enable();
 
+    let mut memory = AgentMemory { storage, log_region, used: false };
+    let mut watch = Watch::new(generation.as_ref().map(Generation::read));
     let mut meter = Meter::new();
-    let mut mark_at = Instant::ZERO;
-    let mut now = clock.now();
     loop {
-        let wake = agent.poll(now, &mut nic);
-        let more_to_say = serial.has_room() && agent.console(now, serial);
-        let console_behind = serial.drain();
-        now = clock.now();
-        if power.button_pressed() {
-            agent.shut_down(now, ShutdownCause::PowerButton);
-            continue;
+        let (storage, log_region) = memory.lend();
+        let mut agent = Agent::new(facts, config, storage, log_region, &mut nic, clock.now());
+        survival::record_is_kept();
+        #[cfg(feature = "fault-drill")]
+        crate::drill::start(line, crashed);
+        x86_64::instructions::interrupts::enable();
+        let mut shell = Shell {
+            clock: &clock,
+            generation: generation.as_ref(),
+            watch: &mut watch,
+            nic: &mut nic,
+            serial,
+            power: &mut power,
+            timer: &mut timer,
+            meter: &mut meter,
+        };
+        let resumed = shell.drive(&mut agent);
+        let (before, same) = agent.retire();
+        (facts, config) = (renewed(before, resumed, &clock, rng.as_mut(), watch.generation()), same);
+    }
+}
+
+/// The facts of a boot that goes on where another one was, because the machine may be a copy.
+fn renewed(
+    before: Facts,
+    resumed: Resumption,
+    clock: &Clock,
+    rng: Option<&mut Rng>,
+    own: Option<resume::Generation>,
+) -> Facts {
+    let wall = wall_time(clock);
+    let [first, second] = own.unwrap_or([0; 2]);
+    let mut entropy = Entropy::collect(&[wall.map_or(0, |wall| wall.unix_us), first, second]);
+    if let Some(bytes) = rng.and_then(|rng| rng.read(clock)) {
+        entropy.strengthen(&bytes);
+    }
+    let (boot_id, seed) = (entropy.boot_id(), entropy.seed());
+    let history = survival::renew(clock.now(), boot_id, resumed);
+    Facts { boot_id, seed, entropy: entropy.source(), wall, history, ..before }
+}
+
+/// What is lent to one agent after the other.
+struct AgentMemory {
+    storage: *mut Storage<'static>,
+    log_region: *mut [u8],
+    used: bool,
+}
+
+impl AgentMemory {
+    /// Lends the memory to an agent; the one that had it before is gone.
+    fn lend(&mut self) -> (&'static mut Storage<'static>, &'static mut [u8]) {
+        if core::mem::replace(&mut self.used, true) {
+            // SAFETY: the agent that borrowed it is gone (`run` has moved it away before it calls this again), and
+            // empty memory is all zeros, as .bss was the first time.
+            unsafe { self.storage.write_bytes(0, 1) };
         }
-        if now >= mark_at {
-            survival::mark(now);
-            nic.look_at_link();
-            agent.observe(meter.vitals(now));
-            mark_at = now + MARK_EVERY;
-            if let Some(failure) = agent.drill(now) {
-                fail(failure);
-            }
-        }
-        let until = match wake {
-            Wake::PowerOff => {
-                while serial.has_room() && agent.console(now, serial) {
-                    serial.finish();
+        // SAFETY: it came from the only reference there is, and nobody else uses it, as above.
+        let storage = unsafe { &mut *self.storage };
+        // SAFETY: as above.
+        (storage, unsafe { &mut *self.log_region })
+    }
+}
+
+/// The machine around the agent.
+struct Shell<'a> {
+    clock: &'a Clock,
+    generation: Option<&'a Generation>,
+    watch: &'a mut Watch,
+    nic: &'a mut nic::AnyNic,
+    serial: &'a mut Serial,
+    power: &'a mut Power,
+    timer: &'a mut Timer,
+    meter: &'a mut Meter,
+}
+
+impl Shell<'_> {
+    /// Drives the agent until the machine ends, or is found to go on as what may be a copy.
+    fn drive(&mut self, agent: &mut Agent<'_>) -> Resumption {
+        let (mut mark_at, mut look_at) = (Instant::ZERO, Instant::ZERO);
+        let mut now = self.clock.now();
+        loop {
+            let generation = self.generation.map(Generation::read);
+            if self.watch.is_other(generation) || now >= look_at {
+                look_at = now + WALL_LOOK;
+                match self.watch.look(now, generation, unix_us(self.clock, now)) {
+                    Some(resumed) if resumed.copy => return resumed,
+                    Some(resumed) => agent.went_on(now, resumed),
+                    None => {}
                 }
-                serial.finish();
-                survival::shutdown(clock.now());
-                power.off()
             }
-            Wake::At(at) => at.min(now + SLEEP_MAX),
-            Wake::OnFrame => now + SLEEP_MAX,
-        };
-        let until = match (more_to_say, console_behind) {
-            (true, false) => continue,
-            (_, true) => until.min(now + CONSOLE_SLEEP),
-            (false, false) => until,
-        };
-        let until = nic.longest_sleep().map_or(until, |longest| until.min(now + longest));
-        if until > now && nic.prepare_sleep() {
-            timer.arm(until, now);
-            interrupts::idle();
-            let woken = clock.now();
-            meter.slept(woken - now);
-            now = woken;
+            let wake = agent.poll(now, self.nic);
+            let more_to_say = self.serial.has_room() && agent.console(now, self.serial);
+            let console_behind = self.serial.drain();
+            now = self.clock.now();
+            if self.power.button_pressed() {
+                agent.shut_down(now, ShutdownCause::PowerButton);
+                continue;
+            }
+            if now >= mark_at {
+                survival::mark(now);
+                self.nic.look_at_link();
+                agent.observe(self.meter.vitals(now));
+                mark_at = now + MARK_EVERY;
+                if let Some(failure) = agent.drill(now) {
+                    fail(failure);
+                }
+            }
+            let until = match wake {
+                Wake::PowerOff => self.switch_off(agent, now),
+                Wake::At(at) => at.min(now + SLEEP_MAX),
+                Wake::OnFrame => now + SLEEP_MAX,
+            };
+            let until = match (more_to_say, console_behind) {
+                (true, false) => continue,
+                (_, true) => until.min(now + CONSOLE_SLEEP),
+                (false, false) => until,
+            };
+            let until = self.nic.longest_sleep().map_or(until, |longest| until.min(now + longest));
+            if until > now && self.nic.prepare_sleep() {
+                self.timer.arm(until, now);
+                interrupts::idle();
+                let woken = self.clock.now();
+                self.meter.slept(woken - now);
+                now = woken;
+            }
         }
+    }
+
+    /// The agent has ended in order: the console gets what is left, and the machine is switched off.
+    fn switch_off(&mut self, agent: &mut Agent<'_>, now: Instant) -> ! {
+        while self.serial.has_room() && agent.console(now, self.serial) {
+            self.serial.finish();
+        }
+        self.serial.finish();
+        survival::shutdown(self.clock.now());
+        self.power.off()
     }
 }
 
@@ -287,6 +378,12 @@ fn wall_time(clock: &Clock) -> Option<WallTime> {
         let unix_us = rtc::read()? * 1_000_000 + 500_000;
         Some(WallTime { at: clock.now(), unix_us, error_us: RTC_ERROR_US, source: "rtc" })
     })
+}
+
+/// Wall time at this moment, in microseconds since 1970 UTC, to be held against monotonic time: which must not be a guess.
+fn unix_us(clock: &Clock, now: Instant) -> Option<u64> {
+    let wall = wall_time(clock).filter(|_| !clock.is_guess())?;
+    Some(wall.unix_us.saturating_add_signed(now.total_micros() - wall.at.total_micros()))
 }
 
 /// Board and VMM in words.

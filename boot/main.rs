@@ -43,6 +43,8 @@ mod entry;
 #[cfg(target_os = "none")]
 mod exceptions;
 #[cfg(target_os = "none")]
+mod generation;
+#[cfg(target_os = "none")]
 mod hypervisor;
 #[cfg(target_os = "none")]
 mod image;

@@ -192,6 +192,11 @@ pub fn map_device(physical: u64, len: usize) -> Option<NonNull<u8>> {
     map(physical, len, DEVICE).map(|window| window.start)
 }
 
+/// Maps memory that the VMM writes and we read, for ever. `None` as in [`map_device`].
+pub fn map_shared(physical: u64, len: usize) -> Option<NonNull<u8>> {
+    map(physical, len, READ_ONLY).map(|window| window.start)
+}
+
 /// Physical memory, read through windows that live as long as the copy.
 pub struct Windows;
 

@@ -43,7 +43,8 @@ impl Registers {
         if !valid || day < 1 || day > days_in(month, year) {
             return None;
         }
-        let days = (1970..year).map(|year| 365 + u64::from(is_leap(year))).sum::<u64>()
+        let leaps = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
+        let days = (year - 1970) * 365 + leaps(year) - leaps(1970)
             + (1..month).map(|month| days_in(month, year)).sum::<u64>()
             + day
             - 1;

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::watchdog::Watchdog;
 use outpost::crash::{History, LastWords};
 use outpost::limits::LAST_WORDS;
+use outpost::resume::Resumption;
 use outpost_wire::{EndCause, Panic};
 use smoltcp::time::{Duration, Instant};
 
@@ -50,6 +51,11 @@ pub fn mark(now: Instant) {
         survival.words.alive(now, survival.clock.ticks());
         survival.watchdog.feed();
     });
+}
+
+/// The machine goes on under another boot id. Returns what that boot has to know.
+pub fn renew(now: Instant, boot_id: u64, resumed: Resumption) -> History {
+    with(|survival| survival.words.renew(now, boot_id, resumed)).unwrap_or_default()
 }
 
 /// The boot ends in an orderly way.

@@ -17,14 +17,15 @@ use crate::net::neighbours::Mac;
 use crate::net::resolve::Resolver;
 use crate::net::{self, Network};
 use crate::nic::Nic;
+use crate::resume::Resumption;
 use crate::time::Time;
 use crate::view::Known;
 use crate::vitals::Vitals;
 use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
-    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, DownReason, EndCause, EntropySource, SessionEnd,
-    Shutdown, ShutdownCause, Text,
+    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, DownReason, EndCause, EntropySource, MachineResumed,
+    SessionEnd, Shutdown, ShutdownCause, Text,
 };
 use sha2::{Digest, Sha256};
 use smoltcp::phy::RxToken;
@@ -136,6 +137,10 @@ impl<'a> Agent<'a> {
             },
         );
         tell_previous(&mut facts.history, &mut log, now);
+        if let Some(resumed) = facts.history.resumed {
+            let old_boot = facts.history.last.as_ref().map_or(0, |last| last.boot_id);
+            log.emit(now, None, machine_resumed(resumed, old_boot, facts.boot_id));
+        }
         if let Some(problem) = config.problems.first() {
             let (pointer, text) = (Text::new(&problem.pointer), Text::new(&problem.text));
             log.emit(now, None, ConfigInvalid { pointer, problem: text, errors: config.problem_count });
@@ -468,6 +473,18 @@ impl<'a> Agent<'a> {
         }
     }
 
+    /// The machine stood still and is no copy: it goes on, and asks what UTC is now.
+    pub fn went_on(&mut self, now: Instant, resumed: Resumption) {
+        self.log.emit(now, None, machine_resumed(resumed, self.facts.boot_id, self.facts.boot_id));
+        self.time.forget(now);
+        self.time_at = now;
+    }
+
+    /// The boot is over without an end, for the machine may be a copy: gives back what the next one is made of.
+    pub fn retire(self) -> (Facts, Loaded) {
+        (self.facts, self.config)
+    }
+
     /// Takes in how the machine is doing; once a second is often enough.
     pub fn observe(&mut self, vitals: Vitals) {
         self.vitals = vitals;
@@ -616,6 +633,16 @@ fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
         safe_mode: history.safe_mode,
     };
     log.emit(now, None, event);
+}
+
+fn machine_resumed(resumed: Resumption, old_boot: u64, new_boot: u64) -> MachineResumed {
+    MachineResumed {
+        sign: resumed.sign,
+        jump_us: resumed.jump_us.unsigned_abs(),
+        backwards: resumed.jump_us < 0,
+        old_boot: old_boot.to_be_bytes(),
+        new_boot: new_boot.to_be_bytes(),
+    }
 }
 
 /// Independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,

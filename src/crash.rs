@@ -15,6 +15,7 @@
 use crate::limits::{
     CRASH_BACKOFF_MAX, CRASH_BACKOFF_MIN, CRASH_TIME, CRASHES, LAST_WORDS, SAFE_MODE_TIME, WATCHDOG_TIME,
 };
+use crate::resume::Resumption;
 use heapless::Vec;
 use outpost_wire::limits::RECORD_MAX;
 use outpost_wire::session::CRC;
@@ -70,6 +71,8 @@ pub struct History {
     pub safe_mode: bool,
     /// What the last panic left.
     pub record: Option<LeftRecord>,
+    /// There was no reset: the machine stood still, and this boot began where the last one was.
+    pub resumed: Option<Resumption>,
 }
 
 /// What the watchdog says about the reset that began this boot.
@@ -163,6 +166,17 @@ impl<'a> LastWords<'a> {
         }
     }
 
+    /// The machine goes on under another boot id: returns what that boot has to know. It keeps the standing of the one
+    /// before, which did not end, and its clock.
+    pub fn renew(&mut self, now: Instant, boot_id: u64, resumed: Resumption) -> History {
+        let State { boot_id: before, abnormal_ends, safe_mode, .. } = self.state;
+        self.state.boot_id = boot_id;
+        self.write_state();
+        let uptime = Duration::from_micros(micros(now));
+        let last = Some(LastBoot { boot_id: before, cause: EndCause::Resumed, uptime });
+        History { last, abnormal_ends, safe_mode, record: None, resumed: Some(resumed) }
+    }
+
     /// The boot ends in an orderly way.
     pub fn shutdown(&mut self, now: Instant) {
         self.end(now, EndCause::Shutdown);
@@ -250,7 +264,7 @@ fn history(
     let crash_loop = abnormal_ends >= CRASHES && window <= CRASH_TIME.total_millis();
     let last = LastBoot { boot_id: state.boot_id, cause, uptime: Duration::from_micros(uptime_us) };
     let safe_mode = !orderly && (state.safe_mode || crash_loop);
-    (History { last: Some(last), abnormal_ends, safe_mode, record: None }, uptime_ms)
+    (History { last: Some(last), abnormal_ends, safe_mode, record: None, resumed: None }, uptime_ms)
 }
 
 fn read_state(bytes: &[u8; LAST_WORDS]) -> Option<State> {
@@ -419,6 +433,22 @@ mod tests {
             assert!(history.safe_mode && history.abnormal_ends == id as u32 - 1, "boot {id}");
         }
         assert_eq!(waited, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_resumed_machine_keeps_its_standing() {
+        // A snapshot taken in a crash loop must not be a way out of safe mode, nor a resume count as a crash.
+        let mut block = [0; LAST_WORDS];
+        (1..=3).for_each(|id| drop(boot(&mut block, id, 1, |_| {})));
+        let (mut words, before) = LastWords::begin(&mut block, 4, WatchdogVerdict::Quiet, |_| Duration::ZERO);
+        assert!(before.safe_mode);
+        let resumed = Resumption { sign: outpost_wire::ResumeSign::Generation, jump_us: 5, copy: true };
+        let history = words.renew(seconds(9), 5, resumed);
+        assert_eq!(causes(&history), Some((4, EndCause::Resumed, 9)));
+        assert_eq!((history.abnormal_ends, history.safe_mode, history.resumed), (3, true, Some(resumed)));
+        words.alive(seconds(12), 0);
+        let (_, next) = LastWords::begin(&mut block, 6, WatchdogVerdict::Quiet, |_| Duration::ZERO);
+        assert_eq!((causes(&next), next.abnormal_ends), (Some((5, EndCause::Reset, 12)), 4));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod log;
 pub mod net;
 pub mod nic;
 pub mod random;
+pub mod resume;
 pub mod time;
 pub mod view;
 pub mod vitals;

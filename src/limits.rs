@@ -46,6 +46,13 @@ pub const CRASH_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest such wait: somebody who comes to look must not wait for the next attempt.
 pub const CRASH_BACKOFF_MAX: Duration = Duration::from_secs(60);
 
+/// How often the machine's wall clock is held against its monotonic one.
+pub const WALL_LOOK: Duration = Duration::from_secs(4);
+
+/// A machine whose wall clock jumps by this much between two looks has stood still: more than a clock of whole seconds
+/// and a host that takes the processor away can make.
+pub const WALL_JUMP: Duration = Duration::from_secs(5);
+
 /// A drill's load is made this often at most, so that the agent still sleeps between.
 pub const DRILL_EVERY: Duration = Duration::from_millis(5);
 
@@ -53,6 +60,7 @@ pub const DRILL_EVERY: Duration = Duration::from_millis(5);
 pub const DRILL_PER_POLL: u64 = 64;
 
 const _: () = assert!(MARK_EVERY.total_micros() * 4 <= WATCHDOG_TIME.total_micros());
+const _: () = assert!(WALL_JUMP.total_micros() > 2_000_000 && WALL_LOOK.total_micros() >= MARK_EVERY.total_micros());
 const _: () = assert!(SAFE_MODE_TIME.total_micros() > CRASH_TIME.total_micros());
 
 /// Longest configuration document, in bytes.

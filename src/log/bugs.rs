@@ -16,6 +16,11 @@ pub enum Bug {
 }
 
 impl Log<'_> {
+    /// The region as a snapshot of the machine would have it now.
+    pub fn region(&self) -> [&[u8]; 3] {
+        self.ring.parts()
+    }
+
     /// From now on the log has this bug.
     pub fn plant(&mut self, bug: Bug) {
         self.bug = Some(bug);

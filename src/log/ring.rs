@@ -193,6 +193,12 @@ impl<'a> Ring<'a> {
         ring
     }
 
+    /// The parts of the region, in their order.
+    #[cfg(feature = "seeded-bugs")]
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [self.headers, self.index, self.data]
+    }
+
     /// The boots that have something to tell: the current one, then earlier ones from the newest to the oldest.
     pub fn boots(&self) -> &[Boot] {
         &self.boots

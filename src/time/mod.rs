@@ -203,6 +203,14 @@ impl Time {
         self.servers.iter().all(|server| server.answers(now))
     }
 
+    /// Monotonic time stood still while UTC went on: nothing that was believed holds, and all servers are asked at once.
+    pub fn forget(&mut self, now: Instant) {
+        (self.estimate, self.alone_since) = (None, Some(now));
+        for server in &mut self.servers {
+            (server.sample, server.waiting, server.asked, server.interval, server.next) = (None, None, 0, RETRY, now);
+        }
+    }
+
     /// The servers.
     pub fn servers(&self) -> &[Server] {
         &self.servers

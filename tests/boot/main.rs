@@ -14,6 +14,7 @@
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `platform.rs` | machines without clock chip, timer, ACPI or interrupts serve, and come back after a panic |
 //! | `power.rs` | the power button ends the boot in order, whatever else happens |
+//! | `resume.rs` | a machine that stood still notices, and copies of one snapshot part |
 //! | `host.rs` | `outpost up` and the errors of the host side |
 //! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
@@ -36,6 +37,7 @@ mod memory;
 mod openapi;
 mod platform;
 mod power;
+mod resume;
 #[path = "../support/rsyslog.rs"]
 mod rsyslog;
 mod serve;

@@ -54,6 +54,8 @@ pub struct Gateway {
     pub lease_s: u32,
     /// Leases given (acknowledgements sent in mode `Serve`).
     pub leases: u64,
+    /// How much of time went by while the agent's machine stood still.
+    pub stood_still_us: u64,
     rng: Rng,
 }
 
@@ -73,6 +75,7 @@ impl Gateway {
             time: TimeMode::Serve,
             lease_s,
             leases: 0,
+            stood_still_us: 0,
             rng,
         }
     }
@@ -241,7 +244,7 @@ impl Gateway {
         if self.time == TimeMode::Silent || request.len() < 48 {
             return None;
         }
-        let utc_us = UTC_AT_START_US + now.total_micros() as u64;
+        let utc_us = UTC_AT_START_US + now.total_micros() as u64 + self.stood_still_us;
         let (seconds, rest_us) = (utc_us / 1_000_000 + NTP_EPOCH_S, utc_us % 1_000_000);
         let stamp = ((seconds << 32) | ((rest_us << 32) / 1_000_000)).to_be_bytes();
         let mut answer = vec![0; 48];

@@ -6,10 +6,15 @@
 //! ```
 
 use crate::gateway::UTC_AT_START_US;
+use outpost::limits::WALL_LOOK;
 use outpost_wire::session::LossReason;
 use outpost_wire::{Event, Record};
+use smoltcp::time::{Duration, Instant};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+
+/// How much longer a host may keep the processor for itself in these worlds.
+const BUSY: Duration = Duration::from_secs(20);
 
 /// Violations kept in words; more only count.
 const VIOLATIONS: usize = 20;
@@ -44,6 +49,11 @@ pub struct Oracle {
     pub safe_mode: bool,
     /// How many of the boots ended before the ring's memory was damaged: of them records may be missing at the end.
     damaged: usize,
+    /// How much of time went by while the machine stood still, and when it must have noticed.
+    stood_still_us: u64,
+    noticed_by_us: u64,
+    /// All that was true of it: records of before a standstill are dated by what is believed when they are sent.
+    stood_still_before_us: Vec<u64>,
     /// Ranges that a collector was told are lost, still to be compared with the ring.
     declared: Vec<(u64, u64, u64)>,
 }
@@ -52,6 +62,24 @@ impl Oracle {
     /// The agent starts a boot.
     pub fn boot(&mut self, boot: u64) {
         self.boots.push((boot, 0));
+    }
+
+    /// The machine stood still for so long, up to this moment.
+    pub fn stood_still(&mut self, now: Instant, time: Duration) {
+        self.stood_still_before_us.push(self.stood_still_us);
+        self.stood_still_us += time.total_micros();
+        self.noticed_by_us = (now + WALL_LOOK + BUSY).total_micros() as u64;
+    }
+
+    /// Whether UTC that is this far from what it was without standstills may be right.
+    pub fn may_be_off(&self, off_us: u64, error_us: u64) -> bool {
+        let mut sums = self.stood_still_before_us.iter().copied().chain([self.stood_still_us]);
+        sums.any(|sum| off_us.abs_diff(sum) <= error_us)
+    }
+
+    /// The machine went back to a snapshot: what it recorded since is only where it was sent to.
+    pub fn went_back(&mut self) {
+        self.damage();
     }
 
     /// The memory of the ring was damaged after the boots so far.
@@ -105,8 +133,10 @@ impl Oracle {
             Some(Event::HttpRequests(event)) => self.requests += u64::from(event.count),
             Some(Event::ClockSync(event)) => {
                 self.clock_syncs += 1;
-                let truth = UTC_AT_START_US + record.mono_us;
-                if event.unix_us.abs_diff(truth) > u64::from(event.error_us) {
+                let truth = UTC_AT_START_US + record.mono_us + self.stood_still_us;
+                // An answer from before a standstill is believed until that is noticed.
+                let stale = record.mono_us < self.noticed_by_us && event.unix_us < truth;
+                if event.unix_us.abs_diff(truth) > u64::from(event.error_us) && !stale {
                     self.violation(format!("{event:?} at {} us, when UTC was {truth}", record.mono_us));
                 }
             }

@@ -33,6 +33,12 @@ pub enum Change {
     Panic,
     /// A reset during which some bits of the log region flip.
     DamagingReset,
+    /// The whole machine stands still while wall time goes on by so much, and is the same one afterwards.
+    StandsStill(Duration),
+    /// It is written into a snapshot, and runs on.
+    Snapshot,
+    /// It goes on from the snapshot as a copy, by so much later; what it did since is another copy's.
+    Restored(Duration),
     /// A burst of the attacker.
     Burst,
     /// The agent records so many lines of a dependency in each poll, as a library does that has gone mad.
@@ -73,6 +79,8 @@ pub struct Scenario {
     /// How long one poll takes.
     pub poll_us: u64,
     pub heal_at: Instant,
+    /// The VMM tells a copy that it is one.
+    pub generation: bool,
     pub changes: Vec<(Instant, Change)>,
 }
 
@@ -81,6 +89,9 @@ const REGIONS: &[usize] = &[34_000, 34_000, 64 * 1024, 1024 * 1024];
 
 /// Resets in one world at most: fewer than the boots whose records the ring keeps apart.
 const CRASH_LOOP: u64 = outpost::limits::LOG_BOOTS as u64 - 1;
+
+/// How often the machine stands still in one world at most.
+const STANDSTILLS: u64 = 2;
 
 impl Scenario {
     pub fn new(seed: u64) -> Scenario {
@@ -123,6 +134,7 @@ impl Scenario {
             first_poll: Instant::from_millis(rng.pick(&[0, 5, 300])),
             poll_us: rng.range(1, 40),
             heal_at,
+            generation: false,
             changes: Vec::new(),
         };
         scenario.draw_changes(rng, later);
@@ -241,6 +253,21 @@ impl Scenario {
         spans.into_iter().for_each(|span| draw(rng, span));
         for _ in 0..if self.clean || !self.syslog { 0 } else { later.below(4) } {
             draw(later, (Change::SyslogCrashes, Change::SyslogRestarts));
+        }
+        self.generation = later.chance(500);
+        let ends = |change: &Change| matches!(change, Change::Reset | Change::Panic | Change::DamagingReset);
+        let boots = self.changes.iter().filter(|(_, change)| ends(change)).count() as u64;
+        if !self.clean && boots + STANDSTILLS < CRASH_LOOP && later.chance(300) {
+            for _ in 0..later.range(1, STANDSTILLS) {
+                let time = Duration::from_millis(later.range(6_000, 90_000_000));
+                if later.chance(500) {
+                    let (a, b) = (later.below(end) as i64, later.below(end) as i64);
+                    self.changes.push((Instant::from_micros(a.min(b)), Change::Snapshot));
+                    self.changes.push((Instant::from_micros(a.max(b)), Change::Restored(time)));
+                } else {
+                    self.changes.push((Instant::from_micros(later.below(end) as i64), Change::StandsStill(time)));
+                }
+            }
         }
         self.changes.push((self.heal_at, Change::Heal));
         self.changes.sort_by_key(|&(moment, _)| moment);

@@ -112,7 +112,7 @@ impl Syslog {
             if !oracle.was_emitted(told.boot, told.to) {
                 oracle.violation(format!("syslog: boot {:x}: {} was never emitted", told.boot, told.to));
             }
-            if told.utc_error_us.is_some_and(|(off, error)| off > error) {
+            if told.utc_error_us.is_some_and(|(off, error)| !oracle.may_be_off(off, error)) {
                 oracle.violation(format!(
                     "syslog: off by {:?}: {}",
                     told.utc_error_us,

@@ -13,7 +13,7 @@ use crate::attacker::Attacker;
 use crate::client::Client;
 use crate::collector::{Collector, Mood, PORT, Service};
 use crate::frames;
-use crate::gateway::{DhcpMode, Gateway, Subnet, TimeMode};
+use crate::gateway::{DhcpMode, Gateway, Subnet, TimeMode, UTC_AT_START_US};
 use crate::independent::Independent;
 use crate::link::{Faults, Link};
 use crate::nic::AgentNic;
@@ -25,9 +25,11 @@ use crate::scenario::{Change, Scenario};
 use crate::station::Station;
 use crate::syslog::{self, Syslog};
 use outpost::agent::{Agent, Wake};
+use outpost::crash::History;
 use outpost::facts::Facts;
-use outpost::limits::{LAST_WORDS, LOG_SEGMENT};
+use outpost::limits::{LAST_WORDS, LOG_SEGMENT, WALL_LOOK};
 use outpost::nic::Link as CardLink;
+use outpost::resume::{Generation, Resumption, Watch};
 use outpost_wire::session::LossReason;
 use outpost_wire::{DependencyLog, Text};
 use smoltcp::time::{Duration, Instant};
@@ -74,6 +76,8 @@ pub enum BootEnd {
     Reset,
     /// It was reset, and its memory suffered.
     DamagingReset,
+    /// It noticed that it stood still, and may be a copy: from a snapshot, when there is one.
+    Resumed(Resumption),
     /// The world's time is over.
     Over,
 }
@@ -194,6 +198,16 @@ pub struct World {
     stage: Stage,
     /// What each boot leaves for the next one, beside the log region.
     last_words: [u8; LAST_WORDS],
+    /// What the machine's own clocks and its VMM say, and when they are looked at.
+    watch: Watch,
+    generation: Option<Generation>,
+    look_at: Instant,
+    /// The machine stood still and has not noticed.
+    unnoticed: bool,
+    /// The log region as it was at the last snapshot of this boot.
+    snapshot: Option<Vec<u8>>,
+    /// The machine has gone back to that snapshot.
+    restored: bool,
 }
 
 impl World {
@@ -292,6 +306,12 @@ impl World {
             chatter: 0,
             stage: Stage::Faults,
             last_words: [0; LAST_WORDS],
+            watch: Watch::new(scenario.generation.then_some([1, 1])),
+            generation: scenario.generation.then_some([1, 1]),
+            look_at: Instant::ZERO,
+            unnoticed: false,
+            snapshot: None,
+            restored: false,
             rng,
             scenario,
         };
@@ -307,7 +327,7 @@ impl World {
         loop {
             let end = self.boot(&mut region, &adjust);
             match end {
-                BootEnd::Reset | BootEnd::Panic => {}
+                BootEnd::Reset | BootEnd::Panic | BootEnd::Resumed(_) => {}
                 BootEnd::DamagingReset => self.damage(&mut region),
                 BootEnd::Over => break,
             }
@@ -325,28 +345,24 @@ impl World {
         }
     }
 
-    /// One boot, from `Agent::new` to its end.
+    /// From a reset to the next one: one boot, and those that begin because the machine stood still.
     fn boot(&mut self, region: &mut [u8], adjust: &impl Fn(&mut Agent<'_>)) -> BootEnd {
-        let mut storage = probe::storage();
-        let boot_id = self.rng.next() | 1;
-        self.oracle.boot(boot_id);
-        let collector = core::net::SocketAddrV4::new(self.collector.station.address, PORT);
-        let network = (!self.scenario.dhcp).then(|| (Ipv4Cidr::new(AGENT, PREFIX), ROUTERS[0]));
+        let mut boot_id = self.rng.next() | 1;
         let mut last_words = self.last_words;
-        let (mut words, history) = probe::begin(&mut last_words, boot_id);
-        self.oracle.safe_mode |= history.safe_mode;
-        let facts = Facts { history, ..probe::facts(boot_id, self.rng.array()) };
-        let syslog = self.scenario.syslog.then_some(core::net::SocketAddrV4::new(SYSLOG, syslog::PORT));
-        let config = probe::config(network, Some((collector, self.scenario.keyed)), syslog);
+        let (mut words, mut history) = probe::begin(&mut last_words, boot_id);
         // Time of a boot starts with the machine's clock, which is the world's: a reset does not turn it back.
-        let started = self.now.max(self.scenario.first_poll);
-        let mut agent = Agent::new(facts, config, &mut storage, region, &mut self.nic, started);
-        words.record_is_kept();
-        adjust(&mut agent);
-        self.observe(&mut agent);
-        self.agent_wake = Some(started);
-        self.agent_busy = started;
-        let end = self.live(&mut agent);
+        self.now = self.now.max(self.scenario.first_poll);
+        let end = loop {
+            let end = self.life(boot_id, history, region, adjust);
+            words.record_is_kept();
+            self.snapshot = self.snapshot.take().filter(|_| matches!(end, BootEnd::Resumed(_)));
+            let BootEnd::Resumed(resumed) = end else { break end };
+            if let Some(snapshot) = self.snapshot.take().filter(|_| core::mem::take(&mut self.restored)) {
+                region[..snapshot.len()].copy_from_slice(&snapshot);
+            }
+            boot_id = self.rng.next() | 1;
+            history = words.renew(self.now, boot_id, resumed);
+        };
         words.alive(self.now, 0);
         if end == BootEnd::Panic {
             probe::panic(&mut words, self.now, &mut self.oracle);
@@ -354,6 +370,23 @@ impl World {
         self.last_words = last_words;
         self.nic.reset();
         end
+    }
+
+    /// One boot, from `Agent::new` to its end.
+    fn life(&mut self, boot_id: u64, history: History, region: &mut [u8], adjust: &impl Fn(&mut Agent<'_>)) -> BootEnd {
+        let mut storage = probe::storage();
+        self.oracle.boot(boot_id);
+        let collector = core::net::SocketAddrV4::new(self.collector.station.address, PORT);
+        let network = (!self.scenario.dhcp).then(|| (Ipv4Cidr::new(AGENT, PREFIX), ROUTERS[0]));
+        self.oracle.safe_mode |= history.safe_mode;
+        let facts = Facts { history, ..probe::facts(boot_id, self.rng.array()) };
+        let syslog = self.scenario.syslog.then_some(core::net::SocketAddrV4::new(SYSLOG, syslog::PORT));
+        let config = probe::config(network, Some((collector, self.scenario.keyed)), syslog);
+        let mut agent = Agent::new(facts, config, &mut storage, region, &mut self.nic, self.now);
+        adjust(&mut agent);
+        self.observe(&mut agent);
+        (self.agent_wake, self.agent_busy) = (Some(self.now), self.now);
+        self.live(&mut agent)
     }
 
     /// Lets time pass until the boot ends.
@@ -364,8 +397,11 @@ impl World {
             let queued = self.queue.first_key_value().map(|(&(moment, _), _)| moment);
             let agent_wake = self.agent_wake.map(|at| at.max(self.agent_busy));
             let agent_wake = agent_wake.filter(|_| !matches!(self.stage, Stage::Ended(_)));
+            // Worlds in which nothing stands still are not woken for the look.
+            let look = self.unnoticed.then(|| self.look_at.max(self.agent_busy));
             let wakes =
-                self.client_wakes.iter().copied().chain([agent_wake, self.collector_wake, self.syslog_wake, queued]);
+                [agent_wake, self.collector_wake, self.syslog_wake, queued, look.filter(|_| agent_wake.is_some())];
+            let wakes = self.client_wakes.iter().copied().chain(wakes);
             let Some(next) = wakes.flatten().min() else { return BootEnd::Over };
             match self.stage {
                 Stage::Ended(at) if next > at => return BootEnd::Over,
@@ -398,10 +434,14 @@ impl World {
                         return if change == Change::Panic { BootEnd::Panic } else { BootEnd::Reset };
                     }
                     Event::Change(Change::DamagingReset) => return BootEnd::DamagingReset,
+                    Event::Change(Change::Snapshot) => self.snapshot = Some(agent.log().region().concat()),
                     Event::Change(change) => self.change(change),
                 }
             }
             let ended = matches!(self.stage, Stage::Ended(_));
+            if !ended && let Some(resumed) = self.look(agent) {
+                return BootEnd::Resumed(resumed);
+            }
             if !ended && self.agent_wake.is_some_and(|at| at.max(self.agent_busy) <= self.now) {
                 self.poll_agent(agent);
             }
@@ -579,9 +619,50 @@ impl World {
             }
             Change::Chatter(lines) => self.chatter = lines,
             Change::Heal => self.heal(),
-            Change::Reset | Change::DamagingReset | Change::Panic => unreachable!("ends the boot"),
+            Change::StandsStill(time) => self.stand_still(time),
+            Change::Restored(time) if self.snapshot.is_some() => {
+                self.restored = true;
+                self.generation = self.generation.map(|[first, second]| [first, second + 1]);
+                self.oracle.went_back();
+                self.stand_still(time);
+                // What the agent does until it notices is done by a copy that nobody hears of.
+                self.look_at = now;
+            }
+            // There was a reset in between: it would go back to a boot that is no more.
+            Change::Restored(_) => {}
+            Change::Snapshot | Change::Reset | Change::DamagingReset | Change::Panic => {
+                unreachable!("done where the agent is")
+            }
         }
         (self.collector_wake, self.syslog_wake) = (Some(now), Some(now));
+    }
+
+    fn stand_still(&mut self, time: Duration) {
+        self.unnoticed = true;
+        self.gateway.stood_still_us += time.total_micros();
+        self.oracle.stood_still(self.now, time);
+    }
+
+    /// Looks whether the machine stood still, as the image does. Returns how, when it may be a copy.
+    fn look(&mut self, agent: &mut Agent<'_>) -> Option<Resumption> {
+        let now = self.now;
+        if now < self.look_at.max(self.agent_busy) && !self.watch.is_other(self.generation) {
+            return None;
+        }
+        self.look_at = now + WALL_LOOK;
+        // A clock of whole seconds, as the RTC is.
+        let unix_s = (UTC_AT_START_US + now.total_micros() as u64 + self.gateway.stood_still_us) / 1_000_000;
+        let resumed = self.watch.look(now, self.generation, Some(unix_s * 1_000_000))?;
+        if !core::mem::take(&mut self.unnoticed) {
+            self.oracle.violation(format!("{now}: the machine did not stand still: {resumed:?}"));
+        }
+        if resumed.copy {
+            return Some(resumed);
+        }
+        agent.went_on(now, resumed);
+        self.observe(agent);
+        self.agent_wake = Some(now);
+        None
     }
 
     fn cut(&mut self, host: Host, cut: bool) {
@@ -712,6 +793,9 @@ impl World {
         let misled = self.scenario.changes.iter().any(|(_, change)| *change == Change::Time(TimeMode::Nonsense));
         if self.oracle.clock_syncs == 0 && !misled && !self.oracle.safe_mode {
             self.oracle.violation(format!("{now}: the agent never learned the time"));
+        }
+        if self.unnoticed {
+            self.oracle.violation(format!("{now}: the machine never noticed that it stood still"));
         }
         if self.collector.sessions == 0 {
             self.oracle.violation(format!("{now}: the agent never reached the collector"));

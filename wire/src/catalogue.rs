@@ -157,6 +157,18 @@ words! {
         Watchdog = 4 "watchdog",
         /// Without a word: the reset button, a triple fault, or the VMM.
         Reset = 5 "reset",
+        /// Not at all: the machine was stopped and goes on under another boot id, perhaps as a copy.
+        Resumed = 6 "resumed",
+    }
+}
+
+words! {
+    /// By what the machine noticed that it had stood still.
+    ResumeSign {
+        /// Its own wall clock jumped against its monotonic one.
+        WallClock = 0 "wall_clock",
+        /// The VMM gave it another generation id: it was restored from a snapshot, or is a copy.
+        Generation = 1 "generation",
     }
 }
 
@@ -556,6 +568,23 @@ events! {
         kept: Ip4,
         /// Lookups that failed since one did not.
         failures: u32,
+    }
+
+    /// The machine had stood still and goes on: it was paused, restored from a snapshot, or is a copy. Where it may be
+    /// a copy it has begun a new boot, for two machines must not go on under one boot id.
+    31 MachineResumed = "machine.resumed", Vital, WARN, since "0.1.0",
+    action "Expected after a snapshot, a migration or a pause of the VM; else ask who operates the host."
+    {
+        /// By what that was noticed.
+        sign: ResumeSign,
+        /// By how much wall time jumped against monotonic time, in microseconds; 0 where the machine has no wall clock.
+        jump_us: u64,
+        /// Whether wall time went back by that.
+        backwards: bool,
+        /// The boot id until then.
+        old_boot: [u8; 8],
+        /// The boot id from then on: the same one when the VMM says that this is no copy.
+        new_boot: [u8; 8],
     }
 }
 
