@@ -13,6 +13,7 @@
 //! started here is ever killed, and an error says what QEMU itself said about it.
 #![forbid(unsafe_code)]
 
+mod disk;
 mod error;
 mod kvm;
 mod link;
@@ -21,6 +22,7 @@ mod running;
 mod serial;
 mod vm;
 
+pub use disk::{Bus, Disk};
 pub use error::Error;
 pub use kvm::kvm_works;
 pub use link::Link;

@@ -1,5 +1,6 @@
 //! What to boot, on which machine: a value that becomes QEMU's command line.
 
+use crate::disk::{self, Disk};
 use crate::{Error, Running};
 use std::ffi::OsString;
 use std::fmt;
@@ -123,6 +124,8 @@ pub struct Vm {
     pub memory_mib: u32,
     /// The ELF image; without one the firmware runs.
     pub kernel: Option<PathBuf>,
+    /// A disk to boot from by UEFI, for a machine without a kernel; q35 only.
+    pub disk: Option<Disk>,
     /// The guest's command line.
     pub command_line: String,
     /// The configuration document, given as the first PVH module.
@@ -150,6 +153,7 @@ impl Vm {
             cpu: None,
             memory_mib: 12,
             kernel: Some(kernel.into()),
+            disk: None,
             command_line: String::new(),
             config: None,
             config_by_fw_cfg: None,
@@ -159,6 +163,11 @@ impl Vm {
             shielded: false,
             extra: Vec::new(),
         }
+    }
+
+    /// A q35 that boots this disk by UEFI.
+    pub fn from_disk(disk: Disk) -> Vm {
+        Vm { memory_mib: disk::MEMORY_MIB, kernel: None, disk: Some(disk), ..Vm::new(Machine::Q35, "") }
     }
 
     /// Starts it. When this returns, QEMU runs, its monitor answers and its ports are bound.
@@ -188,6 +197,7 @@ impl Vm {
         // left to QEMU, as on a machine that nobody tuned.
         let board = match self.machine {
             Machine::Microvm => "microvm,acpi=on,isa-serial=on",
+            Machine::Q35 if self.disk.as_ref().is_some_and(|disk| disk.secure_boot) => "q35,smm=on",
             Machine::Q35 => "q35",
             Machine::Pc => "pc",
         };
@@ -196,6 +206,9 @@ impl Vm {
         args.pair("-m", self.memory_mib.to_string());
         if let Some(kernel) = &self.kernel {
             args.pair("-kernel", kernel);
+        }
+        if let Some(disk) = &self.disk {
+            args.0.extend(disk.arguments().into_iter().map(OsString::from));
         }
         if !self.command_line.is_empty() {
             args.pair("-append", &self.command_line);

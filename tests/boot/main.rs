@@ -18,6 +18,7 @@
 //! | `host.rs` | `outpost up` and the errors of the host side |
 //! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
+//! | `uefi.rs` | the disk image under OVMF, and what its loader says of broken ones |
 //! | `lab.rs` | what they share: a collector, a guest, an HTTP client |
 //!
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
@@ -46,3 +47,4 @@ mod sink;
 mod support;
 mod time;
 mod trouble;
+mod uefi;

@@ -49,6 +49,11 @@ fn pc() {
 fn audit(machine: Machine, accel: Accel) {
     let lab = Lab::new();
     let mut guest = Guest::boot(&lab.vm(machine, machine.nics()[0], accel));
+    audit_running(&mut guest, &format!("{machine} under {accel}"));
+}
+
+/// Looks at a guest from outside.
+pub fn audit_running(guest: &mut Guest, what: &str) {
     // After it has served, everything that is ever mapped has been.
     guest.wait_ok("/readyz");
     check_control_registers(&mut guest.running);
@@ -56,7 +61,7 @@ fn audit(machine: Machine, accel: Accel) {
     let dump = guest.running.qmp().human("info tlb").unwrap();
     let pages: Vec<Page> = dump.lines().filter(|line| !line.trim().is_empty()).map(Page::parse).collect();
     if let Err(problem) = check(&pages) {
-        panic!("{machine} under {accel}: {problem}");
+        panic!("{what}: {problem}");
     }
 }
 

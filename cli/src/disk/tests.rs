@@ -1,8 +1,7 @@
-//! Tests of the disk: what is written is read again, is the same each time, and QEMU agrees.
+//! Tests of the disk: what is written is read again, is the same each time, and nothing hangs on what is not.
 
 use super::*;
 use std::fs;
-use std::process::Command;
 
 fn files() -> Vec<File> {
     let elf: Vec<u8> = (0..300_000u32).map(|index| (index % 251) as u8).collect();
@@ -107,26 +106,6 @@ impl std::io::Seek for Patched<'_> {
     fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
         self.disk.seek(to)
     }
-}
-
-#[test]
-fn qemu_agrees() {
-    // A format that only we can read would be found by the first user.
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(path("raw"), written(Format::Raw)).unwrap();
-    fs::write(path("qcow2"), written(Format::Qcow2)).unwrap();
-    let run = |arguments: &[&str]| Command::new("qemu-img").args(arguments).output();
-    let Ok(check) = run(&["check", "-f", "qcow2", &path("qcow2")]) else { return };
-    assert!(check.status.success(), "{check:?}");
-    assert!(String::from_utf8_lossy(&check.stdout).contains("No errors were found"), "{check:?}");
-    let same = run(&["compare", "-f", "raw", "-F", "qcow2", &path("raw"), &path("qcow2")]).unwrap();
-    assert!(same.status.success(), "{same:?}");
-    // And the other way: what QEMU makes of it is read here.
-    run(&["convert", "-f", "raw", "-O", "qcow2", &path("raw"), &path("theirs")]).unwrap();
-    assert_eq!(open(&folder.path().join("theirs")).unwrap().files.len(), 3);
-    run(&["convert", "-c", "-f", "raw", "-O", "qcow2", &path("raw"), &path("packed")]).unwrap();
-    assert!(open(&folder.path().join("packed")).unwrap_err().contains("qemu-img convert -O raw"));
 }
 
 #[test]
