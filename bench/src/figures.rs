@@ -415,7 +415,8 @@ impl Counted<'_> {
     }
 }
 
-/// Where the instructions of a request go, by function; by address in files of `folder`, to be laid beside a listing.
+/// Where instructions go, by function: those of the boot, of a second in which nobody asks anything, and of a request; by
+/// address in files of `folder`, to be laid beside a listing.
 pub fn profile(
     report: &mut Report,
     guest: &Guest,
@@ -425,30 +426,40 @@ pub fn profile(
 ) -> Result<(), String> {
     let (process, _) = guest.boot_with(|vm| vm.extra.extend(plugin.arguments(Some(image.code))))?;
     let counter = plugin.open()?;
-    thread::sleep(QUIET);
-    let counted = Counted { guest, process: &process, counter: &counter };
-    for pattern in [Pattern::Bursts(1), Pattern::Bursts(8), Pattern::Connects] {
-        counted.ask(pattern, WARM_UP)?;
-        let before = counter.by_address(image.code)?;
-        let requests = counted.ask(pattern, COUNTED)?.len() as f64 * pattern.requests();
-        let after = counter.by_address(image.code)?;
+    let mut note = |name: &str, unit: &str, before: &[u64], after: &[u64], of: f64| {
         let counts: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-        let total = counts.iter().sum::<u64>() as f64 / requests;
+        let total = counts.iter().sum::<u64>() as f64 / of;
         let addresses = (image.code.begin..).zip(&counts).filter(|(_, count)| **count > 0);
-        let text: String = addresses.map(|(at, count)| format!("{at:x} {:.3}\n", *count as f64 / requests)).collect();
-        let file = folder.join(format!("profile {}.txt", pattern.name()));
+        let text: String = addresses.map(|(at, count)| format!("{at:x} {:.3}\n", *count as f64 / of)).collect();
+        let file = folder.join(format!("profile {name}.txt"));
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         for (by, sums) in
             [("function", image.by_function(&counts)), ("function in the source", image.by_source(&counts)?)]
         {
             let mut text = format!("| instructions | share | {by} |\n|---:|---:|---|\n");
             for (name, count) in sums.into_iter().take(LISTED) {
-                let each = count as f64 / requests;
+                let each = count as f64 / of;
                 // Writing into a String cannot fail.
                 let _ = writeln!(text, "| {} | {:.1} % | `{name}` |", grouped(each), each / total * 100.0);
             }
-            report.note(&format!("{}: {} instructions each (mean), by {by}", pattern.name(), grouped(total)), text);
+            report.note(&format!("{name}: {} instructions{unit}, by {by}", grouped(total)), text);
         }
+        Ok::<(), String>(())
+    };
+    let booted = counter.by_address(image.code)?;
+    note("start to the first answer", "", &vec![0; booted.len()], &booted, 1.0)?;
+    thread::sleep(QUIET);
+    let (before, begin) = (counter.by_address(image.code)?, Instant::now());
+    thread::sleep(IDLE);
+    let (after, seconds) = (counter.by_address(image.code)?, begin.elapsed().as_secs_f64());
+    note("idle", " a second", &before, &after, seconds)?;
+    let counted = Counted { guest, process: &process, counter: &counter };
+    for pattern in [Pattern::Bursts(1), Pattern::Bursts(8), Pattern::Connects] {
+        counted.ask(pattern, WARM_UP)?;
+        let before = counter.by_address(image.code)?;
+        let requests = counted.ask(pattern, COUNTED)?.len() as f64 * pattern.requests();
+        let after = counter.by_address(image.code)?;
+        note(&pattern.name(), " each (mean)", &before, &after, requests)?;
     }
     Ok(())
 }
