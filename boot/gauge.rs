@@ -5,8 +5,9 @@ use core::ops::Range;
 /// What an unused word of a stack holds, twice the value in entry.s.
 pub const PAINT: u64 = 0x5afe_57ac_5afe_57ac;
 
-/// Words looked at in one turn: the main stack takes a minute, and a turn less than serving one request.
-const TURN: u64 = 256;
+/// Words looked at in one turn, of which there is one a second: the main stack takes four minutes, and a turn is a
+/// sixth of serving one request. It is a warning for who looks after the machine, and nothing that must be quick.
+const TURN: u64 = 64;
 
 const WORD: u64 = 8;
 

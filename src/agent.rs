@@ -89,9 +89,6 @@ pub struct Agent<'a> {
     time: Time,
     /// When the clock has something to do, if no frame comes before.
     time_at: Instant,
-    /// Whether the ring is nearly full, and when to look again.
-    ring_filling: bool,
-    ring_look_at: Instant,
     health: Health,
     vitals: Vitals,
     /// When health is judged again, and the state of the network that it was judged by.
@@ -190,8 +187,6 @@ impl<'a> Agent<'a> {
             names_at: now,
             time,
             time_at: now,
-            ring_filling: false,
-            ring_look_at: now,
             health: Health::new(now),
             vitals: Vitals::default(),
             judge_at: now,
@@ -344,12 +339,11 @@ impl<'a> Agent<'a> {
             (None, Some(_)) => Reason::Unsynchronised,
             (None, None) => Reason::ClockUnknown,
         };
-        let filling = self.ring_is_filling(now);
         let collector = match &self.ship {
             None if self.sink.is_some() => Reason::NextHopOnly,
             None => Reason::NoCollector,
             Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
-            Some(_) if filling => Reason::RingFilling,
+            Some(_) if self.ring_is_filling() => Reason::RingFilling,
             Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
             Some(_) if self.log.lost_lately(now) => Reason::RecordsLost,
             Some(ship) if !ship.status().keyed => Reason::NotAuthenticated,
@@ -378,14 +372,10 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Whether the ring was nearly full when it was last looked at.
-    fn ring_is_filling(&mut self, now: Instant) -> bool {
-        if now >= self.ring_look_at {
-            let (size, used) = self.log.size_and_used();
-            self.ring_filling = u64::from(used) * 100 > u64::from(size) * limits::LOG_FILL_HIGH;
-            self.ring_look_at = now + limits::LOG_FILL_LOOK;
-        }
-        self.ring_filling
+    /// Whether the ring is nearly full.
+    fn ring_is_filling(&self) -> bool {
+        let (size, used) = self.log.size_and_used();
+        u64::from(used) * 100 > u64::from(size) * limits::LOG_FILL_HIGH
     }
 
     /// Answers what came.

@@ -311,9 +311,6 @@ pub const LOG_CONSOLE_PER_CALL: usize = 4;
 /// Records looked at in one call of the console.
 pub const LOG_CONSOLE_STEPS: usize = 64;
 
-/// How often the fill of the ring is judged: to count it costs as much as a request.
-pub const LOG_FILL_LOOK: Duration = Duration::from_secs(1);
-
 /// Above this fill, in percent, the ring is worth a warning.
 pub const LOG_FILL_HIGH: u64 = 80;
 

@@ -66,6 +66,8 @@ pub struct Ring<'a> {
     generation: u64,
     /// The current boot, then earlier ones from the newest to the oldest.
     boots: Vec<Boot, LOG_BOOTS>,
+    /// Segments that are not free: whether the ring fills is asked often, and its index is long.
+    taken: usize,
     open: [Option<u16>; 2],
     /// How many segments were opened in each lane: a reader that found nothing waits for the next one.
     opened: [u32; 2],
@@ -183,6 +185,8 @@ impl<'a> Ring<'a> {
             data,
             generation: 0,
             boots: Vec::from_array([current]),
+            // `take_over` gives back those that hold nothing.
+            taken: count,
             open: [None; 2],
             opened: [0; 2],
             salvage: Salvage::default(),
@@ -253,8 +257,7 @@ impl<'a> Ring<'a> {
 
     /// Bytes of all segments, and of those that are not free.
     pub fn size_and_used(&self) -> (u32, u32) {
-        let used = (0..self.segments()).filter(|&segment| self.meta(segment).kind != FREE).count();
-        ((self.segments() * LOG_SEGMENT) as u32, (used * LOG_SEGMENT) as u32)
+        ((self.segments() * LOG_SEGMENT) as u32, (self.taken * LOG_SEGMENT) as u32)
     }
 
     /// Gives the next seq to the record that `encode` writes (at most [`RECORD_MAX`] bytes) and keeps it. A record
@@ -354,6 +357,7 @@ impl<'a> Ring<'a> {
     /// An empty segment whose first record is to be this one.
     fn begin_segment(&mut self, boot: u64, lane: Lane, seq: u64) -> Option<u16> {
         let segment = self.take_segment()?;
+        self.taken += 1;
         self.bytes_mut(segment).fill(0);
         self.set_meta(segment, Meta { boot, first: seq, last: seq, used: 0, kind: kind(lane), damaged: false });
         self.opened[slot(lane)] = self.opened[slot(lane)].wrapping_add(1);
@@ -403,7 +407,9 @@ impl<'a> Ring<'a> {
         self.release(segment);
     }
 
+    /// Frees a segment that is taken.
     fn release(&mut self, segment: usize) {
+        self.taken -= 1;
         self.index[segment * META..][..META].fill(0);
     }
 

@@ -75,6 +75,8 @@ fn walk(ring: &Ring<'_>, boot: Boot) -> (BTreeMap<u64, Vec<u8>>, Vec<Gap>) {
         }
     }
     assert_eq!(expected, boot.next, "the walk ends before or after what was emitted");
+    let taken = (0..ring.segments()).filter(|&segment| ring.meta(segment).kind != FREE).count();
+    assert_eq!(ring.taken, taken, "a warning of a ring that fills would come too early or never");
     (records, lost)
 }
 
