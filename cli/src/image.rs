@@ -326,6 +326,11 @@ pub fn id(elf: &[u8]) -> Result<[u8; ID_LEN], String> {
     id.ok_or_else(|| String::from("this is no image of Outpost: it ends too early"))
 }
 
+/// The image that a linked one makes.
+pub fn sealed(linked: Vec<u8>) -> Result<Vec<u8>, String> {
+    seal(linked).map(|sealed| sealed.stripped)
+}
+
 /// Strips a linked image and writes its id into both.
 fn seal(mut debug: Vec<u8>) -> Result<Sealed, String> {
     let layout = Layout::of(&debug).map_err(|problem| format!("the linked image is not as it should be: {problem}"))?;

@@ -161,3 +161,53 @@ fn qemu_agrees_with_our_qcow2() {
     let error = disk::open(name("packed").as_ref()).unwrap_err();
     assert!(error.contains("qemu-img convert -O raw"), "{error}");
 }
+
+/// Debian's well-known test key, which its firmware for tests trusts, and the password of its file.
+const TEST_KEY: [&str; 2] = ["/usr/share/ovmf/PkKek-1-snakeoil.key", "/usr/share/ovmf/PkKek-1-snakeoil.pem"];
+const PASSWORD: &str = "pass:snakeoil";
+
+#[test]
+fn secure_boot_starts_a_signed_loader_and_no_other() {
+    // Whoever demands signatures must be able to give one, and an image that was exchanged behind it must not start.
+    let name = "uefi::secure_boot_starts_a_signed_loader_and_no_other";
+    if let Err(why) = (Disk { secure_boot: true, ..Disk::new("", "raw") }).firmware_works() {
+        return left_out(Why::Skipped, name, &why);
+    }
+    let lab = Lab::new();
+    let unsigned = files(&lab.config(None));
+    let (key, loader) = (lab.file("db.key", ""), lab.file("outpost.efi", ""));
+    fs::write(&loader, &unsigned[0].bytes).unwrap();
+    let signed = lab.file("signed.efi", "");
+    let openssl =
+        Command::new("openssl").args(["rsa", "-passin", PASSWORD, "-in", TEST_KEY[0], "-out"]).arg(&key).output();
+    let sbsign = Command::new("sbsign")
+        .arg("--key")
+        .arg(&key)
+        .args(["--cert", TEST_KEY[1], "--output"])
+        .args([&signed, &loader])
+        .output();
+    let (Ok(openssl), Ok(sbsign)) = (openssl, sbsign) else {
+        return left_out(Why::Skipped, name, "openssl or sbsign does not start: apt-get install openssl sbsigntool");
+    };
+    assert!(openssl.status.success() && sbsign.status.success(), "{openssl:?} {sbsign:?}");
+    let boot = |files: &[File]| vm(Disk { secure_boot: true, ..written(&lab, files, Format::Raw) });
+
+    let mut refused = boot(&unsigned).start().unwrap();
+    refused.wait_for("Access Denied", PATIENCE).unwrap();
+    assert!(!refused.serial().text().contains("outpost:"), "{}", refused.serial().text());
+    drop(refused);
+
+    let mut files = unsigned;
+    files[0].bytes = fs::read(&signed).unwrap();
+    let mut guest = Guest::boot(&boot(&files));
+    serves(&mut guest);
+    drop(guest);
+
+    // Another image, whole and with its right id: the signature of the loader does not cover it.
+    let mut linked = fs::read(image().with_extension("debug.elf")).unwrap();
+    let at = linked.windows(7).position(|bytes| bytes == b"outpost").unwrap();
+    linked[at] ^= 1;
+    files[1].bytes = outpost_cli::image::sealed(linked).unwrap();
+    let mut exchanged = boot(&files).start().unwrap();
+    wait_for_line(&mut exchanged, &["outpost: cannot start:", "is another image than this loader was made for"]);
+}
