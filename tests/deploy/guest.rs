@@ -2,6 +2,7 @@
 
 use crate::host::Ran;
 use crate::image::image;
+use outpost_cli::disk;
 use outpost_qemu::{Forward, Machine, Network, Running, Vm};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -33,6 +34,14 @@ impl Guest {
         let host = self.running.forwarded(80).unwrap();
         curl_until(&[], &format!("http://{host}{path}"), is_so)
     }
+}
+
+/// The disk image in QEMU's format, with this configuration on it.
+pub fn qcow2(config: &str) -> Vec<u8> {
+    let (elf, loader) = (image(), image().with_extension("efi"));
+    assert!(loader.exists(), "{} is not there: outpost image --format raw", loader.display());
+    let disk = disk::image(&fs::read(elf).unwrap(), &fs::read(loader).unwrap(), Some(config.as_bytes())).unwrap();
+    disk::encode(&disk, disk::Format::Qcow2).into_owned()
 }
 
 /// The answer to a GET, and whether there is one.

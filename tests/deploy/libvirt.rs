@@ -1,5 +1,6 @@
 //! The shipped libvirt domain on a real libvirtd: what `docs/deploy/libvirt.md` says works.
 
+use crate::guest::qcow2;
 use crate::host::{IMAGES, beside, host};
 use serde_json::Value;
 
@@ -63,5 +64,29 @@ fn the_domain_starts_serves_resets_and_shuts_down_without_losing_a_record() {
         host.get_ok(&format!("http://{address}/livez"));
         host.ok("virsh", &["destroy", "outpost"]);
         host.ok("virsh", &["undefine", "outpost"]);
+    });
+}
+
+/// The other way to boot, with the firmware that libvirt picks for it.
+#[test]
+fn the_disk_image_boots_by_uefi_and_shuts_down() {
+    host("libvirt::the_disk_image_boots_by_uefi_and_shuts_down", |host| {
+        let shipped = beside("deploy/libvirt/outpost-uefi.xml").display().to_string();
+        host.ok("virt-xml-validate", &[&shipped, "domain"]);
+        let disk = host.folder().join("outpost.qcow2");
+        std::fs::write(&disk, qcow2(r#"{"name":"from-the-disk"}"#)).unwrap();
+        host.ok("cp", &[&disk.display().to_string(), IMAGES]);
+        host.define("outpost-uefi.xml", &[]);
+        host.ok("virsh", &["start", "outpost-uefi"]);
+        let address = host.address("outpost-uefi");
+        host.get_ok(&format!("http://{address}/readyz"));
+        let about: Value = serde_json::from_str(&host.get_ok(&format!("http://{address}/about"))).unwrap();
+        let way = ["name", "boot_path", "config_source", "watchdog"].map(|key| about[key].as_str().unwrap_or_default());
+        assert_eq!(way, ["from-the-disk", "uefi", "esp", "i6300esb"], "{about:#}");
+        host.ok("virsh", &["shutdown", "outpost-uefi"]);
+        let state = ["--quiet", "domstate", "outpost-uefi", "--reason"];
+        let state = host.wait_until("virsh", &state, |said| said.starts_with("shut off"));
+        assert_eq!(state.trim(), "shut off (shutdown)", "it switched itself off");
+        assert!(host.console("outpost-uefi").contains("shutdown cause=power_button"));
     });
 }

@@ -1,6 +1,6 @@
 //! Every command line of `docs/deploy/qemu.md`, run as it stands there.
 
-use crate::guest::curl_until;
+use crate::guest::{curl_until, qcow2};
 use crate::host::beside;
 use crate::image::image;
 use crate::support::{Why, left_out};
@@ -9,10 +9,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::{fs, thread};
 
-/// The page's blocks of shell.
+/// The configuration that the page's commands find.
+const CONFIG: &str = r#"{"name":"from-the-file"}"#;
+
+/// The page's blocks of shell that start QEMU.
 fn blocks(page: &str) -> Vec<String> {
     let parts = page.split("\n```sh\n").skip(1);
-    parts.map(|rest| String::from(rest.split("\n```").next().unwrap_or_default())).collect()
+    let blocks = parts.map(|rest| String::from(rest.split("\n```").next().unwrap_or_default()));
+    blocks.filter(|block| block.contains("qemu-system-x86_64 ")).collect()
 }
 
 /// A shell that runs a block, and QEMU in its place in the end. Dropping it ends it.
@@ -29,7 +33,10 @@ impl Drop for Shell {
 fn run(block: &str) {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(image(), folder.path().join("outpost.elf")).unwrap();
-    fs::write(folder.path().join("config.json"), r#"{"name":"from-the-file"}"#).unwrap();
+    fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+    if block.contains("outpost.qcow2") {
+        fs::write(folder.path().join("outpost.qcow2"), qcow2(CONFIG)).unwrap();
+    }
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     // The two things that are others here, and the shell must not stay beside QEMU.
     let script = block
@@ -60,6 +67,8 @@ fn run(block: &str) {
         ("from-the-file", "module")
     } else if block.contains("-fw_cfg") {
         ("from-the-file", "fw_cfg")
+    } else if block.contains("outpost.qcow2") {
+        ("from-the-file", "esp")
     } else if block.contains("outpost.name=fra1") {
         ("fra1", "command_line")
     } else if tap {
@@ -79,7 +88,7 @@ fn run(block: &str) {
 fn every_command_line_of_the_page_boots_what_it_says() {
     const NAME: &str = "qemu::every_command_line_of_the_page_boots_what_it_says";
     let blocks = blocks(&fs::read_to_string(beside("docs/deploy/qemu.md")).unwrap());
-    assert!(blocks.len() >= 7, "{} blocks", blocks.len());
+    assert!(blocks.len() >= 8, "{} blocks", blocks.len());
     let root = nix::unistd::geteuid().is_root();
     // Two at a time: the machine has two cores.
     for pair in blocks.chunks(2) {
