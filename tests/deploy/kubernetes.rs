@@ -33,8 +33,13 @@ fn the_objects_are_what_their_projects_publish() {
     let ran = judge(&shipped);
     assert_eq!((ran.code, ran.said.trim()), (0, "4 documents"));
 
-    // Would it see a mistake, of each kind?
+    // The container image has the two files where the domain looks for them.
     let mut text = fs::read_to_string(shipped).unwrap();
+    let container = fs::read_to_string(beside("deploy/kubernetes/Containerfile")).unwrap();
+    assert!(container.contains("outpost.elf config.json /boot/\n"), "{container}");
+    assert!(text.contains("kernelPath: /boot/outpost.elf\n") && text.contains("initrdPath: /boot/config.json\n"));
+
+    // Would it see a mistake, of each kind?
     for (right, wrong) in [
         ("readinessProbe", "readynessProbe"),
         ("targetPort: 80", "targetPort: {}"),

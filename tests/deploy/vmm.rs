@@ -59,7 +59,7 @@ fn boot(name: &str, program: &str, command: &str, folder: &Path) {
         return left_out(Why::NotHere, name, "a network namespace with a tap of its own needs root");
     }
     if let Err(why) = kvm_works() {
-        return left_out(Why::NotHere, name, &why);
+        return left_out(Why::NotHere, name, why);
     }
     fs::copy(image(), folder.join("outpost.elf")).unwrap();
     fs::write(folder.join("config.json"), CONFIG).unwrap();
