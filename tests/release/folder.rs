@@ -47,6 +47,7 @@ impl Folder {
         let files =
             [File::new(disk::LOADER, loader(&id)), File::new(disk::ELF, elf.clone()), File::new(disk::CONFIG, CONFIG)];
         let raw = disk::write(&files, &id).unwrap();
+        folder.put("outpost.efi", &loader(&id));
         folder.put("outpost.elf", &elf);
         folder.put("outpost.raw", &disk::encode(&raw, Format::Raw));
         folder.put("outpost.qcow2", &disk::encode(&raw, Format::Qcow2));

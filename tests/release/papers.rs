@@ -143,7 +143,9 @@ fn others_programs_accept_the_papers() {
         let why = "cyclonedx-python-lib and in-toto-attestation are not in target/python: scripts/setup test";
         return left_out(Why::Skipped, NAME, why);
     }
-    succeeded(judge(&["sbom", "outpost-image.cdx.json", "outpost-command.cdx.json"]).unwrap());
+    succeeded(
+        judge(&["sbom", "outpost-image.cdx.json", "outpost-loader.cdx.json", "outpost-command.cdx.json"]).unwrap(),
+    );
     succeeded(judge(&["provenance", "provenance.json"]).unwrap());
     // They can say no.
     for (kind, name, field) in
@@ -183,7 +185,9 @@ fn the_same_files_get_the_same_papers() {
             "outpost",
             "outpost-command.cdx.json",
             "outpost-image.cdx.json",
+            "outpost-loader.cdx.json",
             "outpost.debug.elf",
+            "outpost.efi",
             "outpost.elf",
             "outpost.qcow2",
             "outpost.raw"

@@ -1,7 +1,7 @@
 //! `outpost release`: what a folder of finished files needs before it is given away.
 //!
 //! ```text
-//! Cargo.lock, cargo tree, ELF with symbols ──▶ outpost-image.cdx.json, outpost-command.cdx.json   what is inside
+//! Cargo.lock, cargo tree, ELF with symbols ──▶ outpost-{image,loader,command}.cdx.json            what is inside
 //! git, rustc, every file of the folder ──────▶ provenance.json                                    where it comes from
 //! every file of the folder ──────────────────▶ SHA256SUMS ──minisign──▶ SHA256SUMS.minisig        that it is that
 //! ```
@@ -35,11 +35,14 @@ pub const IMAGE_SBOM: &str = "outpost-image.cdx.json";
 /// What is linked into the command.
 pub const COMMAND_SBOM: &str = "outpost-command.cdx.json";
 
+/// What is linked into the loader of disks.
+pub const LOADER_SBOM: &str = "outpost-loader.cdx.json";
+
 /// Where the files come from, as an in-toto statement.
 pub const PROVENANCE: &str = "provenance.json";
 
 /// What a former run of this command wrote, in any order.
-const OWN: [&str; 5] = [SUMS, SIGNATURE, IMAGE_SBOM, COMMAND_SBOM, PROVENANCE];
+const OWN: [&str; 6] = [SUMS, SIGNATURE, IMAGE_SBOM, LOADER_SBOM, COMMAND_SBOM, PROVENANCE];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -122,6 +125,10 @@ fn write(args: &Args) -> Result<Vec<&'static str>, String> {
     let debug = debug_image(args, &root, &elf)?;
     let mut written = vec![IMAGE_SBOM];
     put(dir, IMAGE_SBOM, &sbom::of_image(&root, &source, &elf, &debug)?)?;
+    if let Ok(loader) = fs::read(dir.join("outpost.efi")) {
+        put(dir, LOADER_SBOM, &sbom::of_loader(&root, &source, &loader)?)?;
+        written.push(LOADER_SBOM);
+    }
     if let Ok(command) = fs::read(dir.join("outpost")) {
         put(dir, COMMAND_SBOM, &sbom::of_command(&root, &source, &args.target, &command)?)?;
         written.push(COMMAND_SBOM);

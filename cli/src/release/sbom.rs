@@ -1,4 +1,4 @@
-//! What is linked into the image and into the command: software bills of materials in the form of CycloneDX 1.6.
+//! What is linked into the image, its loader and the command: software bills of materials in the form of CycloneDX 1.6.
 //!
 //! Cargo says which crates are given to the linker, resolved for the target and the features of what is released. Of the
 //! image, its debug information says independently whose code is really in it. Both must agree: code of a crate that
@@ -70,22 +70,18 @@ pub fn of_image(root: &Path, source: &Source, elf: &[u8], debug: &[u8]) -> Resul
     Ok(document(source, subject, &crates, scope, vec![standard(source, "core")]))
 }
 
+/// The SBOM of the loader on disks for UEFI machines.
+pub fn of_loader(root: &Path, source: &Source, file: &[u8]) -> Result<String, String> {
+    let target = "x86_64-unknown-uefi";
+    let crates = tree(root, "outpost-uefi", target)?;
+    let subject = subject(source, "outpost-loader", "What starts the image on a UEFI machine", target, file);
+    Ok(document(source, subject, &crates, |_| "required", vec![standard(source, "core"), standard(source, "alloc")]))
+}
+
 /// The SBOM of the command, compiled for `target`.
 pub fn of_command(root: &Path, source: &Source, target: &str, file: &[u8]) -> Result<String, String> {
     let crates = tree(root, "outpost-cli", target)?;
-    let subject = json!({
-        "type": "application",
-        "bom-ref": "outpost-command",
-        "name": "outpost",
-        "version": env!("CARGO_PKG_VERSION"),
-        "description": "The outpost command, which carries the image",
-        "licenses": [license("MIT OR Apache-2.0")],
-        "hashes": [{ "alg": "SHA-256", "content": sha256(file) }],
-        "properties": [
-            { "name": "outpost:revision", "value": source.revision() },
-            { "name": "outpost:target", "value": target },
-        ],
-    });
+    let subject = subject(source, "outpost-command", "The outpost command, which carries the image", target, file);
     let sqlite = rusqlite::version();
     let mut others = vec![
         standard(source, "std"),
@@ -111,6 +107,23 @@ pub fn of_command(root: &Path, source: &Source, target: &str, file: &[u8]) -> Re
         }));
     }
     Ok(document(source, subject, &crates, |_| "required", others))
+}
+
+/// What a bill of materials is about, when the checkout says all there is to say of it.
+fn subject(source: &Source, name: &str, description: &str, target: &str, file: &[u8]) -> Value {
+    json!({
+        "type": "application",
+        "bom-ref": name,
+        "name": name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": description,
+        "licenses": [license("MIT OR Apache-2.0")],
+        "hashes": [{ "alg": "SHA-256", "content": sha256(file) }],
+        "properties": [
+            { "name": "outpost:revision", "value": source.revision() },
+            { "name": "outpost:target", "value": target },
+        ],
+    })
 }
 
 fn document(
