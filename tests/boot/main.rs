@@ -11,6 +11,7 @@
 //! | `chaos.rs` | a collector killed again and again, a cut link, a reset: every record is accounted for |
 //! | `config.rs` | the configuration is read from every source, in its order |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
+//! | `identity.rs` | the image id of the file is what `/about` and the collector's store say |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `platform.rs` | machines without clock chip, timer, ACPI or interrupts serve, and come back after a panic |
 //! | `power.rs` | the power button ends the boot in order, whatever else happens |
@@ -30,6 +31,7 @@ mod crash;
 #[path = "../support/events.rs"]
 mod events;
 mod host;
+mod identity;
 #[path = "../support/image.rs"]
 mod image;
 mod lab;
