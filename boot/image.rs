@@ -15,6 +15,7 @@ use crate::once::Once;
 use crate::panic;
 use crate::physical::Physical;
 use crate::power::{self, Power};
+use crate::pvpanic;
 use crate::rtc;
 use crate::serial::{self, Port, Serial};
 use crate::start_info::StartInfo;
@@ -121,6 +122,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let split = memory::log_region().and_then(LastWords::split);
     let Some((log_region, last_words)) = split else { refuse(format_args!("the image was entered twice")) };
     let (history, watchdog) = survival::begin(last_words, entropy.boot_id(), &platform, clock);
+    pvpanic::find();
     #[cfg(feature = "fault-drill")]
     let crashed = history.abnormal_ends > 0;
 

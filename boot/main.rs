@@ -63,6 +63,8 @@ mod panic;
 #[cfg(target_os = "none")]
 mod power;
 #[cfg(target_os = "none")]
+mod pvpanic;
+#[cfg(target_os = "none")]
 mod serial;
 #[cfg(target_os = "none")]
 mod survival;

@@ -7,6 +7,7 @@
 
 use crate::backtrace;
 use crate::power;
+use crate::pvpanic;
 use crate::serial::Port;
 use crate::survival;
 use core::fmt::Write;
@@ -95,6 +96,9 @@ fn end(cause: EndCause, message: &str, location: &str, rip: Option<u64>, stack: 
     if entry < 2 {
         let after = if stop { "stopping" } else { "resetting" };
         let _ = writeln!(Port, "\noutpost: panic: {} at {location} rip {rip:#x}: {after}", Escaped(message));
+    }
+    if entry == 0 {
+        pvpanic::tell(stop);
     }
     if stop {
         survival::disarm();

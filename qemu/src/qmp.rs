@@ -2,6 +2,7 @@
 
 use crate::Error;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,20 +14,32 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest answer believed, in bytes: a page-table dump of many gigabytes.
 const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 
+/// Events that are remembered.
+const EVENTS_MAX: usize = 64;
+
 /// A connection to the monitor of one machine.
 pub struct Qmp {
     stream: BufReader<UnixStream>,
+    /// Names of the last events.
+    events: VecDeque<String>,
 }
 
 impl Qmp {
     /// Connects; `None` as long as there is nothing to connect to.
     pub(crate) fn connect(path: &Path) -> Option<Qmp> {
-        Some(Qmp { stream: BufReader::new(UnixStream::connect(path).ok()?) })
+        Some(Qmp { stream: BufReader::new(UnixStream::connect(path).ok()?), events: VecDeque::new() })
     }
 
     /// Ends the negotiation that QEMU begins with its greeting.
     pub(crate) fn negotiate(&mut self) -> Result<(), Error> {
         self.execute("qmp_capabilities", json!({})).map(drop)
+    }
+
+    /// Whether QEMU has told of this event, `GUEST_PANICKED` for example.
+    pub fn told_of(&mut self, event: &str) -> Result<bool, Error> {
+        // What it had to tell comes before this answer.
+        self.status()?;
+        Ok(self.events.iter().any(|name| name == event))
     }
 
     /// Presses the power button.
@@ -72,6 +85,10 @@ impl Qmp {
         // Between the request and its answer QEMU tells of events, and at first its greeting.
         loop {
             let message = self.message(command, deadline)?;
+            if let Some(event) = message.get("event").and_then(Value::as_str) {
+                self.events.truncate(EVENTS_MAX - 1);
+                self.events.push_front(event.to_owned());
+            }
             if let Some(result) = message.get("return") {
                 return Ok(result.clone());
             }
@@ -118,8 +135,9 @@ mod tests {
             theirs.write_all(b"{\"error\":{\"class\":\"GenericError\",\"desc\":\"no such thing\"}}\n").unwrap();
             theirs
         });
-        let mut qmp = Qmp { stream: BufReader::new(ours) };
+        let mut qmp = Qmp { stream: BufReader::new(ours), events: VecDeque::new() };
         assert_eq!(qmp.human("info tlb").unwrap(), "text");
+        assert_eq!(qmp.events, ["RESET"]);
         assert!(qmp.quit().unwrap_err().to_string().contains("no such thing"));
         drop(qemu.join().unwrap());
         assert!(qmp.quit().is_err());

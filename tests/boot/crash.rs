@@ -125,6 +125,44 @@ fn a_hang_is_ended_by_the_watchdog() {
 }
 
 #[test]
+fn the_host_is_told_of_a_panic_and_of_nothing_else() {
+    // A host that switches off whatever says "panicked" takes the records with it, and none knows of a reset it is not
+    // told of.
+    for (machine, device) in [(Machine::Pc, "pvpanic"), (Machine::Q35, "pvpanic-pci")] {
+        for (on_panic, told, not_told) in
+            [("reset", "GUEST_CRASHLOADED", "GUEST_PANICKED"), ("stop", "GUEST_PANICKED", "GUEST_CRASHLOADED")]
+        {
+            let lab = Lab::new();
+            let mut vm =
+                drilled(&lab, machine, json!({ "panic_after_s": 2 }), &["-device", device, "-action", "panic=pause"]);
+            vm.command_line = format!("outpost.on_panic={on_panic}");
+            let mut guest = Guest::boot(&vm);
+            let deadline = Instant::now() + PATIENCE;
+            while !guest.running.qmp().told_of(told).unwrap() {
+                assert!(Instant::now() < deadline, "{machine} with {device} and {on_panic}: nothing was told");
+                thread::sleep(Duration::from_millis(50));
+            }
+            assert!(!guest.running.qmp().told_of(not_told).unwrap(), "{machine} with {device} and {on_panic}");
+            if on_panic == "reset" {
+                assert_eq!(first_end(&lab).0.cause, EndCause::Panic, "{machine} with {device}");
+            }
+        }
+        let lab = Lab::new();
+        let quiet = Vm {
+            extra: ["-device", device, "-no-shutdown"].map(String::from).into(),
+            ..lab.vm(machine, machine.nics()[0], Accel::Tcg)
+        };
+        let mut guest = Guest::boot(&quiet);
+        guest.wait_ok("/livez");
+        guest.running.qmp().system_powerdown().unwrap();
+        lab.wait_for("shutdown", 1);
+        guest.wait_status("shutdown", PATIENCE);
+        let qmp = guest.running.qmp();
+        assert!(!qmp.told_of("GUEST_PANICKED").unwrap() && !qmp.told_of("GUEST_CRASHLOADED").unwrap(), "{machine}");
+    }
+}
+
+#[test]
 fn a_crash_loop_ends_in_safe_mode() {
     // A machine that crashes as soon as it serves must still say so, and why.
     let lab = Lab::new();

@@ -294,6 +294,19 @@ impl Guest {
         self.running.qmp().execute("set_link", serde_json::json!({ "name": "net0", "up": up })).unwrap();
     }
 
+    /// Waits until QEMU says that its machine is in this state.
+    pub fn wait_status(&mut self, status: &str, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        loop {
+            let now = self.running.qmp().status().unwrap();
+            if now == status {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the machine is not `{status}` within {patience:?} but `{now}`");
+            thread::sleep(RETRY);
+        }
+    }
+
     /// Presses the power button and waits for QEMU's end.
     pub fn power_down(&mut self) {
         self.running.qmp().system_powerdown().unwrap();

@@ -4,8 +4,7 @@ use crate::lab::{Collector, Guest, Lab, PATIENCE};
 use outpost_qemu::{Accel, Machine};
 use outpost_wire::session::Mode;
 use outpost_wire::{EndCause, Event, ShutdownCause};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What an end without anybody to tell may take: the agent's own bound is 3 s.
 const BOUND: Duration = Duration::from_secs(10);
@@ -44,16 +43,8 @@ fn without_a_collector_the_end_is_bounded_and_survives() {
         guest.wait_ok("/livez");
         let port = away.port;
         drop(away);
-        let pressed = Instant::now();
         guest.running.qmp().system_powerdown().unwrap();
-        while guest.running.qmp().status().unwrap() != "shutdown" {
-            assert!(
-                pressed.elapsed() < BOUND,
-                "{machine}: the machine is still on:\n{}",
-                guest.running.serial().tail()
-            );
-            thread::sleep(Duration::from_millis(50));
-        }
+        guest.wait_status("shutdown", BOUND);
         let back = Collector::start(lab.folder(), port, Mode::Clear);
         guest.running.qmp().system_reset().unwrap();
         guest.running.qmp().execute("cont", serde_json::json!({})).unwrap();
