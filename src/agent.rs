@@ -231,7 +231,6 @@ impl<'a> Agent<'a> {
 
     /// Takes in what the card has, at most [`limits::FRAMES_PER_POLL`] frames.
     fn ingress<N: Nic>(&mut self, now: Instant, nic: &mut N) {
-        let capabilities = nic.capabilities();
         let mac = self.network.mac();
         for _ in 0..limits::FRAMES_PER_POLL {
             if self.server.is_full() {
@@ -240,34 +239,40 @@ impl<'a> Agent<'a> {
             let Some((received, reply)) = nic.receive(now) else { return };
             received.consume(|frame| {
                 let hop = Hop { source: mac, destination: frame::source(frame) };
-                let capabilities = capabilities.clone();
                 let stray = match frame::sort(frame, mac, self.network.ip()) {
                     Sort::Tcp(segment) if segment.to_port == self.server.port() => {
                         let direct = self.network.direct();
-                        match self.server.ingress(now, segment, frame, reply, capabilities.clone(), hop, direct) {
+                        match self.server.ingress(now, segment, frame, reply, hop, direct) {
                             Ok(()) => return,
                             Err(reply) => reply,
                         }
                     }
                     Sort::Tcp(segment) if self.network.opened(segment.to_port) => {
                         (self.ship_at, self.sink_at) = (Instant::ZERO, Instant::ZERO);
-                        return self.network.ingress(now, frame, reply, capabilities);
+                        return self.network.ingress(now, frame, reply);
                     }
                     Sort::Tcp(_) | Sort::Icmp => reply,
                     Sort::Other => {
                         // It may say that somebody else has our address.
                         self.judge_at = now;
-                        return self.network.ingress(now, frame, reply, capabilities);
+                        self.network.ingress(now, frame, reply);
+                        if self.network.has_ntp() {
+                            self.time_at = Instant::ZERO;
+                        }
+                        if self.network.has_dns() {
+                            self.names_at = Instant::ZERO;
+                        }
+                        return;
                     }
                 };
-                self.network.ingress_stray(now, frame, stray, capabilities, hop);
+                self.network.ingress_stray(now, frame, stray, hop);
             });
         }
     }
 
     /// Looks up the host names that are due, and wakes those who use them when they have other addresses.
     fn look_up(&mut self, now: Instant) {
-        if now < self.names_at && !self.network.has_dns() {
+        if now < self.names_at {
             return;
         }
         if self.names.names().is_empty() || self.network.state() != net::State::Up {
@@ -301,7 +306,7 @@ impl<'a> Agent<'a> {
         if let Some(until) = self.safe_until {
             self.time_at = until;
         }
-        if now < self.time_at && !self.network.has_ntp() {
+        if now < self.time_at {
             return;
         }
         let up = self.network.state() == net::State::Up;

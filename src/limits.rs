@@ -188,6 +188,13 @@ pub const REQUESTS_PER_POLL: usize = 8;
 /// Segments that one connection may send in one poll: its whole send buffer, SYN or FIN, and one to spare.
 pub const SEGMENTS_PER_POLL: usize = 4;
 
+/// Bytes that fit one segment of any client: its MSS where it names none (RFC 9293, section 3.7.1). To one that names less
+/// the rest goes with its acknowledgement.
+pub const SEGMENT_MIN: usize = 536;
+
+/// The least time after which TCP sends anything once more (RFC 6298, section 2.4); smoltcp keeps to it.
+pub const RETRANSMIT_MIN: Duration = Duration::from_secs(1);
+
 /// How long a client may take to send a request's head once it has begun, and to begin its first.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 

@@ -147,6 +147,7 @@ impl<P: Port> Card<P> {
     }
 
     /// Whether there is a buffer to transmit with.
+    #[inline(always)]
     fn can_transmit(&mut self) -> bool {
         if self.tx.queue.unpublished() >= BATCH {
             self.publish_tx();
@@ -171,12 +172,15 @@ impl<P: Port> Card<P> {
 
 impl Transmit {
     /// Whether there is a free buffer. Sent ones are taken back when there is no other, so most polls never look.
+    #[inline(always)]
     fn reclaim(&mut self) -> bool {
-        if self.free.is_empty() {
-            while let Some((slot, _)) = self.queue.take() {
-                // There is a place for each buffer of the queue.
-                let _ = self.free.push(slot);
-            }
+        !self.free.is_empty() || self.take_back()
+    }
+
+    fn take_back(&mut self) -> bool {
+        while let Some((slot, _)) = self.queue.take() {
+            // There is a place for each buffer of the queue.
+            let _ = self.free.push(slot);
         }
         !self.free.is_empty()
     }

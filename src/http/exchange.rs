@@ -130,26 +130,18 @@ impl Exchange {
         }
         loop {
             let went_on = match self.phase {
-                Phase::Reading => self.read(socket, service),
-                Phase::Answering(request) => {
-                    if *service.requests_left == 0 || !has_room(socket) {
+                Phase::Reading if socket.recv_queue() == 0 && socket.may_recv() => return None,
+                Phase::Reading => match self.familiar(socket, service) {
+                    Some(request) if !self.respond(Ok(&request), socket, client, service) => return Some(request),
+                    Some(_) => true,
+                    None => self.read(socket, service),
+                },
+                Phase::Answering(asked) => {
+                    if !can_answer(socket, service) {
                         return None;
                     }
-                    *service.requests_left -= 1;
-                    let answer = match &request {
-                        Ok(request) => {
-                            let allowed = &service.known.loaded.config.http.operator_allow;
-                            let operator = allowed.iter().any(|net| net.contains_addr(&client.into()));
-                            respond_at_once(request, service.known.health, operator)
-                        }
-                        Err(refusal) => Some(Answer::status_only(refusal.status())),
-                    };
-                    match (answer, request) {
-                        (None, Ok(request)) => return Some(request),
-                        (answer, request) => {
-                            let answer = answer.unwrap_or(Answer::status_only(500));
-                            self.answer(request, answer, None, socket, client, service);
-                        }
+                    if !self.respond(asked.as_ref().map_err(|refusal| *refusal), socket, client, service) {
+                        return asked.ok();
                     }
                     true
                 }
@@ -164,6 +156,41 @@ impl Exchange {
                 return None;
             }
         }
+    }
+
+    /// A whole request that came before and can be answered now: the most frequent by far, and never written down
+    /// here.
+    fn familiar(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) -> Option<Request> {
+        if !self.parser.is_fresh() || !can_answer(socket, service) {
+            return None;
+        }
+        let familiar = &service.desk.familiar;
+        let found = socket.recv(|bytes| familiar.find(bytes).map_or((0, None), |(len, request)| (len, Some(request))));
+        let request = *found.ok()??;
+        self.began.get_or_insert(service.now);
+        Some(request)
+    }
+
+    /// Answers at once; `false` when the answer must be rendered.
+    fn respond(
+        &mut self,
+        asked: Result<&Request, Refusal>,
+        socket: &mut tcp::Socket<'_>,
+        client: [u8; 4],
+        service: &mut Service<'_, '_>,
+    ) -> bool {
+        *service.requests_left -= 1;
+        let answer = match asked {
+            Ok(request) => {
+                let allowed = &service.known.loaded.config.http.operator_allow;
+                let is_operator = || allowed.iter().any(|net| net.contains_addr(&client.into()));
+                let Some(answer) = respond_at_once(request, service.known.health, is_operator) else { return false };
+                answer
+            }
+            Err(refusal) => Answer::status_only(refusal.status()),
+        };
+        self.answer(asked, &answer, None, socket, client, service);
+        true
     }
 
     fn too_late(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) {
@@ -227,15 +254,15 @@ impl Exchange {
     /// Writes the head of an answer, and its body as far as it is short; `buffers` are those it was rendered into.
     pub fn answer(
         &mut self,
-        request: Result<Request, Refusal>,
-        answer: Answer,
+        request: Result<&Request, Refusal>,
+        answer: &Answer,
         buffers: Option<Range<usize>>,
         socket: &mut tcp::Socket<'_>,
         client: [u8; 4],
         service: &mut Service<'_, '_>,
     ) {
         let transaction = service.desk.counters.next_transaction();
-        let (head_only, keep_alive) = match &request {
+        let (head_only, keep_alive) = match request {
             Ok(request) => (request.method == Asked::Head, request.keep_alive),
             Err(_) => (false, false),
         };
@@ -247,13 +274,8 @@ impl Exchange {
             }
             (Body::Rendered(_), None) => (&b""[..], None, 0),
         };
-        let head = HeadOf {
-            answer: &answer,
-            body_len,
-            request: request.as_ref().ok(),
-            boot_id: service.known.facts.boot_id,
-            transaction,
-        };
+        let head =
+            HeadOf { answer, body_len, request: request.ok(), boot_id: service.known.facts.boot_id, transaction };
         let kept = if source.is_none() { service.desk.familiar.answer(&head, head_only) } else { None };
         let familiar = &service.desk.familiar;
         put(socket, service.desk.scratch, |out| {
@@ -267,7 +289,7 @@ impl Exchange {
             out[len..len + at_once.len()].copy_from_slice(at_once);
             len + at_once.len()
         });
-        self.record(&request, answer.status, client, transaction, service);
+        self.record(request, answer.status, client, transaction, service);
         if !self.parser.is_fresh() {
             self.parser = Parser::new();
         }
@@ -315,7 +337,7 @@ impl Exchange {
 
     fn record(
         &self,
-        request: &Result<Request, Refusal>,
+        request: Result<&Request, Refusal>,
         status: u16,
         client: [u8; 4],
         transaction: u32,
@@ -352,7 +374,8 @@ impl Exchange {
         let route = service.desk.names[request.route as usize];
         let duration_us = u32::try_from(took.total_micros()).unwrap_or(u32::MAX);
         let event = HttpRequest { method, route, status, client: Ip4(client), duration_us };
-        service.log.http_request(service.now, transaction, event, request.outside.bound());
+        let bound = if request.outside.is_empty() { None } else { request.outside.bound() };
+        service.log.http_request(service.now, transaction, event, bound);
     }
 }
 
@@ -361,6 +384,10 @@ const SHORT_BODY: usize = 112;
 
 /// Room for the head of any answer and a short body.
 const ROOM: usize = limits::ANSWER_HEAD + SHORT_BODY;
+
+fn can_answer(socket: &tcp::Socket<'_>, service: &Service<'_, '_>) -> bool {
+    *service.requests_left > 0 && has_room(socket)
+}
 
 fn has_room(socket: &tcp::Socket<'_>) -> bool {
     socket.may_send() && socket.send_capacity() - socket.send_queue() >= ROOM

@@ -269,7 +269,11 @@ impl Answer {
 }
 
 /// The answer that needs no buffer; `None` when [`respond`] must render one.
-pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: bool) -> Option<Answer> {
+pub fn respond_at_once(
+    request: &Request,
+    health: &Health,
+    client_is_operator: impl FnOnce() -> bool,
+) -> Option<Answer> {
     let needs_operator = request.route.is_operator() || request.query.verbose;
     Some(match (request.method, request.route) {
         (_, Route::NotFound) => NOT_FOUND,
@@ -280,7 +284,7 @@ pub fn respond_at_once(request: &Request, health: &Health, client_is_operator: b
         }
         (Method::Options, _) => Answer { headers: ALLOW, ..Answer::text(200, "") },
         (_, Route::Server) => Answer::status_only(400),
-        _ if needs_operator && !client_is_operator => {
+        _ if needs_operator && !client_is_operator() => {
             Answer::text(403, "Forbidden: this address is not in http.operator_allow\n")
         }
         (_, Route::Icon) => Answer { media: Media::Svg, ..Answer::text(200, page::ICON) },

@@ -23,8 +23,8 @@ use crate::{FAR, sooner};
 use core::ops::Range;
 use heapless::Vec;
 use outpost_wire::{HttpRecycled, NameId, ProbeClass};
-use smoltcp::iface::Interface;
-use smoltcp::phy::{DeviceCapabilities, TxToken};
+use smoltcp::iface::{Interface, PollResult};
+use smoltcp::phy::TxToken;
 use smoltcp::socket::tcp::State;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
@@ -147,14 +147,12 @@ impl<'a> Server<'a> {
     }
 
     /// A segment for our port. `Err` gives the token back when it belongs to no connection.
-    #[expect(clippy::too_many_arguments, reason = "it is the one place where a frame meets the table")]
     pub fn ingress<T: TxToken>(
         &mut self,
         now: Instant,
         segment: Segment,
         frame: &[u8],
         token: T,
-        capabilities: DeviceCapabilities,
         hop: Hop,
         interface: &mut Interface,
     ) -> Result<(), T> {
@@ -172,7 +170,7 @@ impl<'a> Server<'a> {
         let Some(at) = at else { return Ok(()) };
         let connection = self.pool.get(at);
         connection.mac = hop.destination;
-        let mut device = OneFrame::ip(frame, token, capabilities, hop);
+        let mut device = OneFrame::ip(frame, token, hop);
         interface.poll_ingress_single(now, &mut device, connection.set());
         self.touch(at);
         Ok(())
@@ -235,41 +233,64 @@ impl<'a> Server<'a> {
 
     fn visit<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, 'a, N>) {
         let now = around.now;
-        let (class, age) = (self.pool.class(at), self.pool.age(at, now));
-        match (class, self.pool.get(at).socket().state()) {
-            (Class::Free, _) => return,
+        let class = self.pool.class(at);
+        if class == Class::Free {
+            return;
+        }
+        let (socket, _) = self.pool.get(at).parts();
+        let (state, had_data) = (socket.state(), socket.recv_queue() > 0);
+        // Whether a segment leaves for sure, unless the far end's window is closed: what is written below, or SYN|ACK.
+        let mut surely_due = false;
+        match state {
             // The SYN was damaged, or the far end reset the handshake (a TCP check): leave no trace.
-            (_, State::Listen) => {
+            State::Listen => {
                 self.desk.counters.empty += 1;
                 return self.release(at);
             }
-            (_, State::SynReceived) if age >= limits::CLOSE_TIME => {
-                self.desk.counters.recycled_half_open += 1;
-                return self.release(at);
+            State::SynReceived => {
+                let age = self.pool.age(at, now);
+                if age >= limits::CLOSE_TIME {
+                    self.desk.counters.recycled_half_open += 1;
+                    return self.release(at);
+                }
+                surely_due = age == Duration::ZERO;
             }
-            (_, State::SynReceived | State::TimeWait | State::Closed) => {}
-            (class, _) => {
+            State::TimeWait | State::Closed => {}
+            _ => {
                 if class == Class::HalfOpen && !self.accept(at, now) {
                     return self.release(at);
                 }
                 self.advance(at, around);
             }
         }
+        let timed = self.pool.wheel.has(at);
         let connection = self.pool.get(at);
+        let (socket, _) = connection.parts();
+        let (queued, state) = (socket.send_queue(), socket.state());
+        // An acknowledgement of all that was sent: nothing is due but what the timer in the wheel is for.
+        let quiet = timed && !had_data && queued == 0 && state == State::Established;
+        surely_due |= queued > 0;
+        // What fits any segment goes in one; what then is due is at the earliest that it goes once more.
+        let alone = queued <= limits::SEGMENT_MIN;
         let mut due = None;
         let hop = Hop { source: around.network.mac(), destination: connection.mac };
         let mut device = ToHop { device: &mut *around.nic, hop };
         let interface = around.network.direct();
-        // What was just written is surely due, unless the far end's window is closed; then nothing is sent.
-        let mut surely_due = connection.socket().send_queue() > 0;
         for _ in 0..=limits::SEGMENTS_PER_POLL {
+            if quiet {
+                break;
+            }
             if !core::mem::take(&mut surely_due) {
                 due = interface.poll_at(now, connection.set());
                 if due.is_none_or(|due| due > now) {
                     break;
                 }
             }
-            interface.poll_egress(now, &mut device, connection.set());
+            let sent = interface.poll_egress(now, &mut device, connection.set()) == PollResult::SocketStateChanged;
+            if sent && alone {
+                due = Some(now + limits::RETRANSMIT_MIN);
+                break;
+            }
         }
         let (socket, exchange) = connection.parts();
         let (class, deadline) = match socket.state() {
@@ -331,7 +352,7 @@ impl<'a> Server<'a> {
                 desk: &mut self.desk,
                 requests_left: &mut requests_left,
             };
-            exchange.answer(Ok(request), answer, buffers, socket, client, &mut service);
+            exchange.answer(Ok(&request), &answer, buffers, socket, client, &mut service);
         }
     }
 

@@ -104,6 +104,11 @@ impl Outside {
         self.request_id.see(RequestId::parse(value));
     }
 
+    /// Whether it brought nothing at all.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Outside { trace: Once::Never, request_id: Once::Never })
+    }
+
     /// The trace, if the request brought a valid one.
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.get()

@@ -33,6 +33,11 @@ impl Console {
         Console { reader: Reader::new(boot_id, 1), until: Instant::ZERO, shown: [0; 2], skipped: 0 }
     }
 
+    /// Whether `show` has nothing to say: asked in every turn.
+    pub fn is_up_to_date(&self, ring: &Ring<'_>) -> bool {
+        self.skipped == 0 && self.reader.next_seq() == ring.current().next
+    }
+
     /// Shows a few lines; `true` when there are more to show now.
     pub fn show<W: embedded_io::Write>(
         &mut self,

@@ -210,6 +210,9 @@ impl<'a> Log<'a> {
     /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now. A line
     /// that the console refuses is not repeated.
     pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
+        if self.console.is_up_to_date(&self.ring) {
+            return false;
+        }
         self.console.show(now, &self.ring, &self.names, out).unwrap_or(false)
     }
 
@@ -234,9 +237,7 @@ impl<'a> Log<'a> {
     /// so that it is the last record.
     pub fn end(&mut self, now: Instant, shutdown: Shutdown) {
         self.tell_counted_until(now, FAR);
-        while let Some(summary) = self.limiter.due(FAR) {
-            self.emit(now, None, summary);
-        }
+        self.tell_suppressed_until(now, FAR);
         self.emit(now, None, shutdown);
         self.ended = true;
     }
@@ -334,17 +335,24 @@ impl<'a> Log<'a> {
     }
 
     /// Tells what volume rules held back in windows that are over.
+    #[inline(always)]
     fn tell(&mut self, now: Instant) {
         if self.requests.is_due(now) {
             self.tell_counted_until(now, now);
         }
-        while let Some(summary) = self.limiter.due(now) {
-            self.emit(now, None, summary);
+        if self.limiter.is_due(now) {
+            self.tell_suppressed_until(now, now);
         }
     }
 
     fn tell_counted_until(&mut self, now: Instant, until: Instant) {
         while let Some(summary) = self.requests.due(until) {
+            self.emit(now, None, summary);
+        }
+    }
+
+    fn tell_suppressed_until(&mut self, now: Instant, until: Instant) {
+        while let Some(summary) = self.limiter.due(until) {
             self.emit(now, None, summary);
         }
     }

@@ -51,6 +51,7 @@ impl Requests {
     }
 
     /// Whether `due` has anything to look at.
+    #[inline(always)]
     pub fn is_due(&self, now: Instant) -> bool {
         self.windows.first().is_some_and(|first| first.until <= now || self.windows.is_full())
     }
@@ -134,6 +135,7 @@ impl Limiter {
     }
 
     /// Whether `due` has anything to look at.
+    #[inline(always)]
     pub fn is_due(&self, now: Instant) -> bool {
         self.windows.first().is_some_and(|first| first.until <= now)
     }

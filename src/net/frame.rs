@@ -1,5 +1,5 @@
 //! A first look at a frame: whose is it? Nothing here is believed beyond where to send the frame next; smoltcp
-//! checks lengths and checksums again.
+//! checks lengths and checksums again, but for that of an IP header, which is checked here for what is for us.
 
 use core::net::Ipv4Addr;
 use smoltcp::wire::EthernetAddress;
@@ -63,6 +63,9 @@ fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Op
     if head[0] >> 4 != 4 || header_len < 20 || fragment != 0 || head[16..20] != address?.octets() {
         return None;
     }
+    if sum(packet.get(..header_len)?) != u16::MAX {
+        return None;
+    }
     match head[9] {
         PROTOCOL_ICMP => Some(Sort::Icmp),
         PROTOCOL_TCP => {
@@ -78,6 +81,30 @@ fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Op
         }
         _ => None,
     }
+}
+
+/// Writes the checksum of an IPv4 header without options, where it is still zero.
+pub fn write_checksum(packet: &mut [u8]) {
+    if let Some(header) = packet.first_chunk_mut::<20>() {
+        let checksum = !sum(header);
+        header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+    }
+}
+
+/// The sum that IPv4's checksum is made of, over a header; with a right checksum in it, all ones. Its bytes are in the
+/// machine's order, for the sum is the same in any (RFC 1071, sections 1 and 2).
+fn sum(header: &[u8]) -> u16 {
+    let word = |bytes: &[u8; 4]| u64::from(u32::from_ne_bytes(*bytes));
+    let sum = match header.as_chunks::<4>().0 {
+        // Without options, as nearly all are.
+        [a, b, c, d, e] => word(a) + word(b) + word(c) + word(d) + word(e),
+        words => words.iter().map(word).sum(),
+    };
+    // At most 15 words of 32 bits, then 33 bits, 18, 17.
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// Who says in an ARP packet that this address is its own (RFC 5227, section 2.4): a request says so as well as a reply.
@@ -106,8 +133,43 @@ mod tests {
         frame.push(0x45 + (options.len() / 4) as u8);
         frame.extend([0, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 10, 0, 0, 2][1..].iter());
         frame.extend(options);
+        renew_checksum(&mut frame);
         frame.extend([0x30, 0x39, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
         frame
+    }
+
+    /// As RFC 791, section 3.1 has it, sixteen bits at a time.
+    fn renew_checksum(frame: &mut [u8]) {
+        let header_len = usize::from(frame[14] & 0x0f) * 4;
+        frame[24..26].fill(0);
+        let header = frame[14..14 + header_len].chunks(2);
+        let sum: u32 = header.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+        let checksum = (0..2).fold(sum, |sum, _| (sum & 0xffff) + (sum >> 16)) as u16;
+        frame[24..26].copy_from_slice(&(!checksum).to_be_bytes());
+    }
+
+    #[test]
+    fn a_header_that_was_damaged_is_not_ours_and_our_own_is_right() {
+        // smoltcp no longer looks at it: a flipped bit in the sender's address would answer a stranger.
+        for options in [&[][..], &[0xff; 4], &[0xff; 40]] {
+            let good = segment(options, 0x10);
+            assert!(matches!(sort(&good, MAC, Some(OURS)), Sort::Tcp(_)));
+            for bit in 14 * 8..(34 + options.len()) * 8 {
+                let mut damaged = good.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(sort(&damaged, MAC, Some(OURS)), Sort::Other, "bit {bit}");
+            }
+        }
+        for last in 0..=255 {
+            let mut frame = segment(&[], 0x10);
+            (frame[18], frame[33]) = (last ^ 0x5a, last);
+            renew_checksum(&mut frame);
+            let right = frame.clone();
+            frame[24..26].fill(0);
+            write_checksum(&mut frame[14..]);
+            assert_eq!(frame, right);
+        }
+        write_checksum(&mut []);
     }
 
     #[test]

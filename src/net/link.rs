@@ -3,8 +3,8 @@
 //! The interface that serves connections has no Ethernet of its own (`Medium::Ip`): what it sends goes to the MAC
 //! the client's last frame came from, so that no answer ever waits for ARP.
 
-use super::frame::ETHERNET_HEADER;
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use super::frame::{self, ETHERNET_HEADER};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
@@ -21,22 +21,17 @@ pub struct Hop {
 pub struct OneFrame<'f, T> {
     frame: Option<&'f [u8]>,
     reply: Option<Reply<T>>,
-    capabilities: DeviceCapabilities,
 }
 
 impl<'f, T: TxToken> OneFrame<'f, T> {
     /// The frame as Ethernet.
-    pub fn ethernet(frame: &'f [u8], token: T, capabilities: DeviceCapabilities) -> Self {
-        OneFrame { frame: Some(frame), reply: Some(Reply { token, hop: None }), capabilities }
+    pub fn ethernet(frame: &'f [u8], token: T) -> Self {
+        OneFrame { frame: Some(frame), reply: Some(Reply { token, hop: None }) }
     }
 
     /// The IP packet inside the frame.
-    pub fn ip(frame: &'f [u8], token: T, capabilities: DeviceCapabilities, hop: Hop) -> Self {
-        OneFrame {
-            frame: frame.get(ETHERNET_HEADER..),
-            reply: Some(Reply { token, hop: Some(hop) }),
-            capabilities: as_ip(capabilities),
-        }
+    pub fn ip(frame: &'f [u8], token: T, hop: Hop) -> Self {
+        OneFrame { frame: frame.get(ETHERNET_HEADER..), reply: Some(Reply { token, hop: Some(hop) }) }
     }
 }
 
@@ -58,8 +53,9 @@ impl<T: TxToken> Device for OneFrame<'_, T> {
         None
     }
 
+    /// An interface asks for these once, when it is made (with [`Shape`]), and goes by them from then on.
     fn capabilities(&self) -> DeviceCapabilities {
-        self.capabilities.clone()
+        DeviceCapabilities::default()
     }
 }
 
@@ -86,7 +82,9 @@ impl<T: TxToken> TxToken for Reply<T> {
             header[..6].copy_from_slice(&hop.destination.0);
             header[6..12].copy_from_slice(&hop.source.0);
             header[12..].copy_from_slice(&[0x08, 0x00]);
-            f(packet)
+            let result = f(packet);
+            frame::write_checksum(packet);
+            result
         })
     }
 }
@@ -118,8 +116,9 @@ impl<D: Device> Device for ToHop<'_, D> {
         self.device.transmit(now).map(|token| Reply { token, hop })
     }
 
+    /// As of [`OneFrame`].
     fn capabilities(&self) -> DeviceCapabilities {
-        as_ip(self.device.capabilities())
+        DeviceCapabilities::default()
     }
 }
 
@@ -152,11 +151,13 @@ impl TxToken for Never {
     }
 }
 
-/// The same device seen without its Ethernet header.
+/// The same device seen without its Ethernet header. The checksum of IP headers is ours: [`frame::sort`] looks at it,
+/// and [`Reply`] writes it.
 pub fn as_ip(mut capabilities: DeviceCapabilities) -> DeviceCapabilities {
     if capabilities.medium == Medium::Ethernet {
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit -= ETHERNET_HEADER;
+        capabilities.checksum.ipv4 = Checksum::None;
     }
     capabilities
 }

@@ -29,23 +29,28 @@ impl<const LISTS: usize, const THINGS: usize> Lists<LISTS, THINGS> {
     }
 
     /// The oldest thing of a list.
+    #[inline(always)]
     pub fn front(&self, list: usize) -> Option<usize> {
         index(self.ends[list].0)
     }
 
     /// The thing after this one in its list.
+    #[inline(always)]
     pub fn after(&self, thing: usize) -> Option<usize> {
         index(self.nodes[thing].next)
     }
 
     /// The list a thing is in.
+    #[inline(always)]
     pub fn list_of(&self, thing: usize) -> Option<usize> {
         index(self.nodes[thing].list)
     }
 
     /// Puts a thing at the end of a list, taking it out of the one it was in.
     pub fn push_back(&mut self, list: usize, thing: usize) {
-        self.remove(thing);
+        if self.list_of(thing).is_some() {
+            self.remove(thing);
+        }
         let link = thing as Link + 1;
         let (head, tail) = self.ends[list];
         self.nodes[thing] = Node { previous: tail, next: 0, list: list as u16 + 1 };

@@ -26,7 +26,7 @@ use link::{Hop, OneFrame, Shape, as_ip};
 use neighbours::Neighbours;
 use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkConflict, NetworkDown, NetworkUp};
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
-use smoltcp::phy::{DeviceCapabilities, TxToken};
+use smoltcp::phy::TxToken;
 use smoltcp::socket::dhcpv4::{self, RetryConfig};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::{Duration, Instant};
@@ -368,7 +368,7 @@ impl<'a> Network<'a> {
     }
 
     /// A frame for the Ethernet interface.
-    pub fn ingress<T: TxToken>(&mut self, now: Instant, frame: &[u8], token: T, capabilities: DeviceCapabilities) {
+    pub fn ingress<T: TxToken>(&mut self, now: Instant, frame: &[u8], token: T) {
         if let Some(mac) = self.ip().and_then(|address| frame::claimant(frame, address)).filter(|mac| *mac != self.mac)
         {
             let (claims, told) = self.conflict.map_or((0, None), |conflict| (conflict.claims, conflict.told));
@@ -377,21 +377,14 @@ impl<'a> Network<'a> {
         if let Some(address) = &self.address {
             self.neighbours.see(now, frame, address);
         }
-        let mut device = OneFrame::ethernet(frame, token, capabilities);
+        let mut device = OneFrame::ethernet(frame, token);
         self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);
         self.due = Instant::ZERO;
     }
 
     /// A TCP segment or ICMP packet for our address that belongs to no connection: RST, or echo reply.
-    pub fn ingress_stray<T: TxToken>(
-        &mut self,
-        now: Instant,
-        frame: &[u8],
-        token: T,
-        capabilities: DeviceCapabilities,
-        hop: Hop,
-    ) {
-        let mut device = OneFrame::ip(frame, token, capabilities, hop);
+    pub fn ingress_stray<T: TxToken>(&mut self, now: Instant, frame: &[u8], token: T, hop: Hop) {
+        let mut device = OneFrame::ip(frame, token, hop);
         self.direct.poll_ingress_single(now, &mut device, &mut self.nothing);
     }
 

@@ -51,6 +51,12 @@ impl<const THINGS: usize> Wheel<THINGS> {
         self.slots.remove(thing);
     }
 
+    /// Whether a thing has a timer.
+    #[inline(always)]
+    pub fn has(&self, thing: usize) -> bool {
+        self.slots.list_of(thing).is_some()
+    }
+
     /// When a thing's timer fires; `None` when it has none.
     pub fn due(&self, thing: usize) -> Option<Instant> {
         let tick = self.fired + self.ahead_of(self.slots.list_of(thing)?);
