@@ -37,7 +37,7 @@ chaos:  ## the collector killed 100 times, the link cut for a minute, the guest 
 bench:  ## measure everything beside Linux + nginx and rsyslog (root; BENCH="image --boots 5")
 	@scripts/setup bench
 	@cargo build --quiet --release -p outpost-cli -p outpost-bench
-	@target/release/outpost image
+	@target/release/outpost image --format qcow2
 	@target/release/outpost-bench --peers $(BENCH)
 
 # The tables one by one, without the peers.

@@ -8,6 +8,7 @@
 //!   figures   what is measured, in which order ──▶ report ──▶ bench/results/latest.{md,json}
 //! log         the same for the log ──────────────▶ report ──▶ bench/results/log.{md,json}
 //! http        and for the HTTP interface ────────▶ report ──▶ bench/results/http.{md,json}
+//! machines    and for the ways to boot ──────────▶ report ──▶ bench/results/machines.{md,json}
 //! ```
 //!
 //! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
@@ -28,6 +29,7 @@ mod lab;
 mod linux;
 mod load;
 mod log;
+mod machines;
 mod namespace;
 
 mod report;
@@ -96,6 +98,8 @@ enum Subject {
     Log,
     /// The HTTP interface under load and attack (http.md)
     Http,
+    /// The ways to boot: PVH and UEFI (machines.md)
+    Machines,
 }
 
 /// A part of the run.
@@ -125,6 +129,8 @@ enum Part {
     Paths,
     /// A poller's answers during an attack
     Attack,
+    /// Size, start → first 200 and memory by the way to boot
+    Ways,
 }
 
 impl Part {
@@ -133,6 +139,7 @@ impl Part {
             Part::Size | Part::Boot | Part::Traffic | Part::Count | Part::Profile | Part::Memory => Subject::Image,
             Part::Bytes | Part::Emit | Part::Throughput | Part::Ack => Subject::Log,
             Part::Paths | Part::Attack => Subject::Http,
+            Part::Ways => Subject::Machines,
         }
     }
 
@@ -193,7 +200,9 @@ fn bench(args: &Args) -> Result<bool, String> {
     let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
     cleared.and_then(|()| fs::create_dir_all(folder)).map_err(|error| format!("{RUN}: {error}"))?;
     let mut complete = true;
-    for (subject, name) in [(Subject::Image, "latest"), (Subject::Log, "log"), (Subject::Http, "http")] {
+    let tables =
+        [(Subject::Image, "latest"), (Subject::Log, "log"), (Subject::Http, "http"), (Subject::Machines, "machines")];
+    for (subject, name) in tables {
         let parts: Vec<Part> = args.parts().into_iter().filter(|part| part.subject() == subject).collect();
         if parts.is_empty() {
             continue;
@@ -204,6 +213,7 @@ fn bench(args: &Args) -> Result<bool, String> {
             Subject::Image => measure_image(args, &parts, folder, done)?,
             Subject::Log => measure_log(&parts, folder, done)?,
             Subject::Http => measure_http(args, &parts, folder, done)?,
+            Subject::Machines => measure_machines(args, folder)?,
         };
         report.condition("load average at the end", load_average());
         done(&report)?;
@@ -306,6 +316,19 @@ fn measure_http(
         }
         done(&report)?;
     }
+    Ok(report)
+}
+
+/// The ways to boot.
+fn measure_machines(args: &Args, folder: &Path) -> Result<Report, String> {
+    let link = Link::make(5)?;
+    let listen = SocketAddr::from((link.host, lab::COLLECTOR_PORT));
+    let _collector = lab::collector(&lab::memory(&folder.join("machines"))?, "machines", listen, &[])?;
+    let guests = machines::guests(folder, &lab::config(&link, listen), &link)?;
+    let mut report = Report::new("The ways to boot", guests.iter().map(|guest| guest.name.clone()).collect());
+    conditions(&mut report, Some(&Image::read(&lab::debug_image())?));
+    report.condition("firmware", "OVMF of Debian 12 (edk2 2022.11), its settings new at each boot");
+    machines::boots(&mut report, &guests, args.boots.into());
     Ok(report)
 }
 
