@@ -568,11 +568,8 @@ impl<'a> Agent<'a> {
             None => write!(out, ", DNS none")?,
         }
         for name in self.names.names() {
-            match (name.failure, name.addresses.first()) {
-                (Some(why), _) => write!(out, ", {} {} ({})", name.host, name.state(), why.word().unwrap_or("other"))?,
-                (None, None) => write!(out, ", {} {}", name.host, name.state())?,
-                (None, Some(address)) => write!(out, ", {} at {address}", name.host)?,
-            }
+            let failure = name.failure.and_then(|failure| failure.word().ok());
+            write!(out, ", {} {}", name.host, failure.unwrap_or(name.state()))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! here; it is never the stricter one. The effective document, which the code writes, keeps to the schema as well.
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use outpost::config::{EFFECTIVE_MAX, ORIGINS, load};
+use outpost::config::{EFFECTIVE_MAX, Loader, ORIGINS, load};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -246,4 +246,100 @@ fn every_key_of_the_schema_has_an_origin() {
     found.sort();
     kept.sort();
     assert_eq!(found, kept);
+}
+
+/// A row of docs/config.md for each key below this schema.
+fn rows(schema: &Value, root: &Value, key: &str, into: &mut Vec<String>) {
+    let resolve = |schema: &Value| match schema["$ref"].as_str() {
+        Some(name) => root.pointer(name.trim_start_matches('#')).unwrap().clone(),
+        None => schema.clone(),
+    };
+    let resolved = resolve(schema);
+    // Of several forms, the one with keys has rows of its own.
+    let form = resolved["oneOf"].as_array().and_then(|forms| forms.iter().find(|form| form["properties"].is_object()));
+    if let Some(keys) = form.unwrap_or(&resolved)["properties"].as_object() {
+        if form.is_some() {
+            into.push(row(key, &resolved, "`\"dhcp\"`, or the keys below"));
+        }
+        let join = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        return keys.iter().for_each(|(name, schema)| rows(schema, root, &join(name), into));
+    }
+    into.push(row(key, &described(schema, &resolved), &allowed(schema, &resolved, &resolve)));
+}
+
+/// The schema itself describes its key where it does; else what it refers to.
+fn described(schema: &Value, resolved: &Value) -> Value {
+    let mut described = resolved.clone();
+    if let Some(own) = schema.get("description") {
+        described["description"] = own.clone();
+    }
+    described
+}
+
+fn allowed(schema: &Value, resolved: &Value, resolve: &impl Fn(&Value) -> Value) -> String {
+    let known = |schema: &Value| match schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
+        Some("peer") => Some("HOST:PORT"),
+        Some("host") => Some("IPv4 or host name"),
+        Some("machine") => Some("IPv4"),
+        Some("own_address" | "subnet") => Some("IPv4/prefix"),
+        _ => None,
+    };
+    if let Some(name) = known(schema) {
+        return name.to_owned();
+    }
+    if let Some(words) = resolved["enum"].as_array() {
+        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    }
+    match resolved["type"].as_str() {
+        Some("integer") => format!("{} to {}", resolved["minimum"], resolved["maximum"]),
+        Some("boolean") => "`true`, `false`".into(),
+        Some("array") => {
+            let items = known(&resolved["items"]).map(str::to_owned);
+            let items = items.unwrap_or_else(|| allowed(&resolved["items"], &resolve(&resolved["items"]), resolve));
+            format!("at most {} of {items}", resolved["maxItems"])
+        }
+        Some("object") => format!("at most {} of EVENT: SEVERITY", resolved["maxProperties"]),
+        Some("string") if resolved["writeOnly"] == true => "64 hex digits, secret".into(),
+        Some("string") => match resolved["maxLength"].as_u64() {
+            Some(max) => format!("text, at most {max} bytes"),
+            None => "text".into(),
+        },
+        other => panic!("what {other:?} is allowed to be has no words here: {resolved}"),
+    }
+}
+
+fn row(key: &str, schema: &Value, allowed: &str) -> String {
+    let mut loader = Loader::default();
+    loader.command_line(&format!("outpost.{key}=x"));
+    let problems = loader.finish().problems;
+    let refused = |problem: &outpost::config::Problem| {
+        ["unknown setting", "a secret is not taken"].iter().any(|start| problem.text.starts_with(start))
+    };
+    let command_line = if problems.iter().any(refused) { "" } else { "yes" };
+    let default = schema.get("default").map(|default| format!("`{default}`")).unwrap_or_default();
+    let description = schema["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
+    format!("| `{key}` | {allowed} | {default} | {command_line} | {description} |")
+}
+
+/// A page that lacks a key, or has another bound than the image, is worse than none.
+#[test]
+fn the_page_has_every_key_with_its_bounds() {
+    const MARKS: [&str; 2] = ["<!-- keys -->\n", "<!-- end -->"];
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let schema: Value = serde_json::from_str(&read("schema/config.json")).unwrap();
+    let mut table = vec!["| key | allowed | default | cmd | |".to_owned(), "|---|---|---|---|---|".into()];
+    rows(&schema, &schema, "", &mut table);
+    assert!(table.len() > ORIGINS.len(), "a row for each key");
+    let page = read("docs/config.md");
+    let (before, rest) = page.split_once(MARKS[0]).unwrap();
+    let (_, after) = rest.split_once(MARKS[1]).unwrap();
+    let expected = format!("{before}{}{}\n{}{after}", MARKS[0], table.join("\n"), MARKS[1]);
+    if std::env::var_os("OUTPOST_RENEW").is_some_and(|value| value == "1") {
+        std::fs::write(root().join("docs/config.md"), &expected).unwrap();
+    } else {
+        assert!(
+            page == expected,
+            "docs/config.md is stale: OUTPOST_RENEW=1 cargo test -p outpost-cli --test config_schema"
+        );
+    }
 }

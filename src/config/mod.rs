@@ -482,7 +482,8 @@ fn hash(bytes: &[u8]) -> [u8; 8] {
 
 /// Writes a value as the string it displays as.
 fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+    // By a reference to any such value, so that there is one copy of the code behind it.
+    serializer.collect_str(value as &dyn Display)
 }
 
 /// Writes a list of values as the strings they display as.
@@ -490,7 +491,7 @@ fn texts<S: Serializer, T: Display, const N: usize>(list: &Vec<T, N>, serializer
     struct Text<'t, T>(&'t T);
     impl<T: Display> Serialize for Text<'_, T> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_str(self.0)
+            text(self.0, serializer)
         }
     }
     serializer.collect_seq(list.iter().map(Text))

@@ -171,7 +171,9 @@ impl Resolver {
         // Each turn ends a lookup whose name is then not due, or sends.
         for _ in 0..=DNS_NAMES {
             let Some(lookup) = &mut self.lookup else {
-                let Some(name) = self.names.iter().position(|name| now >= name.next) else { break };
+                // Who has waited longest: names that fail come again soon, and must not keep the others from their turn.
+                let due = self.names.iter().enumerate().filter(|(_, name)| now >= name.next);
+                let Some((name, _)) = due.min_by_key(|(_, name)| name.next) else { break };
                 self.lookup = Some(Lookup { name, tries: 0, reason: DnsFailure::NoServer, sent: None });
                 continue;
             };

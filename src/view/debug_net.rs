@@ -1,7 +1,7 @@
 //! `/debug/net`: what netstat, ss, arp, ip and ethtool would show.
 
 use super::View;
-use super::names::NameDocument;
+use super::names::Names;
 use crate::config::Network as NetworkConfig;
 use crate::http::pool::{Class, Connection};
 use crate::limits;
@@ -24,7 +24,7 @@ pub struct NetDocument<'v> {
     address: Option<Shown<Ipv4Cidr>>,
     lease: Option<LeaseDocument>,
     dns: Vec<Shown<Ipv4Addr>, { limits::DNS_SERVERS }>,
-    names: Vec<NameDocument<'v>, { limits::DNS_NAMES }>,
+    names: Names<'v>,
     routes: Vec<RouteDocument, 2>,
     neighbours: Vec<NeighbourDocument, { limits::NEIGHBOURS }>,
     time_servers: Vec<ServerDocument, { crate::time::SERVERS }>,

@@ -1,15 +1,19 @@
-//! Host names and their addresses, as `/status`, `/debug/net` and `/metrics` show them.
+//! Host names and their addresses, as `/status` and `/debug/net` show them.
 
 use super::View;
 use super::debug_net::Shown;
-use crate::limits::DNS_NAMES;
+use crate::net::resolve::Name;
 use core::net::Ipv4Addr;
-use heapless::Vec;
 use serde::{Serialize, Serializer};
+use smoltcp::time::Instant;
+
+/// All names.
+#[derive(Serialize)]
+pub struct Names<'v>(#[serde(serialize_with = "documents")] (&'v [Name], Instant));
 
 /// A name with the addresses that are in use.
 #[derive(Serialize)]
-pub struct NameDocument<'v> {
+struct NameDocument<'v> {
     name: &'v str,
     state: &'static str,
     reason: Option<&'static str>,
@@ -21,23 +25,24 @@ pub struct NameDocument<'v> {
 }
 
 impl View<'_, '_> {
-    /// Each name.
-    pub fn names(&self) -> Vec<NameDocument<'_>, DNS_NAMES> {
-        let mut names = Vec::new();
-        for name in self.known.names.names() {
-            // There is room for as many as the resolver has.
-            let _ = names.push(NameDocument {
-                name: &name.host,
-                state: name.state(),
-                reason: name.failure.map(|reason| reason.word().unwrap_or("other")),
-                addresses: &name.addresses,
-                answered_s: name.answered.map(|(at, _)| self.seconds_since(at)),
-                ttl_s: name.answered.map(|(_, ttl)| ttl.secs()),
-                failed_lookups: name.failures,
-            });
-        }
-        names
+    /// All names.
+    pub fn names(&self) -> Names<'_> {
+        Names((self.known.names.names(), self.now))
     }
+}
+
+// Once in the image, for the two answers that have them.
+#[inline(never)]
+fn documents<S: Serializer>((names, now): &(&[Name], Instant), serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(|name| NameDocument {
+        name: &name.host,
+        state: name.state(),
+        reason: name.failure.map(|reason| reason.word().unwrap_or("other")),
+        addresses: &name.addresses,
+        answered_s: name.answered.map(|(at, _)| (*now - at).secs()),
+        ttl_s: name.answered.map(|(_, ttl)| ttl.secs()),
+        failed_lookups: name.failures,
+    }))
 }
 
 /// The addresses as strings.

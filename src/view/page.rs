@@ -331,8 +331,12 @@ impl Page<'_> {
             );
             w.tag("<pre>");
             w.say(
-                "echo '{\"name\": \"outpost-1\", \"collector\": {\"address\": \"192.0.2.20:7600\"}}' > config.json\n\
-                 qemu-system-x86_64 ... -kernel outpost.elf -initrd config.json\n",
+                "outpost config init --name outpost-1 --collector 192.0.2.20:7600     (writes config.json)\n\n\
+                 QEMU              -kernel outpost.elf -initrd config.json\n\
+                 libvirt           <initrd>/path/config.json</initrd>\n\
+                 Firecracker       \"initrd_path\": \"config.json\"\n\
+                 Cloud Hypervisor  --kernel outpost.elf --initramfs config.json\n\
+                 UEFI disk         outpost image --format qcow2 --config config.json\n",
             );
             w.tag("</pre><p>All keys: <a href=\"/schema/config.json\">/schema/config.json</a>");
             w.plain("All keys: /schema/config.json\n");
@@ -626,8 +630,21 @@ mod tests {
         let mut none = scene("{}");
         none.loaded = load(None);
         none.facts.entropy = EntropySource::Weak;
-        none.says(&["What to do", "-initrd config.json", "/schema/config.json", "virtio-rng"], &["has errors"]);
-        assert!(none.written(true).contains("{&quot;name&quot;: &quot;outpost-1&quot;"));
+        none.says(
+            &[
+                "What to do",
+                "outpost config init",
+                "-initrd config.json",
+                "/path/config.json",
+                "initrd_path",
+                "--initramfs config.json",
+                "--format qcow2 --config config.json",
+                "/schema/config.json",
+                "virtio-rng",
+            ],
+            &["has errors"],
+        );
+        assert!(none.written(true).contains("&lt;initrd&gt;/path/config.json&lt;/initrd&gt;"));
         // What is wrong with it is for operators: it may hold an address or the half of a secret.
         let bad = scene(r#"{"collector": {"address": "198.51.100.9"}}"#);
         bad.says(&["The configuration has errors"], &["198.51.100.9", "-initrd"]);

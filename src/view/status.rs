@@ -1,6 +1,6 @@
 //! `/status`: the agent's state as JSON.
 
-use super::names::NameDocument;
+use super::names::Names;
 use super::{Connections, View, hex_text, text};
 use crate::health::{CHECKS, State};
 use crate::limits;
@@ -24,7 +24,7 @@ pub struct StatusDocument<'v> {
     log: LogDocument,
     collector: Option<CollectorDocument>,
     sink: Option<SinkDocument>,
-    names: Vec<NameDocument<'v>, { limits::DNS_NAMES }>,
+    names: Names<'v>,
     connections: Connections,
     config_errors: Vec<ProblemDocument<'v>, { limits::CONFIG_PROBLEMS }>,
 }

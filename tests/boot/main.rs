@@ -16,6 +16,7 @@
 //! | `platform.rs` | machines without clock chip, timer, ACPI or interrupts serve, and come back after a panic |
 //! | `power.rs` | the power button ends the boot in order, whatever else happens |
 //! | `resume.rs` | a machine that stood still notices, and copies of one snapshot part |
+//! | `names.rs` | host names come from a real dnsmasq, and are kept while it is away |
 //! | `host.rs` | `outpost up` and the errors of the host side |
 //! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
@@ -36,6 +37,7 @@ mod identity;
 mod image;
 mod lab;
 mod memory;
+mod names;
 #[path = "../support/openapi.rs"]
 mod openapi;
 mod platform;
