@@ -35,14 +35,16 @@ impl Keys {
     }
 
     /// Reads a key file: one JSON object {agent: key}, or a line `agent key` each, with `#` comments. Refuses one
-    /// that others can read.
+    /// that others can read; of a credential systemd sees to that itself (systemd.exec(5)), and its mode may show the
+    /// mask of an access list as a group's rights.
     pub fn read(path: &Path) -> Result<Keys, KeysError> {
         let shown = path.display();
         let cannot = |error: std::io::Error| KeysError(format!("{shown} cannot be read: {error}."));
         let file = std::fs::File::open(path).map_err(cannot)?;
         // Of the open file, not of the path: what is checked is what is read.
         let mode = file.metadata().map_err(cannot)?.permissions().mode();
-        if mode & 0o077 != 0 {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+        if mode & 0o077 != 0 && !credentials.is_some_and(|folder| path.starts_with(folder)) {
             return Err(KeysError(format!(
                 "{shown} can be read or changed by other users (mode {:03o}), and who has a key can erase the records \
                  of its agent. Run: chmod 600 {shown}",
