@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz chaos bench bench-log bench-http image size
+.PHONY: help run test soak fuzz chaos bench bench-log bench-http image dist size
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -52,6 +52,10 @@ bench-log bench-http:
 image:  ## build dist/outpost.elf and its image id
 	@scripts/setup run
 	@cargo run -p outpost-cli -- image
+
+dist:  ## what a release consists of, into dist/release (SIGN="--sign-with KEY")
+	@scripts/setup dist
+	@scripts/dist $(SIGN)
 
 size:  ## build the image and show what its bytes are spent on
 	@scripts/setup run

@@ -13,7 +13,11 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// What is linked: the package, and the target that it is a release for.
-const PRODUCTS: [(&str, &str); 2] = [("outpost-cli", "x86_64-unknown-linux-musl"), ("outpost", "x86_64-unknown-none")];
+const PRODUCTS: [(&str, &str); 3] = [
+    ("outpost-cli", "x86_64-unknown-linux-musl"),
+    ("outpost", "x86_64-unknown-none"),
+    ("outpost-uefi", "x86_64-unknown-uefi"),
+];
 
 /// How files with licences are called, in capitals.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
@@ -226,7 +230,8 @@ impl Notices {
     fn finish(self) -> String {
         let mut all = String::from(
             "What the outpost command and the image are made of besides Outpost itself.\n\
-             Each line: the work, its licence, and the numbers of its texts below.\n\n",
+             Each line: the work, its licence, and the numbers of its texts below. The sources of each, under its name and\n\
+             version, unchanged: https://crates.io/crates/NAME\n\n",
         );
         all += &self.works.join("\n");
         for (number, text) in self.texts.iter().enumerate() {
