@@ -1,7 +1,9 @@
 //! `deploy/libvirt/upgrade.sh` with real guests, a real HAProxy in front of them and a client that never stops asking.
 
-use crate::host::{Host, IMAGES, Ran, beside, host};
+use crate::host::{Host, IMAGES, Ran, beside, find, host};
+use crate::support::{Why, left_out};
 use std::fs;
+use std::process::Command;
 
 /// Asks through HAProxy until told to stop; a line for each request, with what came of it.
 const ASK: &str = r#"
@@ -66,6 +68,18 @@ fn no_request_fails_and_a_new_one_that_is_not_ready_changes_nothing() {
             ("running", "shut off")
         );
 
+        // Whoever gets impatient gets the old state back too.
+        let script = beside("deploy/libvirt/upgrade.sh").display().to_string();
+        let ran = host.run("timeout", &["--signal", "TERM", "4", &script, "outpost-a", "outpost-broken"]);
+        assert!(
+            ran.said.contains("Interrupted. outpost-broken was ended again, outpost-a serves as before"),
+            "{ran:?}"
+        );
+        assert_eq!(
+            (state(host, "outpost-a").as_str(), state(host, "outpost-broken").as_str()),
+            ("running", "shut off")
+        );
+
         for (old, new) in [("outpost-a", "outpost-b"), ("outpost-b", "outpost-a")] {
             let ran = upgrade(host, &["--drain", "1", old, new]);
             assert_eq!(ran.code, 0, "{}", ran.said);
@@ -87,4 +101,15 @@ fn no_request_fails_and_a_new_one_that_is_not_ready_changes_nothing() {
         assert!(failed.is_empty(), "{} of {} requests: {failed:?}", failed.len(), answers.lines().count());
         assert!(answers.lines().count() > 200, "it asked all the time: {}", answers.lines().count());
     });
+}
+
+/// It runs where a shell other than ours is /bin/sh, on the day that something else is broken.
+#[test]
+fn the_script_has_nothing_that_shellcheck_minds() {
+    const NAME: &str = "upgrade::the_script_has_nothing_that_shellcheck_minds";
+    let Some(shellcheck) = find("shellcheck") else {
+        return left_out(Why::Skipped, NAME, "shellcheck is not installed: scripts/setup test");
+    };
+    let output = Command::new(shellcheck).arg(beside("deploy/libvirt/upgrade.sh")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
