@@ -6,6 +6,7 @@ use crate::image::image;
 use crate::support::{Why, left_out};
 use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::{fs, thread};
 
@@ -19,13 +20,16 @@ fn blocks(page: &str) -> Vec<String> {
     blocks.filter(|block| block.contains("qemu-system-x86_64 ")).collect()
 }
 
-/// A shell that runs a block, and QEMU in its place in the end. Dropping it ends it.
-struct Shell(Child);
+/// A shell that runs a block, and QEMU in its place in the end, with the file of what they say. Dropping it ends them.
+struct Shell(Child, PathBuf);
 
 impl Drop for Shell {
     fn drop(&mut self) {
         // What it started ends with it: QEMU takes its place, and unshare kills its child.
         let (_, _) = (self.0.kill(), self.0.wait());
+        if thread::panicking() {
+            eprintln!("--- it said\n{}\n---", fs::read_to_string(&self.1).unwrap_or_default());
+        }
     }
 }
 
@@ -49,9 +53,10 @@ fn run(block: &str) {
     if tap {
         command.args(["--net", "sh"]);
     }
-    let console = fs::File::create(folder.path().join("console")).unwrap();
+    let said = folder.path().join("console");
+    let console = fs::File::create(&said).unwrap();
     command.args(["-ec", &script]).current_dir(folder.path()).stdin(Stdio::null());
-    let shell = Shell(command.stdout(console.try_clone().unwrap()).stderr(console).spawn().unwrap());
+    let shell = Shell(command.stdout(console.try_clone().unwrap()).stderr(console).spawn().unwrap(), said);
     let net = format!("--net=/proc/{}/ns/net", shell.0.id());
     let (by, host) = if tap {
         (vec!["nsenter", net.as_str()], String::from("192.168.76.10"))
