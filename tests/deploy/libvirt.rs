@@ -10,6 +10,9 @@ const OUTPOST: &str = env!("CARGO_BIN_EXE_outpost");
 /// The key of the agent's session: what an unauthenticated collector is told about is not of interest here.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
+/// The console's log, as the domain names it.
+const CONSOLE: &str = "/var/log/libvirt/qemu/outpost-console.log";
+
 /// A domain that libvirt refuses, that cannot be shut down or loses its log at it, is found out in production otherwise.
 #[test]
 fn the_domain_starts_serves_resets_and_shuts_down_without_losing_a_record() {
@@ -35,7 +38,7 @@ fn the_domain_starts_serves_resets_and_shuts_down_without_losing_a_record() {
         assert_eq!(about["watchdog"], "i6300esb", "behind the bridges that libvirt makes: {about:#}");
 
         host.ok("virsh", &["reset", "outpost"]);
-        host.wait_until("cat", &["/var/log/libvirt/qemu/outpost-console.log"], |said| {
+        host.wait_until("cat", &[CONSOLE], |said| {
             said.split_once("boot.previous_ended cause=reset").is_some_and(|(_, after)| after.contains("network.up"))
         });
         assert_eq!(host.address("outpost"), address, "the same machine gets the same address again");
@@ -60,8 +63,16 @@ fn the_domain_starts_serves_resets_and_shuts_down_without_losing_a_record() {
         let verdict = host.ok(OUTPOST, &["verify", &store]);
         assert!(!verdict.is_empty());
 
+        // A panic: libvirt is told and leaves the machine, its memory and so its records alone.
+        host.write(&format!("{IMAGES}/outpost.json"), r#"{"name":"outpost","drill":{"panic_after_s":2}}"#);
+        let events = ["event", "--domain", "outpost", "--event", "lifecycle", "--loop", "--timeout", "90"];
+        host.start_program("virsh", &events);
         host.ok("virsh", &["start", "outpost"]);
-        host.get_ok(&format!("http://{address}/livez"));
+        host.wait_until("cat", &[CONSOLE], |said| said.contains("boot.previous_ended cause=panic"));
+        host.wait_until("cat", &[&host.folder().join("virsh").display().to_string()], |said| {
+            said.contains("Crashloaded")
+        });
+        assert_eq!(host.ok("virsh", &["domstate", "outpost"]).trim(), "running");
         host.ok("virsh", &["destroy", "outpost"]);
         host.ok("virsh", &["undefine", "outpost"]);
     });
