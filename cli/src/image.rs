@@ -288,7 +288,7 @@ fn changes_the_build(variable: &str) -> bool {
 }
 
 /// Compiler flags, as a `--config` argument that adds to those of the checkout, which keep the folders of this machine
-/// out of what is built for `target`: the same sources give the same bytes, wherever they lie (tests/reproducible.rs).
+/// out of what is built for `target`: the same sources give the same bytes, wherever they lie (tests/release).
 fn path_flags(root: &Path, target: &str) -> OsString {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
