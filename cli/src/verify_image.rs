@@ -184,7 +184,17 @@ fn open(args: &Args, bytes: &[u8], report: &mut Report) -> Option<Vec<u8>> {
             report.check("image", Err(format!("{} is not on its EFI system partition", disk::ELF)));
             return None;
         };
-        loader = Some(opened.file(disk::LOADER).and_then(disk::bound_id));
+        let starter = opened.file(disk::LOADER);
+        loader = Some(starter.and_then(disk::bound_id));
+        // The same parts give the same disk, so every byte between them is known too.
+        let made = disk::image(elf, starter.unwrap_or_default(), opened.file(disk::CONFIG));
+        match made.is_ok_and(|made| *disk::encode(&made, opened.format) == *bytes) {
+            true => report.check("disk", Ok("made of these files and nothing else".to_owned())),
+            false => report.left_out(
+                "disk",
+                "it is not as `outpost image` makes it: something wrote to it, or another version made it",
+            ),
+        }
         elf.to_vec()
     };
     let inside = match Inside::read(&elf) {

@@ -2,7 +2,7 @@
 
 use crate::image::image;
 use crate::support::{Why, left_out};
-use outpost_cli::disk::{self, File, Format};
+use outpost_cli::disk::{self, Format};
 use outpost_cli::elf::Inside;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,9 +44,7 @@ impl Folder {
         folder.new_key("key");
         let elf = fs::read(image()).unwrap();
         let id = Inside::read(&elf).unwrap().id;
-        let files =
-            [File::new(disk::LOADER, loader(&id)), File::new(disk::ELF, elf.clone()), File::new(disk::CONFIG, CONFIG)];
-        let raw = disk::write(&files, &id).unwrap();
+        let raw = disk::image(&elf, &loader(&id), Some(CONFIG.as_bytes())).unwrap();
         folder.put("outpost.efi", &loader(&id));
         folder.put("outpost.elf", &elf);
         folder.put("outpost.raw", &disk::encode(&raw, Format::Raw));

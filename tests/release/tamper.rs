@@ -26,7 +26,9 @@ fn everything_is_right_before_it_is_touched() {
             assert!(said.contains(line), "{name}: no {line:?} in:\n{said}");
         }
         assert!(said.contains(kind) && !said.contains("not checked"), "{said}");
-        assert_eq!(said.contains("[+]loader ok"), name != "outpost.elf", "{said}");
+        for line in ["[+]loader ok", "[+]disk ok"] {
+            assert_eq!(said.contains(line), name != "outpost.elf", "{said}");
+        }
         let (_, json) = folder.verify(name, &["--json"]);
         let told: Value = serde_json::from_str(&json).unwrap();
         let inside = Inside::read(&folder.get("outpost.elf")).unwrap();
@@ -62,6 +64,22 @@ fn a_changed_image_is_found_by_its_id_alone() {
     assert_eq!(folder.verify("outpost.elf", &[]).0, Some(1));
     folder.put("outpost.elf", &elf[..elf.len() - 1]);
     assert_eq!(folder.verify("outpost.elf", &[]).0, Some(1));
+}
+
+#[test]
+fn a_disk_that_something_wrote_to_is_told() {
+    // Firmware or another tool that keeps something on the disk: the next boot is not the one that was checked.
+    let Some(folder) = Folder::new("a_disk_that_something_wrote_to_is_told") else { return };
+    let raw = folder.get("outpost.raw");
+    assert!(folder.verify("outpost.raw", &[]).1.contains("[+]disk ok"));
+    // In the first sector, at the end of the partition, in the second table.
+    for at in [0x1a0, raw.len() - 0x5000, raw.len() - 0x3000] {
+        let mut changed = raw.clone();
+        changed[at] ^= 1;
+        folder.put("outpost.raw", &changed);
+        let (_, said) = folder.verify("outpost.raw", &[]);
+        assert!(said.contains("[ ]disk not checked"), "byte {at:#x}:\n{said}");
+    }
 }
 
 #[test]
