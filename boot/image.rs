@@ -26,6 +26,7 @@ use crate::{exceptions, start_info};
 use core::fmt::Write;
 use outpost::Agent;
 use outpost::agent::{Storage, Wake};
+use outpost::config::checks::Checks;
 use outpost::config::{self, OnPanic};
 use outpost::crash::LastWords;
 use outpost::drill::Failure;
@@ -132,7 +133,12 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let mut nic = nic::find(&platform, line, entropy.boot_id());
     phases.end("nic");
 
-    let mut config = read_config(info, line);
+    static STORAGE: Once<Storage> = Once::new(Storage::new());
+    let Some(storage) = STORAGE.take() else { refuse(format_args!("the image was entered twice")) };
+    static CHECKS: Once<Checks> = Once::new(Checks::new());
+    let Some(checks) = CHECKS.take() else { refuse(format_args!("the image was entered twice")) };
+    let mut config = read_config(info, line, checks);
+    let checks = &*checks;
     if config.config.on_panic == OnPanic::Stop {
         panic::stop_instead_of_reset();
     }
@@ -161,8 +167,6 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         history,
         watchdog,
     };
-    static STORAGE: Once<Storage> = Once::new(Storage::new());
-    let Some(storage) = STORAGE.take() else { refuse(format_args!("the image was entered twice")) };
     outpost::log::dependency::install();
     static SERIAL: Once<Serial> = Once::new(Serial::new());
     let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
@@ -172,7 +176,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let mut meter = Meter::new();
     loop {
         let (storage, log_region) = memory.lend();
-        let mut agent = Agent::new(facts, config, storage, log_region, &mut nic, clock.now());
+        let mut agent = Agent::new(facts, config, checks, storage, log_region, &mut nic, clock.now());
         survival::record_is_kept();
         #[cfg(feature = "fault-drill")]
         crate::drill::start(line, crashed);
@@ -338,10 +342,10 @@ fn greet(machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
 }
 
 /// Reads the configuration from everywhere it may be; what comes later counts.
-fn read_config(info: &StartInfo, line: &str) -> config::Loaded {
+fn read_config(info: &StartInfo, line: &str, checks: &mut Checks) -> config::Loaded {
     // A document that is too long is cut one byte beyond the limit: enough to see that it is, and to say so.
     static DOCUMENT: Once<[u8; CONFIG_MAX + 1]> = Once::new([0; CONFIG_MAX + 1]);
-    let mut loader = config::Loader::default();
+    let mut loader = config::Loader::new(checks);
     if let Some(buffer) = DOCUMENT.take() {
         if !info.from_esp {
             read_module(info, ConfigSource::Module, &mut loader, buffer);

@@ -3,6 +3,7 @@
 //! Parts never call each other: the agent hands each the `&mut` it needs. `health` is the only meeting point, `log`
 //! the only exit for events.
 
+use crate::config::checks::Checks;
 use crate::config::{Host, Loaded};
 use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
@@ -21,6 +22,7 @@ use crate::resume::Resumption;
 use crate::time::Time;
 use crate::view::Known;
 use crate::vitals::Vitals;
+use crate::watch::{self, Watch};
 use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
@@ -47,12 +49,13 @@ pub enum Wake {
 pub struct Storage<'a> {
     network: net::Memory<'a>,
     server: server::Memory<'a>,
+    watch: watch::Memory<'a>,
 }
 
 impl Storage<'_> {
     /// Empty memory.
     pub const fn new() -> Self {
-        Storage { network: net::Memory::new(), server: server::Memory::new() }
+        Storage { network: net::Memory::new(), server: server::Memory::new(), watch: watch::Memory::new() }
     }
 }
 
@@ -74,6 +77,7 @@ pub struct Agent<'a> {
     config: Loaded,
     network: Network<'a>,
     server: Server<'a>,
+    watch: Watch<'a>,
     log: Log<'a>,
     ship: Option<Ship>,
     /// When the ship has something to do, if no frame comes before.
@@ -109,12 +113,14 @@ impl<'a> Agent<'a> {
     pub fn new<N: Nic>(
         facts: Facts,
         config: Loaded,
+        checks: &'a Checks,
         storage: &'a mut Storage<'a>,
         log_region: &'a mut [u8],
         nic: &mut N,
         now: Instant,
     ) -> Agent<'a> {
-        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed, names_seed] = seeds(&facts.seed);
+        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed, names_seed, watch_seed] =
+            seeds(&facts.seed);
         let mut facts = facts;
         let mut log = Log::new(log_region, facts.boot_id);
         for &(event, severity) in &config.config.severity.0 {
@@ -161,9 +167,11 @@ impl<'a> Agent<'a> {
             settings.sink.as_ref().map(|sink| Sink::new(sink.syslog.literal(), &settings.name, sink_seed, &log, now));
         let safe_until = facts.history.safe_mode.then_some(Instant::ZERO + limits::SAFE_MODE_TIME);
         let drills = settings.drill.filter(|_| safe_until.is_none()).map(|asked| Drills::new(asked, now));
-        let names = Resolver::new(settings.hosts().map(|(_, host)| host), names_seed, now);
+        let mut names = Resolver::new(settings.hosts().map(|(_, host)| host), names_seed, now);
         let time = Time::new(&names.all::<{ limits::TIME_SERVERS }>(&settings.time.servers), time_seed, now);
-        let Storage { network, server } = storage;
+        let Storage { network, server, watch } = storage;
+        let watch = Watch::new(checks, watch, facts.boot_id, watch_seed, now);
+        names.watch(checks.hosts(), now);
         let network = Network::new(&settings.network, network, nic, network_seed, now);
         let server = Server::new(
             settings.http.port,
@@ -177,6 +185,7 @@ impl<'a> Agent<'a> {
         Agent {
             network,
             server,
+            watch,
             log,
             ship,
             ship_at: now,
@@ -218,6 +227,7 @@ impl<'a> Agent<'a> {
         if now >= self.judge_at || self.network.state() != self.judged {
             self.judge(now);
         }
+        self.watch(now, nic);
         self.serve(now, nic);
         if let Some(drills) = &mut self.drills {
             drills.make_load(now, &mut self.log);
@@ -251,10 +261,16 @@ impl<'a> Agent<'a> {
                         (self.ship_at, self.sink_at) = (Instant::ZERO, Instant::ZERO);
                         return self.network.ingress(now, frame, reply);
                     }
-                    Sort::Tcp(_) | Sort::Icmp => reply,
+                    Sort::Tcp(segment) => match self.watch.sockets_of(segment.to_port) {
+                        Some(set) => return self.network.ingress_for(now, frame, reply, set),
+                        None => reply,
+                    },
+                    Sort::Icmp => reply,
                     Sort::Other => {
                         // It may say that somebody else has our address.
                         self.judge_at = now;
+                        // Or where a target is.
+                        self.watch.neighbour_came();
                         self.network.ingress(now, frame, reply);
                         if self.network.has_ntp() {
                             self.time_at = Instant::ZERO;
@@ -383,6 +399,14 @@ impl<'a> Agent<'a> {
         u64::from(used) * 100 > u64::from(size) * limits::LOG_FILL_HIGH
     }
 
+    /// Probes the targets that are due. Not in safe mode.
+    fn watch<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        if self.safe_until.is_none() {
+            let (network, names, log) = (&mut self.network, &self.names, &mut self.log);
+            self.watch.poll(&mut watch::Around { now, nic, network, names, log });
+        }
+    }
+
     /// Answers what came.
     fn serve<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         let known = Known {
@@ -397,8 +421,8 @@ impl<'a> Agent<'a> {
             sink: self.sink.as_ref(),
             safe_mode: self.safe_until.is_some(),
         };
-        let (network, log) = (&mut self.network, &mut self.log);
-        self.server.serve(&mut Surroundings { now, nic, network, known, log });
+        let (network, watch, log) = (&mut self.network, &self.watch, &mut self.log);
+        self.server.serve(&mut Surroundings { now, nic, network, known, watch, log });
     }
 
     /// Sends records to the collector and to the syslog server.
@@ -446,6 +470,9 @@ impl<'a> Agent<'a> {
         }
         let mut at = sooner(self.network.poll_at().min(self.server.poll_at(now)), self.log.poll_at());
         at = at.min(self.ship_at).min(self.sink_at).min(self.time_at).min(self.names_at);
+        if self.safe_until.is_none() {
+            at = at.min(self.watch.poll_at());
+        }
         at = sooner(sooner(at, self.safe_until), self.ending);
         if let Some(drills) = &self.drills {
             at = sooner(at, drills.poll_at());
@@ -639,8 +666,8 @@ fn machine_resumed(resumed: Resumption, old_boot: u64, new_boot: u64) -> Machine
 
 /// Independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
 /// and the keys of sessions come from the same seed.
-fn seeds(seed: &[u8; 32]) -> [u64; 6] {
-    [0u8, 1, 2, 3, 4, 5].map(|number| {
+fn seeds(seed: &[u8; 32]) -> [u64; 7] {
+    [0u8, 1, 2, 3, 4, 5, 6].map(|number| {
         let digest = Sha256::new().chain_update(seed).chain_update([number]).finalize();
         digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     })

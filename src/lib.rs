@@ -22,6 +22,7 @@ pub mod resume;
 pub mod time;
 pub mod view;
 pub mod vitals;
+pub mod watch;
 
 pub use agent::Agent;
 

@@ -93,8 +93,14 @@ pub const HOST_LABEL_MAX: usize = 63;
 /// Time servers that the configuration names: more than three adds nothing to a majority but one spare.
 pub const TIME_SERVERS: usize = 4;
 
-/// Host names that are looked up: those of the collector, the syslog server and the time servers.
-pub const DNS_NAMES: usize = 2 + TIME_SERVERS;
+/// Machines that the agent itself needs: the collector, the syslog server and the time servers.
+pub const HOST_KEYS: usize = 2 + TIME_SERVERS;
+
+/// Host names of all checks: targets that share a name share a lookup.
+pub const CHECK_NAMES: usize = 16;
+
+/// Host names that are looked up.
+pub const DNS_NAMES: usize = HOST_KEYS + CHECK_NAMES;
 
 /// DNS servers that are asked, those of the configuration or of DHCP.
 pub const DNS_SERVERS: usize = 4;
@@ -368,3 +374,63 @@ pub const LOG_SINK_LAST_WORDS: u64 = 64;
 pub const LOG_LOSS_RECENT: Duration = Duration::from_secs(600);
 
 const _: () = assert!(LOG_ALIVE.total_micros() * 2 < LOG_SILENCE.total_micros());
+
+/// A machine of our link is asked for its MAC again after this time (RFC 1122, section 2.3.2.1: at most once a second).
+pub const ARP_AGAIN: Duration = Duration::from_secs(1);
+
+/// What it said counts for this long: less than the 60 s after which smoltcp forgets it.
+pub const ARP_FRESH: Duration = Duration::from_secs(45);
+
+/// Machines of our link that are sought at the same time: every target, and what the agent itself needs.
+pub const HOPS: usize = CHECKS + 16;
+
+/// Checks of one agent.
+pub const CHECKS: usize = 64;
+
+/// Bytes of all their names, addresses and sentences: 256 for each.
+pub const CHECK_TEXT: usize = 16 * 1024;
+
+/// Longest name of a group of checks, in bytes.
+pub const CHECK_GROUP: usize = 32;
+
+/// Statuses that one check takes for good.
+pub const CHECK_STATUSES: usize = 8;
+
+/// Longest sentence about a check, in bytes: a line or two on a phone.
+pub const CHECK_SENTENCE: usize = 128;
+
+/// Bytes of one check in `/metrics`, at their longest.
+pub const CHECK_METRICS: usize = 700;
+
+/// Bytes of one check in `/status`, at their longest: most of them its sentences, each byte of which may be escaped.
+pub const CHECK_STATUS: usize = 400 + 4 * CHECK_SENTENCE;
+
+/// Past outcomes of a check that are kept: half an hour at the common interval.
+pub const CHECK_HISTORY: usize = 60;
+
+/// Receive buffer of a probe, in bytes: more comes as it is read.
+pub const PROBE_RX: usize = 2048;
+
+/// Send buffer of a probe, in bytes: the longest request fits.
+pub const PROBE_TX: usize = 768;
+
+/// How long a probe's connection may take to come about: two SYNs that are lost (1 and 2 s), and the third.
+pub const PROBE_CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Longest head of a probed server's answer with the framing of its body, in bytes: as common clients have it.
+pub const PROBE_HEAD: usize = 16 * 1024;
+
+/// Bytes of its body that are searched.
+pub const PROBE_BODY: usize = 64 * 1024;
+
+/// Longest text that is looked for, in bytes.
+pub const PROBE_NEEDLE: usize = 64;
+
+/// Bytes of a server's first words that are searched: the longest reply line of SMTP (RFC 5321, section 4.5.3.1.5).
+pub const PROBE_BANNER: usize = 512;
+
+/// Segments that one probe may send in one poll: a request, its end, and one to spare.
+pub const PROBE_SEGMENTS: usize = 3;
+
+// The longest request: the path and the name at their longest, and what is the same in each.
+const _: () = assert!(PROBE_TX >= CONFIG_TEXT_MAX + HOST_NAME_MAX + 200);

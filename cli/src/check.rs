@@ -42,7 +42,8 @@ pub struct Args {
 
 /// Checks the document and tells what was found.
 pub fn run(args: &Args) -> ExitCode {
-    let mut loader = Loader::default();
+    let mut checks = Box::new(outpost::config::checks::Checks::new());
+    let mut loader = Loader::new(&mut checks);
     for (source, file) in [(ConfigSource::Module, Some(&args.file)), (ConfigSource::FwCfg, args.fw_cfg.as_ref())] {
         let Some(file) = file else { continue };
         match read(file) {

@@ -5,6 +5,7 @@
 //! could open something up, the closed side is taken: a list of who is let in keeps only what could be read, and a
 //! collector with any mistake is not used, because a mistyped `key` must not mean clear text.
 
+use super::check_keys::read_checks;
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
 use super::{
@@ -45,6 +46,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
     Key { name: "security", required: false, read: |walker, config| read_security(walker, &mut config.security) },
     Key { name: "drill", required: false, read: |walker, config| read_drill(walker, &mut config.drill) },
     Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
+    Key { name: "checks", required: false, read: |walker, _| read_checks(walker) },
 ];
 
 const NETWORK: &[Key<Network>] = &[Key { name: "static", required: true, read: read_static }];
@@ -305,7 +307,7 @@ fn read_list<T, const N: usize>(
     })
 }
 
-fn text<'l>(leaf: &'l Leaf<'_>) -> Option<&'l str> {
+pub(super) fn text<'l>(leaf: &'l Leaf<'_>) -> Option<&'l str> {
     match leaf {
         Leaf::Text(text) => Some(text),
         _ => None,
@@ -313,7 +315,7 @@ fn text<'l>(leaf: &'l Leaf<'_>) -> Option<&'l str> {
 }
 
 /// A number or a boolean, by the rules of JSON.
-fn word<T: DeserializeOwned>(leaf: &Leaf<'_>) -> Option<T> {
+pub(super) fn word<T: DeserializeOwned>(leaf: &Leaf<'_>) -> Option<T> {
     match leaf {
         Leaf::Word(word) => serde_json_core::from_str(word).ok().map(|(value, _)| value),
         _ => None,
@@ -471,12 +473,15 @@ fn machine_address(leaf: &Leaf<'_>) -> Verdict<Ipv4Addr> {
 }
 
 /// Another machine, by address or name, and a port.
-fn peer(leaf: &Leaf<'_>) -> Verdict<Peer> {
+pub(super) fn peer(leaf: &Leaf<'_>) -> Verdict<Peer> {
     text(leaf)
-        .and_then(|text| text.split_once(':'))
-        .and_then(|(host, port)| Some(Peer { host: parse_host(host)?, port: parse_number(port)? }))
-        .filter(|peer| peer.port != 0)
+        .and_then(parse_peer)
         .ok_or("is not a machine's HOST:PORT: allowed is one like \"10.0.2.2:7600\" or \"logs.example.org:7600\"")
+}
+
+pub(super) fn parse_peer(text: &str) -> Option<Peer> {
+    let (host, port) = text.split_once(':')?;
+    Some(Peer { host: parse_host(host)?, port: parse_number(port).filter(|port| *port != 0)? })
 }
 
 /// Another machine, by address or name.
@@ -486,7 +491,7 @@ fn host(leaf: &Leaf<'_>) -> Verdict<Host> {
         .ok_or("is not a machine's address or name: allowed is one like \"10.0.2.2\" or \"ntp.example.org\"")
 }
 
-fn parse_host(text: &str) -> Option<Host> {
+pub(super) fn parse_host(text: &str) -> Option<Host> {
     if let Ok(address) = text.parse() {
         return Some(Host::Address(address)).filter(|_| is_machine(address));
     }

@@ -9,6 +9,8 @@
 //! can run with: what was readable, defaults for the rest. `outpost check` calls the same function, so it says what
 //! the image would say.
 
+mod check_keys;
+pub mod checks;
 mod command_line;
 mod keys;
 mod nearest;
@@ -23,9 +25,10 @@ pub use origins::{ORIGINS, Origins};
 pub use problem::Problem;
 
 use crate::limits::{
-    CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, DNS_NAMES, DNS_SERVERS, HOST_NAME_MAX, LOG_SEVERITY_RULES,
+    CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, DNS_SERVERS, HOST_KEYS, HOST_NAME_MAX, LOG_SEVERITY_RULES,
     SECURITY_CONTACT_MAX, TIME_SERVERS,
 };
+use checks::Checks;
 use core::fmt::{self, Display};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
@@ -39,14 +42,21 @@ use walker::{Found, Step, Walker};
 
 /// Longest [effective document](Config::effective), in bytes: every list full, every name and address at its longest.
 pub const EFFECTIVE_MAX: usize =
-    1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48 + SECURITY_CONTACT_MAX + 110 + DNS_NAMES * HOST_NAME_MAX;
+    1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48 + SECURITY_CONTACT_MAX + 110 + HOST_KEYS * HOST_NAME_MAX;
 
 /// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
 const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
 
 /// Reads one document, the PVH module's, or takes the defaults when there is none.
+///
+/// Its checks are read and judged, and not kept.
 pub fn load(document: Option<&[u8]>) -> Loaded {
-    let mut loader = Loader::default();
+    load_into(document, &mut Checks::new())
+}
+
+/// As [`load`], with a place for the checks.
+pub fn load_into(document: Option<&[u8]>, checks: &mut Checks) -> Loaded {
+    let mut loader = Loader::new(checks);
     if let Some(document) = document {
         loader.document(ConfigSource::Module, document);
     }
@@ -54,29 +64,32 @@ pub fn load(document: Option<&[u8]>) -> Loaded {
 }
 
 /// Reads the sources one after the other. What a later one says counts; what it does not mention stays.
-pub struct Loader {
+pub struct Loader<'c> {
+    checks: &'c mut Checks,
     config: Config,
     source: ConfigSource,
     origins: Origins,
     problems: Problems,
 }
 
-impl Default for Loader {
-    fn default() -> Loader {
+impl<'c> Loader<'c> {
+    /// Nothing is read yet; `checks` is where they are put.
+    pub fn new(checks: &'c mut Checks) -> Loader<'c> {
+        checks.clear();
         Loader {
+            checks,
             config: Config::default(),
             source: ConfigSource::Default,
             origins: Origins::DEFAULT,
             problems: Problems::default(),
         }
     }
-}
 
-impl Loader {
     /// Reads a document. Bytes are copied out of it: it is not needed afterwards.
     pub fn document(&mut self, source: ConfigSource, document: &[u8]) {
         self.source = source;
-        let found = Found { problems: core::mem::take(&mut self.problems), origins: self.origins, source };
+        let problems = core::mem::take(&mut self.problems);
+        let found = Found { problems, origins: self.origins, source, checks: &mut *self.checks };
         let mut walker = Walker::new(document, found);
         // A stop is reported like every other problem; what was read before it counts.
         let _ = read_document(document, &mut walker, &mut self.config);
@@ -97,7 +110,7 @@ impl Loader {
     /// What came of it.
     pub fn finish(mut self) -> Loaded {
         self.need_dns();
-        let Loader { config, source, origins, problems } = self;
+        let Loader { config, source, origins, problems, .. } = self;
         Loaded { config, source, origins, problems: problems.first, problem_count: problems.count }
     }
 
@@ -107,7 +120,7 @@ impl Loader {
         if !network.dns.is_empty() {
             return;
         }
-        for (pointer, host) in self.config.hosts() {
+        for (pointer, host) in self.config.hosts().chain(self.checks.hosts().map(|host| ("/checks", host))) {
             if let Host::Name(name) = host {
                 let mut short = String::<32>::new();
                 problem::write_cut(&mut short, format_args!("{name}"));
@@ -225,7 +238,7 @@ pub type HostName = String<HOST_NAME_MAX>;
 
 /// Another machine.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "there are six, and no heap")]
+#[allow(clippy::large_enum_variant, reason = "there are few, and no heap")]
 pub enum Host {
     /// By its address.
     Address(Ipv4Addr),

@@ -4,7 +4,7 @@ use outpost_wire::ConfigSource;
 
 /// The keys whose origin is kept, by JSON pointer: every key that has a value of its own. A test compares them with
 /// schema/config.json.
-pub const ORIGINS: [&str; 20] = [
+pub const ORIGINS: [&str; 21] = [
     "/name",
     "/network",
     "/time/servers",
@@ -25,6 +25,7 @@ pub const ORIGINS: [&str; 20] = [
     "/drill/hang_after_s",
     "/drill/records_per_s",
     "/on_panic",
+    "/checks",
 ];
 
 /// Where each value in force came from.

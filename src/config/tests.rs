@@ -124,20 +124,20 @@ fn every_problem_has_its_sentence() {
         // Keys.
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
-            r#"{"checks": []}"#,
-            r#"1:2: /checks: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
+            r#"{"targets": []}"#,
+            r#"1:2: /targets: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
+            r#"1:2: /a~1b~0: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
+            r#"1:2: /\u001b[2J: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic"#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,
@@ -867,7 +867,9 @@ fn the_stack_is_bounded() {
     const STACK: usize = 64 * 1024;
     let documents =
         [b"[".repeat(CONFIG_MAX), br#"{"a":"#.repeat(10_000), br#"{"http":{"port":[[[[[["#.to_vec(), MISTAKES.to_vec()];
-    let run = move || documents.iter().map(|document| u64::from(load(Some(document)).problem_count)).sum::<u64>();
+    let mut checks = Box::new(Checks::new());
+    let count = move |document: &std::vec::Vec<u8>| u64::from(load_into(Some(document), &mut checks).problem_count);
+    let run = move || documents.iter().map(count).sum::<u64>();
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
     assert_eq!(thread.join().unwrap(), 1 + 2 + 1 + 12);
 }
@@ -876,7 +878,8 @@ fn the_stack_is_bounded() {
 fn later_sources_count_and_say_so() {
     // An override that loses the key of the collector sends the log in clear; one that is not marked misleads.
     let key = "ab".repeat(32);
-    let mut loader = Loader::default();
+    let mut checks = Checks::new();
+    let mut loader = Loader::new(&mut checks);
     let module = format!(
         r#"{{"name":"a","collector":{{"address":"10.0.2.2:7600","key":"{key}"}},"severity":{{"network.down":"warn"}},
             "http":{{"port":81,"maintenance":true}},"drill":{{"panic_after_s":9}}}}"#
@@ -911,7 +914,8 @@ fn later_sources_count_and_say_so() {
 #[test]
 fn a_refused_collector_is_not_half_in_force() {
     // The address of one source with the mistyped key of another would be a session in clear.
-    let mut loader = Loader::default();
+    let mut checks = Checks::new();
+    let mut loader = Loader::new(&mut checks);
     loader.document(ConfigSource::Module, br#"{"collector":{"address":"10.0.2.2:7600"}}"#);
     loader.document(ConfigSource::FwCfg, br#"{"collector":{"address":"10.0.2.2:7600","key":"ab"}}"#);
     assert_eq!(loader.finish().config.collector, None);
@@ -939,7 +943,8 @@ fn a_name_without_a_dns_server_is_a_problem() {
         assert_eq!(problems(document(&network)), [] as [Text; 0]);
     }
     // The two sources together are what counts.
-    let mut loader = Loader::default();
+    let mut checks = Checks::new();
+    let mut loader = Loader::new(&mut checks);
     loader.document(ConfigSource::Module, br#"{"network": {"static": {"address": "10.0.2.15/24"}}}"#);
     loader.command_line("outpost.collector.address=logs.example.org:7600");
     let loaded = loader.finish();
@@ -973,7 +978,8 @@ fn names_are_as_long_as_dns_can_carry_them() {
 fn a_later_address_keeps_gateway_and_dns() {
     let template = br#"{"network":{"static":{"address":"10.0.2.2/24","gateway":"10.0.2.1","dns":["10.0.2.3"]}}}"#;
     let load = |line: &str| {
-        let mut loader = Loader::default();
+        let mut checks = Checks::new();
+        let mut loader = Loader::new(&mut checks);
         loader.document(ConfigSource::Module, template);
         loader.command_line(line);
         loader.finish()
@@ -988,4 +994,100 @@ fn a_later_address_keeps_gateway_and_dns() {
     let both = load("outpost.network.static.address=10.9.2.15/24 outpost.network.static.gateway=10.9.2.1");
     assert_eq!(both.problem_count, 0);
     assert!(effective(&load("outpost.network=dhcp")).contains(r#""network":"dhcp""#));
+}
+
+#[test]
+fn checks_are_read_whole_or_not_at_all() {
+    // A check that watches something else than it says is worse than none.
+    let mut checks = Box::new(Checks::new());
+    let base = r#""owner": "team-shop", "impact": "customers cannot pay", "runbook": "shop""#;
+    let shop = format!(
+        r#"{{"name": "shop", "group": "Shop", {base}, "interval_s": 20, "slow_ms": 800, "rise": 1, "fall": 2,
+            "http": {{"url": "http://shop.example.org:8080/health?x=1", "status": [200, 204], "body": "ok", "method": "HEAD"}}}}"#
+    );
+    let ssh = format!(
+        r#"{{"name": "ssh", {base}, "interval_s": 5, "tcp": {{"address": "192.0.2.10:22", "banner": "SSH-"}}}}"#
+    );
+    let loaded = load_into(Some(format!(r#"{{"checks": [{shop}, {ssh}]}}"#).as_bytes()), &mut checks);
+    assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
+    let [shop_check, ssh_check] = checks.list() else { panic!("{checks:?}") };
+    assert_eq!((shop_check.interval_s, shop_check.timeout_s, shop_check.rise, shop_check.fall), (20, 10, 1, 2));
+    assert_eq!((ssh_check.interval_s, ssh_check.timeout_s, ssh_check.rise, ssh_check.fall), (5, 5, 2, 3));
+    assert_eq!(shop_check.peer.to_string(), "shop.example.org:8080");
+    let checks::Kind::Http { path, head, statuses, body } = &shop_check.kind else { panic!("{shop_check:?}") };
+    assert_eq!(
+        (checks.text(*path), *head, statuses.as_slice(), checks.text(*body)),
+        ("/health?x=1", true, &[200, 204][..], "ok")
+    );
+    assert_eq!(checks.text(shop_check.impact), "customers cannot pay");
+
+    for (check, sentence) in [
+        (format!(r#"{{"name": "a", {base}}}"#), "a check has exactly one of the keys \"http\" and \"tcp\""),
+        (format!(r#"{{"name": "a", {base}, "tcp": {{"address": "192.0.2.1"}}}}"#), "is not a machine's HOST:PORT"),
+        (format!(r#"{{"name": "a", {base}, "http": {{"url": "https://192.0.2.1/"}}}}"#), "is not a URL"),
+        (
+            format!(r#"{{"name": "a", {base}, "http": {{"url": "http://192.0.2.1/a b"}}}}"#),
+            "has a sign that no URL may have",
+        ),
+        (format!(r#"{{"name": "a b", {base}, "tcp": {{"address": "192.0.2.1:1"}}}}"#), "is not a name"),
+        (format!(r#"{{"name": "ssh", {base}, "tcp": {{"address": "192.0.2.1:1"}}}}"#), "another check has this name"),
+        (
+            format!(r#"{{"name": "a", {base}, "interval_s": 5, "timeout_s": 6, "tcp": {{"address": "192.0.2.1:1"}}}}"#),
+            "6 is longer than interval_s, which is 5",
+        ),
+        (
+            format!(r#"{{"name": "a", {base}, "interval_s": 0, "tcp": {{"address": "192.0.2.1:1"}}}}"#),
+            "is not a time: allowed are 1 to 3600 seconds",
+        ),
+        (
+            format!(r#"{{"name": "a", {base}, "rise": 21, "tcp": {{"address": "192.0.2.1:1"}}}}"#),
+            "is not a number of probes",
+        ),
+        (
+            format!(r#"{{"name": "a", {base}, "http": {{"url": "http://192.0.2.1/", "status": [99]}}}}"#),
+            "is not a status",
+        ),
+        (
+            r#"{"name": "a", "impact": "x", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}}"#.to_string(),
+            "\"owner\" is missing",
+        ),
+        ("7".to_string(), "is not a check"),
+    ] {
+        let loaded = load_into(Some(format!(r#"{{"checks": [{ssh}, {check}]}}"#).as_bytes()), &mut checks);
+        assert_eq!(checks.list().len(), 1, "{check}");
+        let told = loaded.problems.first().map(|problem| problem.text.as_str()).unwrap_or_default();
+        assert!(loaded.problem_count == 1 && told.contains(sentence), "{check}: {told}");
+    }
+}
+
+#[test]
+fn there_is_a_bound_to_checks_their_names_and_their_texts() {
+    // Each bound is told, and those that found room are watched.
+    let mut checks = Box::new(Checks::new());
+    let mut read = |count: usize, text: usize, host: &dyn Fn(usize) -> std::string::String| {
+        let check = |number| {
+            format!(
+                r#"{{"name": "c{number}", "owner": "o", "impact": "{}", "runbook": "r", "tcp": {{"address": "{}:1"}}}}"#,
+                "x".repeat(text),
+                host(number)
+            )
+        };
+        let all: std::vec::Vec<_> = (0..count).map(check).collect();
+        let document = format!(
+            r#"{{"network": {{"static": {{"address": "10.0.0.2/24", "dns": ["10.0.0.3"]}}}}, "checks": [{}]}}"#,
+            all.join(",")
+        );
+        let loaded = load_into(Some(document.as_bytes()), &mut checks);
+        let told = loaded.problems.first().map(|problem| problem.text.to_string());
+        (checks.list().len(), loaded.problem_count, told.unwrap_or_default())
+    };
+    let literal = |_| "192.0.2.1".to_string();
+    assert_eq!(read(64, 100, &literal), (64, 0, String::<0>::new().to_string()));
+    let (kept, problems, told) = read(65, 100, &literal);
+    assert_eq!((kept, problems), (64, 1), "{told}");
+    assert!(told.contains("allowed are at most 64 checks"), "{told}");
+    let named = |number: usize| format!("host-{}.example.org", number % 17);
+    let (kept, problems, told) = read(34, 10, &named);
+    assert_eq!((kept, problems), (32, 2), "{told}");
+    assert!(told.contains("allowed are 16 in all checks"), "{told}");
 }

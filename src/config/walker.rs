@@ -6,6 +6,7 @@
 //! inside one value (a wrong type, a bad escape) is reported and passed over, so that the rest is read as well. Only
 //! when the structure itself is broken does it [`Stop`].
 
+use super::checks::Checks;
 use super::nearest::nearest;
 use super::origins::Origins;
 use super::problem::{Problems, write_cut};
@@ -73,22 +74,24 @@ pub(super) struct Walker<'a> {
     depth: usize,
     /// JSON pointer (RFC 6901) of the value at hand.
     pointer: String<64>,
-    pub found: Found,
+    pub found: Found<'a>,
 }
 
 /// What reading comes to, beside the values.
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     /// What is wrong.
     pub problems: Problems,
     /// Which keys were read, and where.
     pub origins: Origins,
     /// The source that is read.
     pub source: ConfigSource,
+    /// Where the checks are put.
+    pub checks: &'a mut Checks,
 }
 
 impl<'a> Walker<'a> {
     /// A cursor at the start of `document`, of which it takes as much as can be text.
-    pub fn new(document: &'a [u8], found: Found) -> Walker<'a> {
+    pub fn new(document: &'a [u8], found: Found<'a>) -> Walker<'a> {
         let readable = document.get(..CONFIG_MAX).unwrap_or(document);
         let (text, end) = match core::str::from_utf8(readable) {
             Ok(text) => (text, if document.len() > CONFIG_MAX { End::TooLong } else { End::Document }),

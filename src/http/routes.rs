@@ -135,11 +135,13 @@ impl Route {
         )
     }
 
-    /// How many shared buffers its answer may need.
-    pub const fn buffers(self) -> usize {
+    /// How many shared buffers its answer may need in an agent with so many checks.
+    pub const fn buffers(self, checks: usize) -> usize {
         match self {
             Route::Schema => document::BUFFERS,
-            Route::Metrics | Route::Events | Route::DebugNet => 2,
+            Route::Metrics => 2 + (checks * limits::CHECK_METRICS).div_ceil(limits::ANSWER),
+            Route::Status => 1 + (checks * limits::CHECK_STATUS).div_ceil(limits::ANSWER),
+            Route::Events | Route::DebugNet => 2,
             _ => 1,
         }
     }

@@ -19,6 +19,7 @@ use crate::net::link::{Hop, OneFrame, ToHop};
 use crate::net::lists::Lists;
 use crate::nic::Nic;
 use crate::view::{Known, View};
+use crate::watch::Watch;
 use crate::{FAR, sooner};
 use core::ops::Range;
 use heapless::Vec;
@@ -65,6 +66,8 @@ pub struct Surroundings<'s, 'a, N> {
     pub network: &'s mut Network<'a>,
     /// What serving does not change.
     pub known: Known<'s>,
+    /// Those who are watched.
+    pub watch: &'s Watch<'a>,
     /// Where events go.
     pub log: &'s mut Log<'a>,
 }
@@ -363,7 +366,7 @@ impl<'a> Server<'a> {
         client: [u8; 4],
         around: &mut Surroundings<'_, 'a, N>,
     ) -> (Answer, Option<Range<usize>>) {
-        let Some(buffers) = self.buffers(request.route.buffers(), client) else {
+        let Some(buffers) = self.buffers(request.route.buffers(around.watch.all().len()), client) else {
             self.desk.counters.no_buffer += 1;
             return (Answer::status_only(503), None);
         };
@@ -371,6 +374,7 @@ impl<'a> Server<'a> {
             now: around.now,
             known: around.known,
             network: around.network,
+            watch: around.watch,
             log: around.log,
             pool: &self.pool,
             counters: &self.desk.counters,

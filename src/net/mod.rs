@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod frame;
+mod hops;
 pub mod link;
 pub mod lists;
 pub mod neighbours;
@@ -21,7 +22,9 @@ use crate::limits;
 use crate::log::Log;
 use crate::nic::{Link, Nic};
 use core::net::Ipv4Addr;
+use frame::ETHERNET_HEADER;
 use heapless::Vec;
+use hops::Hops;
 use link::{Hop, OneFrame, Shape, as_ip};
 use neighbours::Neighbours;
 use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkConflict, NetworkDown, NetworkUp};
@@ -30,7 +33,10 @@ use smoltcp::phy::TxToken;
 use smoltcp::socket::dhcpv4::{self, RetryConfig};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{DhcpPacket, EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, DhcpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
+    HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Cidr,
+};
 
 /// After this long without an answer the search for a DHCP server is reported; then each time it has doubled.
 const DHCP_PATIENCE: Duration = Duration::from_secs(10);
@@ -173,6 +179,7 @@ pub struct Network<'a> {
     /// When the link was last lost, the latest at the end.
     link_lost: [Option<Instant>; limits::LINK_FLAPS],
     neighbours: Neighbours,
+    hops: Hops,
     /// Since when we look for a DHCP server, and when to report that none answered.
     searching: Instant,
     report_at: Instant,
@@ -249,6 +256,7 @@ impl<'a> Network<'a> {
             conflict: None,
             link_lost: [None; limits::LINK_FLAPS],
             neighbours: Neighbours::default(),
+            hops: Hops::default(),
             searching: now,
             report_at: now + DHCP_PATIENCE,
             due: now,
@@ -375,11 +383,61 @@ impl<'a> Network<'a> {
             self.conflict = Some(Conflict { mac, at: now, claims: claims.saturating_add(1), told });
         }
         if let Some(address) = &self.address {
-            self.neighbours.see(now, frame, address);
+            if let Some(sender) = self.neighbours.see(now, frame, address) {
+                self.hops.heard(now, sender);
+            }
         }
         let mut device = OneFrame::ethernet(frame, token);
         self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);
         self.due = Instant::ZERO;
+    }
+
+    /// What a connection needs to be opened.
+    pub fn context(&mut self) -> &mut Context {
+        self.ethernet.context()
+    }
+
+    /// Asks for the MAC of the machine that leads to `address`, unless that is known or was asked just now.
+    pub fn seek<N: Nic>(&mut self, now: Instant, nic: &mut N, address: Ipv4Addr) {
+        let Some(own) = self.address.as_ref() else { return };
+        let hop = if own.cidr.contains_addr(&address) { Some(address) } else { own.gateway };
+        let Some(hop) = hop.filter(|hop| self.hops.is_to_be_asked(now, *hop)) else { return };
+        let question = ArpRepr::EthernetIpv4 {
+            operation: ArpOperation::Request,
+            source_hardware_addr: self.mac,
+            source_protocol_addr: own.cidr.address(),
+            target_hardware_addr: EthernetAddress([0; 6]),
+            target_protocol_addr: hop,
+        };
+        // Without room it is asked a second later.
+        let Some(token) = nic.transmit(now) else { return };
+        token.consume(ETHERNET_HEADER + question.buffer_len(), |frame| {
+            let header = EthernetRepr {
+                src_addr: self.mac,
+                dst_addr: EthernetAddress::BROADCAST,
+                ethertype: EthernetProtocol::Arp,
+            };
+            header.emit(&mut EthernetFrame::new_unchecked(&mut *frame));
+            question.emit(&mut ArpPacket::new_unchecked(&mut frame[ETHERNET_HEADER..]));
+        });
+    }
+
+    /// A frame for one socket that is alone in its set.
+    pub fn ingress_for<T: TxToken>(&mut self, now: Instant, frame: &[u8], token: T, set: &mut SocketSet<'_>) {
+        self.ethernet.poll_ingress_single(now, &mut OneFrame::ethernet(frame, token), set);
+    }
+
+    /// Sends what one socket that is alone in its set has to send; returns when it next has something to do.
+    pub fn egress_for<N: Nic>(&mut self, now: Instant, nic: &mut N, set: &mut SocketSet<'_>) -> Instant {
+        for _ in 0..limits::PROBE_SEGMENTS {
+            match self.ethernet.poll_at(now, set) {
+                None => return Instant::from_micros(i64::MAX),
+                Some(due) if due > now => return due,
+                Some(_) => self.ethernet.poll_egress(now, nic, set),
+            };
+        }
+        // The transmit queue is full, or more is waiting than one poll may send.
+        now + limits::RETRY
     }
 
     /// A TCP segment or ICMP packet for our address that belongs to no connection: RST, or echo reply.
@@ -506,6 +564,7 @@ impl<'a> Network<'a> {
         if address.as_ref().map(|address| address.cidr) != self.address.as_ref().map(|address| address.cidr) {
             self.conflict = None;
             self.neighbours.clear();
+            self.hops.clear();
         }
         for interface in [&mut self.ethernet, &mut self.direct] {
             interface.update_ip_addrs(|addresses| {
@@ -528,6 +587,13 @@ impl<'a> Network<'a> {
     pub fn egress<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if now < self.due {
             return;
+        }
+        for handle in [self.collector, self.sink] {
+            let socket = self.sockets.get::<tcp::Socket<'_>>(handle);
+            let opening = socket.remote_endpoint().filter(|_| socket.state() == tcp::State::SynSent);
+            if let Some(IpEndpoint { addr: IpAddress::Ipv4(address), .. }) = opening {
+                self.seek(now, nic, address);
+            }
         }
         for _ in 0..EGRESS_PER_POLL {
             self.due = self.ethernet.poll_at(now, &self.sockets).unwrap_or(Instant::from_micros(i64::MAX));

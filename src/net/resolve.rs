@@ -78,6 +78,8 @@ struct Sent {
 /// The names and the client that looks them up.
 pub struct Resolver {
     names: Vec<Name, DNS_NAMES>,
+    /// So many of them the agent itself needs.
+    own: usize,
     lookup: Option<Lookup>,
     /// The server that was last of use is asked first.
     preferred: usize,
@@ -90,26 +92,27 @@ impl Resolver {
     /// A table of the names among these hosts. `seed` makes ids and ports unguessable.
     pub fn new<'h>(hosts: impl Iterator<Item = &'h Host>, seed: u64, now: Instant) -> Resolver {
         let random = Random::new(seed);
-        let mut resolver = Resolver { names: Vec::new(), lookup: None, preferred: 0, random, questions: 0, ignored: 0 };
-        for host in hosts {
-            if let Host::Name(host) = host
-                && resolver.named(host).is_none()
-            {
-                let (addresses, answered) = (Vec::new(), None);
-                let (failure, failures, next, told) = (None, 0, now, [None; 2]);
-                // There is room: a const assertion counts the keys that take a name.
-                let _ = resolver.names.push(Name {
-                    host: host.clone(),
-                    addresses,
-                    answered,
-                    failure,
-                    failures,
-                    next,
-                    told,
-                });
-            }
-        }
+        let mut resolver =
+            Resolver { names: Vec::new(), own: 0, lookup: None, preferred: 0, random, questions: 0, ignored: 0 };
+        hosts.for_each(|host| resolver.add(host, now));
+        resolver.own = resolver.names.len();
         resolver
+    }
+
+    /// Looks up what is watched, too; whether that can be is not the agent's own health.
+    pub fn watch<'h>(&mut self, hosts: impl Iterator<Item = &'h Host>, now: Instant) {
+        hosts.for_each(|host| self.add(host, now));
+    }
+
+    fn add(&mut self, host: &Host, now: Instant) {
+        let Host::Name(host) = host else { return };
+        if self.named(host).is_some() {
+            return;
+        }
+        let (addresses, answered) = (Vec::new(), None);
+        let (failure, failures, next, told) = (None, 0, now, [None; 2]);
+        // There is room: the configuration counts the names of the agent's own keys, and refuses too many of checks.
+        let _ = self.names.push(Name { host: host.clone(), addresses, answered, failure, failures, next, told });
     }
 
     /// All names.
@@ -122,9 +125,9 @@ impl Resolver {
         (self.questions, self.ignored)
     }
 
-    /// Whether the last lookup of some name failed.
+    /// Whether the last lookup of a name that the agent itself needs failed.
     pub fn fails(&self) -> bool {
-        self.names.iter().any(|name| name.failure.is_some())
+        self.names.iter().take(self.own).any(|name| name.failure.is_some())
     }
 
     /// The addresses of a host, as far as they are known: that of a literal one is itself.

@@ -1,6 +1,7 @@
 //! An agent's parts without the agent: for tests of what answers say about states that are hard to bring about.
 
 use super::{Known, View};
+use crate::config::checks::Checks;
 use crate::config::{self, Loaded};
 use crate::crash::History;
 use crate::facts::{Facts, Phase};
@@ -15,6 +16,7 @@ use crate::net::{self, Network};
 use crate::nic::{self, Link, Nic};
 use crate::time::Time;
 use crate::vitals::Vitals;
+use crate::watch::{self, Watch};
 use outpost_wire::EntropySource;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
@@ -32,6 +34,7 @@ pub struct Fixture {
     pub vitals: Vitals,
     pub ship: Option<Ship>,
     pub network: Network<'static>,
+    pub watch: Watch<'static>,
     pub log: Log<'static>,
     pub pool: Pool<'static>,
     pub counters: Counters,
@@ -54,7 +57,8 @@ pub fn with(document: &str, test: impl FnOnce(&mut Fixture) + Send) {
 impl Fixture {
     fn new(document: &str) -> Fixture {
         let started = Instant::from_secs(1);
-        let loaded = config::load(Some(document.as_bytes()));
+        let checks = Box::leak(Box::new(Checks::new()));
+        let loaded = config::load_into(Some(document.as_bytes()), checks);
         assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
         let identity =
             Identity { agent: loaded.config.name.clone(), image_id: [7; 32], config: [0; 8], severities: [0; 8] };
@@ -91,6 +95,7 @@ impl Fixture {
                 1,
                 started,
             ),
+            watch: Watch::new(checks, Box::leak(Box::new(watch::Memory::new())), 0xb007, 1, started),
             log: Log::new(vec![0; 64 * 1024].leak(), 0xb007),
             pool: Pool::new(Box::leak(Box::new(pool::Memory::new())), limits::CONNECTIONS, 1),
             counters: Counters::default(),
@@ -117,6 +122,7 @@ impl Fixture {
                 safe_mode: false,
             },
             network: &self.network,
+            watch: &self.watch,
             log: &self.log,
             pool: &self.pool,
             counters: &self.counters,

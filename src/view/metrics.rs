@@ -17,8 +17,9 @@ use crate::http::routes::Route;
 use crate::limits;
 use crate::log::{Phase, Ship};
 use crate::net;
+use crate::watch::Shown;
 use heapless::String;
-use outpost_wire::{DownReason, ProbeClass};
+use outpost_wire::{DownReason, ProbeClass, ProbeReason};
 use smoltcp::time::Duration;
 
 /// What a sample is worth.
@@ -59,6 +60,7 @@ impl View<'_, '_> {
         self.write_time(&mut page);
         self.write_network(&mut page);
         self.write_http(&mut page);
+        self.write_targets(&mut page);
         self.write_log(&mut page);
         if openmetrics {
             page.put("# EOF\n");
@@ -248,6 +250,47 @@ impl View<'_, '_> {
         page.sample(&[], limits::ANSWERS as u64);
         page.family("counter outpost_http_answer_buffers_short_total Answers that found none free.");
         page.sample(&[], counters.no_buffer);
+    }
+
+    /// The names of blackbox_exporter where one of them fits. What is unknown or stale has no `probe_success`.
+    fn write_targets(&self, page: &mut Page<'_>) {
+        let now = self.now;
+        let checks = self.watch.checks();
+        let each = || self.watch.all().iter().map(|watched| (checks.text(watched.check().name), watched));
+        let fresh = || {
+            each().filter_map(|(name, watched)| match watched.shown(now).0 {
+                Shown::Stale => None,
+                _ => Some((name, watched.belief().last()?)),
+            })
+        };
+        page.family("gauge probe_success Whether the last probe of the target was good.");
+        fresh().for_each(|(name, last)| page.sample(&[("target", name)], last.is_good()));
+        page.family("gauge probe_duration_seconds How long it took.");
+        fresh().for_each(|(name, last)| page.sample(&[("target", name)], last.took));
+        page.family("gauge probe_http_status_code The status it was answered with.");
+        for (name, last) in fresh().filter(|(_, last)| last.status != 0) {
+            page.sample(&[("target", name)], u64::from(last.status));
+        }
+        page.family("gauge outpost_check_state What is believed of the target: 1 at its state.");
+        for (name, watched) in each() {
+            for state in Shown::ALL {
+                page.sample(&[("target", name), ("state", state.name())], watched.shown(now).0 == state);
+            }
+        }
+        page.family("counter outpost_probes_total Probes started.");
+        each().for_each(|(name, watched)| page.sample(&[("target", name)], watched.counters().probes));
+        page.family("counter outpost_probe_failures_total Bad probes by what was wrong.");
+        for (name, watched) in each() {
+            for (reason, &count) in
+                ProbeReason::WORDS.iter().zip(&watched.counters().failures).filter(|(_, count)| **count > 0)
+            {
+                page.sample(&[("target", name), ("reason", reason)], u64::from(count));
+            }
+        }
+        page.family("counter outpost_probe_slots_missed_total Slots that passed by without a probe.");
+        each().for_each(|(name, watched)| page.sample(&[("target", name)], watched.counters().missed));
+        page.family("gauge outpost_probe_schedule_lag_seconds How late the last probe started.");
+        each().for_each(|(name, watched)| page.sample(&[("target", name)], watched.counters().lag));
     }
 
     fn write_log(&self, page: &mut Page<'_>) {

@@ -16,6 +16,7 @@ pub mod page;
 mod security;
 mod sheet;
 pub mod status;
+mod targets;
 mod writer;
 
 use crate::config::{Config, Loaded};
@@ -31,6 +32,7 @@ use crate::net::resolve::Resolver;
 use crate::nic;
 use crate::time::Time;
 use crate::vitals::Vitals;
+use crate::watch::Watch;
 use core::fmt::Write;
 use heapless::String;
 use serde::Serialize;
@@ -69,6 +71,8 @@ pub struct View<'v, 'a> {
     pub known: Known<'v>,
     /// Link, lease and interfaces.
     pub network: &'v Network<'a>,
+    /// Those who are watched.
+    pub watch: &'v Watch<'a>,
     /// The log.
     pub log: &'v Log<'a>,
     /// The connection table.

@@ -5,10 +5,11 @@
 //! request, no script, every state told by a word, and by a sign that page.css draws, beside its colour.
 
 use super::writer::Writer;
-use super::{Known, View};
+use super::{Known, View, targets};
 use crate::health::{CHECKS, Check, Reason, State};
 use crate::limits;
 use crate::log::{Phase, Ship, Stats, Status};
+use crate::watch::{Shown, Watch, Watched};
 use outpost_wire::{ConfigSource, EntropySource};
 use smoltcp::time::Instant;
 
@@ -32,16 +33,24 @@ const HEAD: &str = concat!(
 /// Where the values of the text form begin.
 const COLUMN: usize = 15;
 
+/// Bytes of what comes behind the targets at its longest, of the name of a group, of a target in brief, and of what is added to its texts when it
+/// is down.
+const REST: usize = 7 * 1024;
+const GROUP: usize = 64 + 6 * limits::CHECK_GROUP;
+const TARGET: usize = 320;
+const TARGET_DOWN: usize = 160;
+
 /// Out of service on purpose, and for no other reason.
 const HOLD: &str = "hold";
 
 /// What the page tells.
-struct Page<'v> {
+struct Page<'v, 'a> {
     now: Instant,
     known: Known<'v>,
     stats: Stats,
     session: Option<Status>,
     clock: Clock,
+    watch: &'v Watch<'a>,
 }
 
 /// UTC, as far as it is known.
@@ -66,7 +75,8 @@ impl View<'_, '_> {
         let known = self.known;
         let (now, stats) = (self.now, self.log.stats());
         let clock = Clock::of(&known, now);
-        let page = Page { now, known, stats, session: known.ship.map(Ship::status), clock };
+        let session = known.ship.map(Ship::status);
+        let page = Page { now, known, stats, session, clock, watch: self.watch };
         let mut writer = Writer::new(out, html);
         page.write(&mut writer);
         writer.finish()
@@ -91,7 +101,7 @@ impl Clock {
     }
 }
 
-impl Page<'_> {
+impl Page<'_, '_> {
     fn write(&self, w: &mut Writer<'_>) {
         let config = &self.known.loaded.config;
         let verdict = self.verdict();
@@ -116,6 +126,7 @@ impl Page<'_> {
         w.duration(self.seconds_since(self.known.started));
         w.tag("</p></header>");
         w.plain("\n");
+        self.write_targets(w);
         self.write_checks(w);
         w.tag("<div class=\"g\">");
         self.write_log(w);
@@ -174,6 +185,127 @@ impl Page<'_> {
             State::Warn => "A warning does not take it out of service.",
             State::Fail => "It answers, but should not be relied on now.",
         });
+    }
+
+    /// What is watched, by groups in the order of the configuration.
+    fn write_targets(&self, w: &mut Writer<'_>) {
+        let (all, checks) = (self.watch.all(), self.watch.checks());
+        if all.is_empty() {
+            return;
+        }
+        section(w, "Targets");
+        w.tag("<table><caption>");
+        self.write_tally(w);
+        w.tag(
+            "</caption><thead><tr><th scope=\"col\">Target</th><th scope=\"col\">State</th>\
+             <th scope=\"col\">Last probe</th></tr></thead>",
+        );
+        w.plain("\n");
+        let mut left_out = 0;
+        for (number, first) in all.iter().enumerate() {
+            let group = checks.text(first.check().group);
+            let same = |other: &&Watched<'_>| checks.text(other.check().group) == group;
+            if all.iter().take(number).any(|other| same(&other)) {
+                continue;
+            }
+            if w.room() < REST + GROUP + TARGET {
+                left_out += all.iter().filter(same).count() as u64;
+                continue;
+            }
+            w.tag("<tbody>");
+            if !group.is_empty() {
+                w.tag("<tr><th colspan=\"3\" scope=\"rowgroup\">");
+                w.say(group);
+                w.tag("</th></tr>");
+                w.plain(":\n");
+            }
+            for watched in all.iter().filter(same) {
+                if w.room() < REST + TARGET {
+                    left_out += 1;
+                } else {
+                    self.write_target(w, watched);
+                }
+            }
+            w.tag("</tbody>");
+        }
+        w.tag("</table>");
+        if left_out > 0 {
+            w.tag("<p>");
+            w.number(left_out);
+            w.say(" more have no room here: see /status.");
+            w.plain("\n");
+            w.tag("</p>");
+        }
+        w.tag("</section>");
+    }
+
+    /// How many targets there are, and how many of them are not up.
+    fn write_tally(&self, w: &mut Writer<'_>) {
+        let all = self.watch.all();
+        w.number(all.len() as u64);
+        w.say(" watched from here");
+        for state in [Shown::Down, Shown::Unknown, Shown::Stale] {
+            let count = all.iter().filter(|watched| watched.shown(self.now).0 == state).count();
+            if count > 0 {
+                w.say(", ");
+                w.number(count as u64);
+                w.say(" ");
+                w.say(state.name());
+            }
+        }
+        w.say(".");
+        w.plain("\n");
+    }
+
+    fn write_target(&self, w: &mut Writer<'_>, watched: &Watched<'_>) {
+        let (check, checks) = (watched.check(), self.watch.checks());
+        let (shown, since) = watched.shown(self.now);
+        let class = match shown {
+            Shown::Up => "pass",
+            Shown::Down => "fail",
+            Shown::Unknown | Shown::Stale => HOLD,
+        };
+        w.tag("<tr><th scope=\"row\">");
+        w.plain("  ");
+        w.say(checks.text(check.name));
+        w.column(COLUMN);
+        w.tag("</th><td class=\"");
+        w.tag(class);
+        w.tag("\"><b>");
+        w.say(shown.name());
+        w.tag("</b></td><td>");
+        w.plain("  ");
+        match watched.belief().last() {
+            None => w.say("not probed yet"),
+            Some(last) => {
+                w.say(targets::reason(last.reason));
+                if last.status != 0 {
+                    w.say(" ");
+                    w.number(last.status.into());
+                }
+                w.say(", ");
+                w.number(last.took.total_millis());
+                w.say(" ms, ");
+                w.duration(self.seconds_since(last.at));
+                w.say(" ago");
+            }
+        }
+        let texts = [check.impact, check.owner, check.runbook].map(|words| escaped_len(checks.text(words)));
+        if shown == Shown::Down && w.room() >= REST + TARGET_DOWN + texts.iter().sum::<usize>() {
+            w.tag("<small>");
+            w.plain("\n    ");
+            w.say("Down since ");
+            self.moment(w, since);
+            w.say(": ");
+            w.say(checks.text(check.impact));
+            w.say(". Owner ");
+            w.say(checks.text(check.owner));
+            w.say(", runbook ");
+            w.say(checks.text(check.runbook));
+            w.tag("</small>");
+        }
+        w.tag("</td></tr>");
+        w.plain("\n");
     }
 
     fn write_checks(&self, w: &mut Writer<'_>) {
@@ -375,6 +507,11 @@ impl Page<'_> {
     }
 }
 
+/// How many bytes a text takes in HTML.
+fn escaped_len(text: &str) -> usize {
+    text.bytes().map(|byte| if b"&<>\"".contains(&byte) { "&quot;".len() } else { 1 }).sum()
+}
+
 /// What it means that a check passes.
 fn fine(check: Check) -> &'static str {
     match check {
@@ -439,7 +576,8 @@ const _: () = assert!(HEADERS.len() <= limits::ANSWER_HEADERS);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Loaded, load};
+    use crate::config::checks::Checks;
+    use crate::config::{Loaded, load_into};
     use crate::crash::History;
     use crate::facts::{Facts, WallTime};
     use crate::health::Health;
@@ -448,7 +586,10 @@ mod tests {
     use crate::net::resolve::Resolver;
     use crate::time::Time;
     use crate::vitals::Vitals;
+    use crate::watch::{self, Outcome};
     use core::net::SocketAddrV4;
+    use outpost_wire::ProbeReason;
+    use smoltcp::time::Duration;
 
     const NOW: Instant = Instant::from_micros_const(4_000_000_000);
 
@@ -460,11 +601,16 @@ mod tests {
         clock: Clock,
         stats: Stats,
         session: Option<Status>,
+        watch: Watch<'static>,
     }
 
     fn scene(config: &str) -> Scene {
+        let checks = Box::leak(Box::new(Checks::new()));
+        let loaded = load_into(Some(config.as_bytes()), checks);
+        let memory = Box::leak(Box::new(watch::Memory::new()));
         Scene {
-            loaded: load(Some(config.as_bytes())),
+            loaded,
+            watch: Watch::new(checks, memory, 1, 1, Instant::from_secs(1)),
             facts: Facts {
                 boot_id: 0xb007,
                 seed: [0; 32],
@@ -511,7 +657,14 @@ mod tests {
                 sink: None,
                 safe_mode: false,
             };
-            let page = Page { now: NOW, known, stats: self.stats, session: self.session, clock: self.clock };
+            let page = Page {
+                now: NOW,
+                known,
+                stats: self.stats,
+                session: self.session,
+                clock: self.clock,
+                watch: &self.watch,
+            };
             let mut writer = Writer::new(out, html);
             page.write(&mut writer);
             writer.finish()
@@ -562,6 +715,75 @@ mod tests {
         let text = scene.written(false);
         assert_eq!(text.lines().next(), Some("outpost-fra1: Ready"));
         assert!(text.lines().all(|line| line.chars().count() <= 80), "a terminal breaks a line of {text}");
+    }
+
+    /// A check as it stands in a configuration, all its texts of this length.
+    fn check(name: &str, group: &str, text: &str) -> String {
+        let group = if group.is_empty() { String::new() } else { format!(r#""group": "{group}", "#) };
+        format!(
+            r#"{{"name": "{name}", {group}"owner": "{text}", "impact": "{text}", "runbook": "r",
+                "http": {{"url": "http://192.0.2.10/"}}}}"#
+        )
+    }
+
+    /// These outcomes of a check, 10 s apart, the last one at 5 s before now.
+    fn find(scene: &mut Scene, number: usize, reasons: &[ProbeReason]) {
+        let mut region = vec![0; 64 * 1024];
+        let mut log = crate::log::Log::new(&mut region, 1);
+        for (back, &reason) in (0..reasons.len() as u64).rev().zip(reasons) {
+            let at = NOW - Duration::from_secs(5 + 10 * back);
+            let status = if reason == ProbeReason::Status { 503 } else { 0 };
+            scene.watch.find(number, Outcome { at, took: Duration::from_millis(35), reason, status }, &mut log);
+        }
+    }
+
+    #[test]
+    fn targets_are_shown_with_what_is_known_of_them() {
+        // Green before anything is known, or a page at night that does not say whom to wake.
+        use ProbeReason::{Ok, Status, TimeoutConnect};
+        let checks = [
+            check("shop", "Shop", "customers <cannot> pay"),
+            check("search", "Shop", "nothing"),
+            check("mail", "", "x"),
+            check("old", "", "x"),
+        ];
+        let mut scene = scene(&format!(r#"{{"checks": [{}]}}"#, checks.join(",")));
+        assert_eq!(scene.loaded.problem_count, 0, "{:?}", scene.loaded.problems);
+        find(&mut scene, 0, &[Ok, Ok, Status, Status, Status]);
+        find(&mut scene, 1, &[TimeoutConnect, Ok, Ok]);
+        let long_ago = Outcome { at: NOW - Duration::from_secs(61), took: Duration::ZERO, reason: Ok, status: 200 };
+        let mut region = vec![0; 64 * 1024];
+        scene.watch.find(3, long_ago, &mut crate::log::Log::new(&mut region, 1));
+        scene.says(
+            &[
+                "4 watched from here, 1 down, 1 unknown, 1 stale.",
+                "status 503, 35 ms, 5 s ago",
+                "not probed yet",
+                "runbook r",
+            ],
+            &["192.0.2.10"],
+        );
+        let text = scene.written(false);
+        assert!(text.contains("\n  shop         down  status 503, 35 ms, 5 s ago\n    Down since 2026-11-22 13:40:00 UTC: customers <cannot> pay. "), "{text}");
+        assert!(text.contains("\n  search       up  ok, 35 ms, 5 s ago\n"), "{text}");
+        assert!(scene.written(true).contains("customers &lt;cannot&gt; pay"));
+    }
+
+    #[test]
+    fn as_many_targets_as_there_may_be_leave_a_page() {
+        // A page that does not fit is answered with 500 in the moment when everything is down.
+        let text = "\"&".replace('"', "\\\"").repeat(64);
+        let checks: Vec<String> = (0..64).map(|at| check(&format!("{at:0>32}"), &format!("{at:0>32}"), "x")).collect();
+        let worst: Vec<String> = (0..20).map(|at| check(&format!("{at:0>32}"), "", &text)).collect();
+        for (checks, more) in [(checks, " more have no room here"), (worst, "Owner")] {
+            let mut scene = scene(&format!(r#"{{"checks": [{}]}}"#, checks.join(",")));
+            assert_eq!(scene.loaded.problem_count, 0, "{:?}", scene.loaded.problems);
+            for number in 0..checks.len() {
+                find(&mut scene, number, &[ProbeReason::TimeoutResponse; 3]);
+            }
+            assert!(scene.written(true).contains(more));
+            scene.written(false);
+        }
     }
 
     #[test]
@@ -628,7 +850,7 @@ mod tests {
     #[test]
     fn it_says_how_to_configure_it() {
         let mut none = scene("{}");
-        none.loaded = load(None);
+        none.loaded = crate::config::load(None);
         none.facts.entropy = EntropySource::Weak;
         none.says(
             &[

@@ -1,6 +1,7 @@
 //! `/status`: the agent's state as JSON.
 
 use super::names::Names;
+use super::targets::Targets;
 use super::{Connections, View, hex_text, text};
 use crate::health::{CHECKS, State};
 use crate::limits;
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 /// `/status`.
 #[derive(Serialize)]
-pub struct StatusDocument<'v> {
+pub struct StatusDocument<'v, 'a> {
     name: &'v str,
     status: &'static str,
     ready: bool,
@@ -19,6 +20,7 @@ pub struct StatusDocument<'v> {
     boot_id: String<16>,
     uptime_s: u64,
     checks: Vec<CheckDocument, { CHECKS.len() }>,
+    targets: Targets<'v, 'v, 'a>,
     time: Option<TimeDocument>,
     network: NetworkDocument,
     log: LogDocument,
@@ -92,9 +94,9 @@ struct ProblemDocument<'v> {
     problem: &'v str,
 }
 
-impl View<'_, '_> {
+impl<'a> View<'_, 'a> {
     /// `/status` as of now.
-    pub fn status(&self) -> StatusDocument<'_> {
+    pub fn status(&self) -> StatusDocument<'_, 'a> {
         let (known, log) = (&self.known, self.log);
         let stats = log.stats();
         let address = self.network.address();
@@ -119,6 +121,7 @@ impl View<'_, '_> {
                     }
                 })
                 .collect(),
+            targets: Targets(self),
             time: known.time.now(self.now).map(|time| TimeDocument {
                 unix_us: time.unix_us,
                 error_us: time.error_us,

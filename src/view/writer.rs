@@ -25,6 +25,11 @@ impl<'o> Writer<'o> {
         (self.len <= self.out.len()).then_some(self.len)
     }
 
+    /// How many bytes still fit.
+    pub fn room(&self) -> usize {
+        self.out.len().saturating_sub(self.len)
+    }
+
     /// Markup.
     #[inline(never)]
     pub fn tag(&mut self, markup: &str) {

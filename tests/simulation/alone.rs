@@ -58,7 +58,8 @@ fn with_agent_here(
     let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
     change(&mut config.config);
     let facts = probe::facts(1, [1; 32]);
-    let mut agent = Agent::new(facts, config, &mut storage, &mut region, &mut nic, Instant::from_secs(1));
+    let mut agent =
+        Agent::new(facts, config, &probe::NO_CHECKS, &mut storage, &mut region, &mut nic, Instant::from_secs(1));
     test(&mut agent, &mut nic);
 }
 

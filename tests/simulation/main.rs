@@ -34,6 +34,7 @@ mod scenario;
 mod siege;
 mod station;
 mod syslog;
+mod watch;
 mod world;
 
 use outpost::log::Bug;

@@ -278,7 +278,7 @@ fn with_world(seed: u64, test: impl FnOnce(&mut World<'_, '_>) + Send) {
         let config = load(Some(CONFIG));
         assert_eq!(config.problem_count, 0, "{:?}", config.problems);
         let facts = probe::facts(seed, [seed as u8; 32]);
-        let mut agent = Agent::new(facts, config, &mut storage, &mut region, &mut nic, start());
+        let mut agent = Agent::new(facts, config, &probe::NO_CHECKS, &mut storage, &mut region, &mut nic, start());
         let reader = agent.log().reader(1);
         test(&mut World { agent: &mut agent, nic, net: Net::new(seed), now: start(), reader, told: Vec::new() });
     };

@@ -4,6 +4,7 @@ use crate::events;
 use crate::oracle::Oracle;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use outpost::agent::{Agent, Storage};
+use outpost::config::checks::Checks;
 use outpost::config::{Collector, Config, Host, Loaded, Network, Origins, Secret, Sink, StaticNetwork, Time};
 use outpost::crash::{History, LastWords, WatchdogVerdict};
 use outpost::facts::Facts;
@@ -22,6 +23,9 @@ use std::sync::{Mutex, PoisonError};
 pub fn storage<'a>() -> Box<ManuallyDrop<Storage<'a>>> {
     Box::new(ManuallyDrop::new(Storage::new()))
 }
+
+/// An agent that watches nobody.
+pub static NO_CHECKS: Checks = Checks::new();
 
 /// Stack of a thread that makes a `Storage`, which passes over it.
 const STACK: usize = 64 << 20;

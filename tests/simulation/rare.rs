@@ -36,7 +36,8 @@ fn rare() {
     let (mut storage, mut region) = (probe::storage(), vec![0; 256 * 1024]);
     let mut now = Instant::from_secs(1);
     let config = load(Some(CONFIG));
-    let mut agent = Agent::new(probe::facts(1, [1; 32]), config, &mut storage, &mut region, &mut nic, now);
+    let mut agent =
+        Agent::new(probe::facts(1, [1; 32]), config, &probe::NO_CHECKS, &mut storage, &mut region, &mut nic, now);
     let mut told = Vec::new();
     let mut reader = agent.log().reader(1);
     while now < END {

@@ -382,7 +382,7 @@ impl World {
         let facts = Facts { history, ..probe::facts(boot_id, self.rng.array()) };
         let syslog = self.scenario.syslog.then_some(core::net::SocketAddrV4::new(SYSLOG, syslog::PORT));
         let config = probe::config(network, Some((collector, self.scenario.keyed)), syslog);
-        let mut agent = Agent::new(facts, config, &mut storage, region, &mut self.nic, self.now);
+        let mut agent = Agent::new(facts, config, &probe::NO_CHECKS, &mut storage, region, &mut self.nic, self.now);
         adjust(&mut agent);
         self.observe(&mut agent);
         (self.agent_wake, self.agent_busy) = (Some(self.now), self.now);

@@ -184,6 +184,36 @@ words! {
     }
 }
 
+words! {
+    /// What a probe of a target found.
+    ProbeReason {
+        /// The target did as it should.
+        Ok = 0 "ok",
+        /// We had no network: it says nothing of the target.
+        NoNetwork = 1 "no_network",
+        /// Its name has no address.
+        Dns = 2 "dns",
+        /// Connection refused: nothing listens there.
+        Refused = 3 "refused",
+        /// The connection did not come about in time.
+        TimeoutConnect = 4 "timeout_connect",
+        /// The answer did not come in time.
+        TimeoutResponse = 5 "timeout_response",
+        /// The target closed the connection before it had answered.
+        Closed = 6 "closed",
+        /// What came is no HTTP answer, or ends before its end.
+        Malformed = 7 "malformed",
+        /// Another status than those that are good.
+        Status = 8 "status",
+        /// The text that must stand in the body does not.
+        Body = 9 "body",
+        /// The server's first words are not those expected.
+        Banner = 10 "banner",
+        /// A right answer that took too long.
+        Slow = 11 "slow",
+    }
+}
+
 events! {
     /// The agent has started and this is its first record.
     1 BootStarted<'a> = "boot.started", Vital, INFO, since "0.1.0",
@@ -585,6 +615,50 @@ events! {
         old_boot: [u8; 8],
         /// The boot id from then on: the same one when the VMM says that this is no copy.
         new_boot: [u8; 8],
+    }
+
+    /// A probe of a target was bad. What is believed of the target may still be otherwise.
+    32 ProbeFailed = "probe.failed", Bulk, WARN, since "0.1.0",
+    action "One is noise; target.down tells when they are too many."
+    {
+        /// The check's name.
+        check: NameId,
+        /// What was wrong.
+        reason: ProbeReason,
+        /// The status that was answered, or 0.
+        status: u16,
+        /// From the start of the probe to its end, in microseconds.
+        took_us: u32,
+        /// The address that was probed, or 0.0.0.0.
+        address: Ip4,
+    }
+
+    /// A target is up: as many probes in a row as its check asks for were good.
+    33 TargetUp = "target.up", Vital, NOTICE, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// The check's name.
+        check: NameId,
+        /// For how long it had been down, in seconds; 0 when nothing was known of it.
+        down_s: u32,
+        /// From the start of the last probe to its end, in microseconds.
+        took_us: u32,
+    }
+
+    /// A target is down: as many probes in a row as its check asks for were bad.
+    34 TargetDown = "target.down", Vital, ERROR, since "0.1.0",
+    action "Follow the check's runbook; its owner and what it means for customers stand beside it on the status page."
+    {
+        /// The check's name.
+        check: NameId,
+        /// What was wrong with the last probe.
+        reason: ProbeReason,
+        /// The status that was answered, or 0.
+        status: u16,
+        /// For how long it had been up, in seconds; 0 when nothing was known of it.
+        up_s: u32,
+        /// The address that was probed, or 0.0.0.0.
+        address: Ip4,
     }
 }
 

@@ -1,0 +1,139 @@
+//! What is watched: the checks of the configuration, in memory of their own.
+//!
+//! Up to [`CHECKS`](crate::limits::CHECKS) checks with all their texts are too much to be handed around by value, so
+//! they stand in a table that its owner lends to the loader, and later to the agent. Texts stand one after the other in
+//! one buffer: nobody pays for the longest name.
+
+use crate::limits::{CHECK_STATUSES, CHECK_TEXT, CHECKS};
+use heapless::{String, Vec};
+
+use super::{Host, HostName, Peer};
+
+/// All checks. Empty, it is all zeros.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checks {
+    list: Vec<Check, CHECKS>,
+    texts: String<CHECK_TEXT>,
+}
+
+/// A text of a table of checks; empty when nothing was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    at: u16,
+    len: u16,
+}
+
+const _: () = assert!(CHECK_TEXT <= u16::MAX as usize);
+
+/// One target, and how it is probed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Its name, unique in the table.
+    pub name: Words,
+    /// The group it is shown in.
+    pub group: Words,
+    /// Who looks after it.
+    pub owner: Words,
+    /// What it means for customers when it is down.
+    pub impact: Words,
+    /// The anchor of its runbook.
+    pub runbook: Words,
+    /// Seconds from one probe to the next.
+    pub interval_s: u16,
+    /// Seconds that a probe may take in all; at most the interval.
+    pub timeout_s: u16,
+    /// Good probes in a row that make it up.
+    pub rise: u8,
+    /// Bad probes in a row that make it down.
+    pub fall: u8,
+    /// Milliseconds above which an answer is too slow; 0: the timeout alone counts.
+    pub slow_ms: u16,
+    /// Its machine and TCP port.
+    pub peer: Peer,
+    /// What is done there.
+    pub kind: Kind,
+}
+
+/// What a probe does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Opens a connection.
+    Tcp {
+        /// What the server must say first; empty: nothing.
+        banner: Words,
+    },
+    /// Asks for a web page.
+    Http {
+        /// What is asked for, with its query.
+        path: Words,
+        /// Asks for the head alone.
+        head: bool,
+        /// The statuses that are good; none: 200 to 299.
+        statuses: Vec<u16, CHECK_STATUSES>,
+        /// What must stand in the body; empty: anything.
+        body: Words,
+    },
+}
+
+impl Kind {
+    /// As it is written in the configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Kind::Tcp { .. } => "tcp",
+            Kind::Http { .. } => "http",
+        }
+    }
+}
+
+impl Checks {
+    /// No checks.
+    pub const fn new() -> Checks {
+        Checks { list: Vec::new(), texts: String::new() }
+    }
+
+    /// The checks, in the order of the document.
+    pub fn list(&self) -> &[Check] {
+        &self.list
+    }
+
+    /// A text of this table.
+    pub fn text(&self, words: Words) -> &str {
+        let at = usize::from(words.at);
+        self.texts.get(at..at + usize::from(words.len)).unwrap_or_default()
+    }
+
+    /// The check with this name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|check| self.text(check.name) == name)
+    }
+
+    /// The machines that are probed.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.list.iter().map(|check| &check.peer.host)
+    }
+
+    /// How many host names there are when this one is there, too.
+    pub(super) fn names_with(&self, name: &HostName) -> usize {
+        let names = || self.hosts().filter_map(|host| if let Host::Name(name) = host { Some(name) } else { None });
+        let first = |(at, name): &(usize, &HostName)| names().position(|other| other == *name) == Some(*at);
+        names().enumerate().filter(first).count() + usize::from(names().all(|other| other != name))
+    }
+
+    /// Keeps a text; `None` when there is no room.
+    pub(super) fn keep(&mut self, text: &str) -> Option<Words> {
+        let at = self.texts.len() as u16;
+        self.texts.push_str(text).ok()?;
+        Some(Words { at, len: text.len() as u16 })
+    }
+
+    /// Adds a check; `false` when there is no room.
+    pub(super) fn add(&mut self, check: Check) -> bool {
+        self.list.push(check).is_ok()
+    }
+
+    /// Forgets all: a later source has a list of its own.
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.texts.clear();
+    }
+}

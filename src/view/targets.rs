@@ -1,0 +1,61 @@
+//! What is watched, as answers tell it.
+
+use super::View;
+use crate::watch::Watched;
+use outpost_wire::ProbeReason;
+use serde::Serialize;
+use serde::ser::Serializer;
+
+/// The targets of `/status`: written one by one, so that no answer needs room for all of them twice.
+pub struct Targets<'t, 'v, 'a>(pub &'t View<'v, 'a>);
+
+#[derive(Serialize)]
+struct TargetDocument<'v> {
+    name: &'v str,
+    group: Option<&'v str>,
+    kind: &'static str,
+    state: &'static str,
+    since_s: u64,
+    /// Of the last probe that said anything; what it found is told by the next three.
+    last_s: Option<u64>,
+    reason: Option<&'static str>,
+    http_status: Option<u16>,
+    took_us: Option<u64>,
+    owner: &'v str,
+    impact: &'v str,
+    runbook: &'v str,
+}
+
+impl Serialize for Targets<'_, '_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Targets(view) = self;
+        serializer.collect_seq(view.watch.all().iter().map(|watched| view.target(watched)))
+    }
+}
+
+impl<'v> View<'v, '_> {
+    fn target(&self, watched: &Watched<'_>) -> TargetDocument<'v> {
+        let checks = self.watch.checks();
+        let (check, last) = (watched.check(), watched.belief().last());
+        let (shown, since) = watched.shown(self.now);
+        TargetDocument {
+            name: checks.text(check.name),
+            group: Some(checks.text(check.group)).filter(|group| !group.is_empty()),
+            kind: check.kind.name(),
+            state: shown.name(),
+            since_s: self.seconds_since(since),
+            last_s: last.map(|last| self.seconds_since(last.at)),
+            reason: last.map(|last| reason(last.reason)),
+            http_status: last.map(|last| last.status).filter(|status| *status != 0),
+            took_us: last.map(|last| last.took.total_micros()),
+            owner: checks.text(check.owner),
+            impact: checks.text(check.impact),
+            runbook: checks.text(check.runbook),
+        }
+    }
+}
+
+/// As it is written in answers.
+pub fn reason(reason: ProbeReason) -> &'static str {
+    reason.word().unwrap_or("other")
+}

@@ -1,0 +1,377 @@
+//! Watching others: each check in slots of its own, each probe on a connection of its own, so that a target that hangs
+//! costs nobody else anything.
+//!
+//! ```text
+//! schedule (when) ─▶ probe (what happens) ─▶ standing (what is believed) ─▶ an event on each change
+//!                                        └─▶ history (the last outcomes)
+//! ```
+//! As with the server's connections, each socket is alone in its set: a frame, a timer or a slot meets one check, however
+//! many there are. Which one a segment is for its port says. What always holds: after a boot everything is unknown; what
+//! targets do never changes the agent's own health.
+
+mod history;
+mod probe;
+mod response;
+mod schedule;
+mod standing;
+
+pub use history::{History, Past};
+pub use probe::HTTP_PORT;
+pub use standing::{Belief, Outcome, Rules, Standing};
+
+use crate::FAR;
+use crate::config::checks::{Check, Checks};
+use crate::http::answer;
+use crate::limits::{self, CHECKS, PROBE_RX, PROBE_TX};
+use crate::log::Log;
+use crate::net::resolve::Resolver;
+use crate::net::{Network, State};
+use crate::nic::Nic;
+use core::net::Ipv4Addr;
+use heapless::Vec;
+use outpost_wire::{Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp};
+use probe::{Probe, Progress, Target};
+use schedule::Slots;
+use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+
+/// The first of the ports that probes go out from; behind it each check has [`PORTS`] of its own. Below the dynamic range
+/// (RFC 6335, section 6), from which the agent's other connections go out.
+const FIRST_PORT: u16 = 32_768;
+
+/// Ports of one check, used in turn: a pair of ports comes again after as many probes, when its last connection is
+/// forgotten everywhere.
+const PORTS: u16 = 256;
+
+const _: () = assert!(FIRST_PORT as usize + CHECKS * PORTS as usize <= 49_152);
+const _: () = assert!(CHECKS <= 64, "a bit of a u64 is kept for each");
+
+/// The transactions of probes are numbered from here, those of requests from 1.
+const FIRST_TRANSACTION: u32 = 1 << 31;
+
+/// The memory of all checks. Empty memory is all zeros: it is .bss in the image.
+pub struct Memory<'a> {
+    receive: [[u8; PROBE_RX]; CHECKS],
+    send: [[u8; PROBE_TX]; CHECKS],
+    sockets: Vec<SocketStorage<'a>, CHECKS>,
+    watched: Vec<Watched<'a>, CHECKS>,
+}
+
+impl Memory<'_> {
+    /// Empty memory.
+    pub const fn new() -> Self {
+        Memory {
+            receive: [[0; PROBE_RX]; CHECKS],
+            send: [[0; PROBE_TX]; CHECKS],
+            sockets: Vec::new(),
+            watched: Vec::new(),
+        }
+    }
+}
+
+impl Default for Memory<'_> {
+    fn default() -> Self {
+        Memory::new()
+    }
+}
+
+/// One check at work.
+pub struct Watched<'a> {
+    check: &'a Check,
+    set: SocketSet<'a>,
+    probe: Option<Probe<'a>>,
+    slots: Slots,
+    /// When TCP or the probe has something to do, if no segment comes before.
+    due: Instant,
+    /// How many of its ports were used.
+    ports_used: u16,
+    belief: Belief,
+    history: History,
+    counters: Counters,
+    /// The transaction of the last probe, and the address that it went to.
+    transaction: u32,
+    address: Option<Ipv4Addr>,
+}
+
+/// What to show of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Too few probes agree so far.
+    Unknown,
+    /// Evidence is too old: what was believed may not be so any more.
+    Stale,
+    /// The last probes were good.
+    Up,
+    /// The last probes were bad.
+    Down,
+}
+
+impl Shown {
+    /// All of them.
+    pub const ALL: [Shown; 4] = [Shown::Unknown, Shown::Stale, Shown::Up, Shown::Down];
+
+    /// As it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Shown::Unknown => "unknown",
+            Shown::Stale => "stale",
+            Shown::Up => "up",
+            Shown::Down => "down",
+        }
+    }
+}
+
+/// What was counted of one check since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Probes that were started.
+    pub probes: u64,
+    /// Of those, the bad ones, by the number of the reason.
+    pub failures: [u32; ProbeReason::WORDS.len()],
+    /// Slots that passed by unused.
+    pub missed: u64,
+    /// How late the last probe started.
+    pub lag: Duration,
+}
+
+impl Watched<'_> {
+    /// What is watched.
+    pub fn check(&self) -> &Check {
+        self.check
+    }
+
+    /// What is believed of the target.
+    pub fn belief(&self) -> &Belief {
+        &self.belief
+    }
+
+    /// Its last outcomes.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Takes in what a probe found, and tells what is new.
+    fn take(&mut self, outcome: Outcome, name: &str, log: &mut Log<'_>) {
+        let Outcome { at: now, reason, status, .. } = outcome;
+        let took_us = u32::try_from(outcome.took.total_micros()).unwrap_or(u32::MAX);
+        let address = Ip4(self.address.map_or([0; 4], |address| address.octets()));
+        let transaction = Some(self.transaction);
+        let (before, since) = self.belief.standing();
+        let rules = Rules { rise: self.check.rise, fall: self.check.fall };
+        let changed = self.belief.take(outcome, rules);
+        if outcome.is_evidence() {
+            self.history.push(outcome.is_good(), outcome.took);
+        }
+        if !outcome.is_good() {
+            if let Some(count) = self.counters.failures.get_mut(usize::from(u8::from(reason))) {
+                *count = count.saturating_add(1);
+            }
+            let check = log.name(now, name);
+            log.emit_limited(now, transaction, ProbeFailed { check, reason, status, took_us, address });
+        }
+        if !changed {
+            return;
+        }
+        let lasted_s = match before {
+            Standing::Unknown => 0,
+            Standing::Up | Standing::Down => u32::try_from((now - since).secs()).unwrap_or(u32::MAX),
+        };
+        let check = log.name(now, name);
+        if outcome.is_good() {
+            log.emit(now, transaction, TargetUp { check, down_s: lasted_s, took_us });
+        } else {
+            log.emit(now, transaction, TargetDown { check, reason, status, up_s: lasted_s, address });
+        }
+    }
+
+    /// What to show of the target, and since when it is so.
+    pub fn shown(&self, now: Instant) -> (Shown, Instant) {
+        let interval = Duration::from_secs(self.check.interval_s.into());
+        let (standing, since) = self.belief.standing();
+        match (self.belief.stale_since(now, interval), standing) {
+            (Some(since), _) => (Shown::Stale, since),
+            (None, Standing::Unknown) => (Shown::Unknown, since),
+            (None, Standing::Up) => (Shown::Up, since),
+            (None, Standing::Down) => (Shown::Down, since),
+        }
+    }
+}
+
+/// What probing needs from the agent.
+pub struct Around<'w, 'a, N> {
+    /// The time.
+    pub now: Instant,
+    /// The card.
+    pub nic: &'w mut N,
+    /// The network.
+    pub network: &'w mut Network<'a>,
+    /// The addresses of names.
+    pub names: &'w Resolver,
+    /// Where events go.
+    pub log: &'w mut Log<'a>,
+}
+
+/// All checks at work.
+pub struct Watch<'a> {
+    checks: &'a Checks,
+    watched: &'a mut [Watched<'a>],
+    boot_id: u64,
+    /// A bit for each check that a segment came for.
+    touched: u64,
+    /// When the earliest has something to do.
+    due: Instant,
+    transactions: u32,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches what the configuration names. `seed` makes the ports of probes differ from boot to boot.
+    pub fn new(checks: &'a Checks, memory: &'a mut Memory<'a>, boot_id: u64, seed: u64, now: Instant) -> Watch<'a> {
+        let Memory { receive, send, sockets, watched } = memory;
+        while sockets.len() < checks.list().len() && sockets.push(SocketStorage::EMPTY).is_ok() {}
+        let parts = sockets.chunks_mut(1).zip(receive).zip(send);
+        for (number, (check, ((storage, receive), send))) in checks.list().iter().zip(parts).enumerate() {
+            let mut set = SocketSet::new(storage);
+            set.add(tcp::Socket::new(tcp::SocketBuffer::new(&mut receive[..]), tcp::SocketBuffer::new(&mut send[..])));
+            let slots = Slots::new(checks.text(check.name), Duration::from_secs(check.interval_s.into()), now);
+            let fresh = Watched {
+                check,
+                set,
+                probe: None,
+                slots,
+                due: slots.next(),
+                ports_used: (seed >> (number % 57)) as u16 % PORTS,
+                belief: Belief::new(now),
+                history: History::new(),
+                counters: Counters::default(),
+                transaction: 0,
+                address: None,
+            };
+            // There is room for each check of a table.
+            let _ = watched.push(fresh);
+        }
+        Watch {
+            checks,
+            watched: watched.as_mut_slice(),
+            boot_id,
+            touched: 0,
+            due: now,
+            transactions: FIRST_TRANSACTION,
+        }
+    }
+
+    /// The checks' texts.
+    pub fn checks(&self) -> &'a Checks {
+        self.checks
+    }
+
+    /// All checks, in the order of the configuration.
+    pub fn all(&self) -> &[Watched<'a>] {
+        self.watched
+    }
+
+    /// The sockets of the probe that goes out from this port; it is looked at in the next `poll`.
+    pub fn sockets_of(&mut self, port: u16) -> Option<&mut SocketSet<'a>> {
+        let number = usize::from(port.checked_sub(FIRST_PORT)? / PORTS);
+        let watched = self.watched.get_mut(number)?;
+        self.touched |= 1 << number;
+        Some(&mut watched.set)
+    }
+
+    /// A neighbour may have become known: what waits for one goes on.
+    pub fn neighbour_came(&mut self) {
+        for (number, watched) in self.watched.iter().enumerate() {
+            self.touched |= u64::from(watched.probe.is_some()) << number;
+        }
+    }
+
+    /// Starts what is due, goes on with what has news, and says on which checks' beliefs changed by an event each.
+    pub fn poll<N: Nic>(&mut self, around: &mut Around<'_, '_, N>) {
+        let now = around.now;
+        if self.touched == 0 && now < self.due {
+            return;
+        }
+        let touched = core::mem::take(&mut self.touched);
+        for number in 0..self.watched.len() {
+            if touched >> number & 1 == 1 || now >= self.watched[number].due {
+                self.visit(number, around);
+            }
+        }
+        self.due = self.watched.iter().map(|watched| watched.due).min().unwrap_or(FAR);
+    }
+
+    /// As if a probe had found this.
+    #[cfg(test)]
+    pub fn find(&mut self, number: usize, outcome: Outcome, log: &mut Log<'_>) {
+        let name = self.checks.text(self.watched[number].check.name);
+        self.watched[number].take(outcome, name, log);
+    }
+
+    /// When there is more to do, if no segment comes before.
+    pub fn poll_at(&self) -> Instant {
+        if self.touched != 0 { Instant::ZERO } else { self.due }
+    }
+}
+
+impl<'a> Watch<'a> {
+    fn visit<N: Nic>(&mut self, number: usize, around: &mut Around<'_, '_, N>) {
+        let Around { now, nic, network, names, log } = around;
+        let now = *now;
+        let Some(one) = self.watched.get_mut(number) else { return };
+        let name = self.checks.text(one.check.name);
+        let mut end = FAR;
+        if let Some(probe) = &mut one.probe {
+            match probe.poll(now, one.set.get_mut(SocketHandle::default())) {
+                Progress::Until(deadline) => {
+                    end = deadline;
+                    if probe.is_connecting() {
+                        network.seek(now, *nic, probe.address());
+                        end = end.min(now + limits::ARP_AGAIN);
+                    }
+                }
+                Progress::Ended(outcome) => {
+                    one.probe = None;
+                    one.take(outcome, name, log);
+                }
+            }
+        }
+        if let Some(slot) = one.slots.due(now) {
+            one.counters.missed += slot.missed;
+            one.counters.lag = slot.lag;
+            one.counters.probes += 1;
+            // Wraps after months; what is joined by it is much nearer.
+            self.transactions = self.transactions.wrapping_add(1) | FIRST_TRANSACTION;
+            one.transaction = self.transactions;
+            let address = names.addresses(&one.check.peer.host).first().copied();
+            let from_port = FIRST_PORT + number as u16 * PORTS + one.ports_used;
+            one.ports_used = (one.ports_used + 1) % PORTS;
+            let span = answer::span(self.boot_id, one.transaction);
+            let trace = (u128::from(self.boot_id) << 64 | u128::from(one.transaction), span);
+            let began = match address {
+                _ if network.state() != State::Up => Err(ProbeReason::NoNetwork),
+                None => Err(ProbeReason::Dns),
+                Some(address) => {
+                    one.address = Some(address);
+                    let target = Target { check: one.check, checks: self.checks, address };
+                    let socket = one.set.get_mut(SocketHandle::default());
+                    Probe::start(now, target, from_port, trace, socket, network.context()).ok_or(ProbeReason::NoNetwork)
+                }
+            };
+            match began {
+                Ok(probe) => {
+                    end = probe.deadline().min(now + limits::ARP_AGAIN);
+                    network.seek(now, *nic, probe.address());
+                    one.probe = Some(probe);
+                }
+                Err(reason) => one.take(Outcome { at: now, took: Duration::ZERO, reason, status: 0 }, name, log),
+            }
+        }
+        let tcp = network.egress_for(now, *nic, &mut one.set);
+        one.due = end.min(one.slots.next()).min(tcp);
+    }
+}
