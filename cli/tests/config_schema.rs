@@ -309,7 +309,8 @@ fn allowed(schema: &Value, resolved: &Value, resolve: &impl Fn(&Value) -> Value)
 }
 
 fn row(key: &str, schema: &Value, allowed: &str) -> String {
-    let mut loader = Loader::default();
+    let mut checks = Box::new(outpost::config::checks::Checks::new());
+    let mut loader = Loader::new(&mut checks);
     loader.command_line(&format!("outpost.{key}=x"));
     let problems = loader.finish().problems;
     let refused = |problem: &outpost::config::Problem| {
