@@ -151,17 +151,26 @@ impl Familiar {
     }
 }
 
-/// Whether two heads of one length are the same: compared in pieces whose length is known beforehand, of which the last
-/// overlaps the one before it, for a comparison of any length costs three times as much.
+/// Bytes of heads that are compared at a time.
+const PIECE: usize = 32;
+
+/// Whether two heads of one length are the same. The last piece overlaps the one before it, and pieces are compared
+/// by words that are spelled out: a comparison of any length costs four times as much.
 fn same(a: &[u8], b: &[u8]) -> bool {
-    const PIECE: usize = 32;
-    match (a.last_chunk::<PIECE>(), b.last_chunk::<PIECE>()) {
+    match (a.last_chunk(), b.last_chunk()) {
         (Some(last_a), Some(last_b)) => {
-            let mut pieces = a.as_chunks::<PIECE>().0.iter().zip(b.as_chunks::<PIECE>().0);
-            last_a == last_b && pieces.all(|(a, b)| a == b)
+            let mut pieces = a.as_chunks().0.iter().zip(b.as_chunks().0);
+            same_piece(last_a, last_b) && pieces.all(|(a, b)| same_piece(a, b))
         }
         _ => a == b,
     }
+}
+
+#[inline(always)]
+fn same_piece(a: &[u8; PIECE], b: &[u8; PIECE]) -> bool {
+    let (a, b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let differs = |at: usize| u64::from_ne_bytes(a[at]) ^ u64::from_ne_bytes(b[at]);
+    differs(0) | differs(1) | differs(2) | differs(3) == 0
 }
 
 impl Default for Familiar {

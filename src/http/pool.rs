@@ -188,6 +188,7 @@ impl<'a> Pool<'a> {
     }
 
     /// One connection.
+    #[inline(always)]
     pub fn get(&mut self, at: usize) -> &mut Connection<'a> {
         &mut self.connections[at]
     }
@@ -199,6 +200,7 @@ impl<'a> Pool<'a> {
     }
 
     /// What a connection is doing.
+    #[inline(always)]
     pub fn class(&self, at: usize) -> Class {
         match self.classes.list_of(at) {
             Some(1) => Class::HalfOpen,

@@ -279,10 +279,8 @@ impl<'a> Server<'a> {
         let hop = Hop { source: around.network.mac(), destination: connection.mac };
         let mut device = ToHop { device: &mut *around.nic, hop };
         let interface = around.network.direct();
-        for _ in 0..=limits::SEGMENTS_PER_POLL {
-            if quiet {
-                break;
-            }
+        let rounds = if quiet { 0 } else { limits::SEGMENTS_PER_POLL + 1 };
+        for _ in 0..rounds {
             if !core::mem::take(&mut surely_due) {
                 due = interface.poll_at(now, connection.set());
                 if due.is_none_or(|due| due > now) {
