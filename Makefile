@@ -37,6 +37,8 @@ chaos:  ## the collector killed 100 times, the link cut for a minute, the guest 
 bench:  ## measure everything beside Linux + nginx and rsyslog (root; BENCH="image --boots 5")
 	@scripts/setup bench
 	@cargo build --quiet --release -p outpost-cli -p outpost-bench
+	@cargo build-image --quiet --features small-pool
+	@cp target/x86_64-unknown-none/image/image target/bench-small-pool.elf
 	@target/release/outpost image --format qcow2
 	@target/release/outpost-bench --peers $(BENCH)
 

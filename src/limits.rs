@@ -4,7 +4,7 @@
 use smoltcp::time::Duration;
 
 /// Connections served at the same time: room for every poller of a fleet and an attacker's thousand.
-pub const CONNECTIONS: usize = 1024;
+pub const CONNECTIONS: usize = if cfg!(feature = "small-pool") { 64 } else { 1024 };
 
 /// Longest URI of `security.contact`, in bytes.
 pub const SECURITY_CONTACT_MAX: usize = 100;

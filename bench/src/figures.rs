@@ -8,10 +8,11 @@ use crate::counter::{Count, Counter, Plugin};
 use crate::floor;
 use crate::guest::{Guest, Process};
 use crate::image::Image;
+use crate::lab;
 use crate::load::{ab, wrk};
 use crate::report::{Cell, Report, duration, grouped};
 use crate::stats::{median, percentile, range, spread_percent};
-use outpost_qemu::{Machine, Vm};
+use outpost_qemu::{Accel, Machine, Vm};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -62,7 +63,9 @@ pub fn size(report: &mut Report, guests: &[Guest], image: &Image) {
         let bytes = guest.deployed_bytes()?;
         Ok(Cell::new(format!("{} ({:.0} KiB)", grouped(bytes as f64), bytes as f64 / 1024.0), json!(bytes)))
     });
-    report.row("bytes deployed", "size of the files that are booted", cells.collect());
+    let cells: Cells = cells.collect();
+    report.bars("Bytes deployed (less is better)", values(&cells, ""), |bytes| format!("{:.0} KiB", bytes / 1024.0));
+    report.row("bytes deployed", "size of the files that are booted", cells);
     let mut text = String::from("| section | bytes in the file | bytes in memory |\n|---|---:|---:|\n");
     for section in &image.sections {
         let (file, memory) = (grouped(section.file as f64), grouped(section.memory as f64));
@@ -95,6 +98,8 @@ pub fn boot(report: &mut Report, guests: &[Guest], rounds: usize, folder: &Path)
     let cell = Cell::new(series_text(&floors), json!(floors));
     let floor_cells = guests.iter().map(|_| Ok(cell.clone())).collect();
     report.row("QEMU start → end of a guest that exits at once (floor)", how, floor_cells);
+    let medians = boots.iter().map(|series| median(series.as_ref().ok()?)).collect();
+    report.bars("QEMU start → first 200 (less is better)", medians, |ms| format!("{ms:.0} ms"));
     let cells = boots.iter().map(|series| series.as_ref().map(|times| Cell::new(series_text(times), json!(times))));
     let how = format!("median of {rounds} (fastest to slowest), microvm, static address, tap, looked at every 0.25 ms");
     report.row("QEMU start → first 200", how, cells.map(|cell| cell.map_err(String::clone)).collect());
@@ -134,29 +139,25 @@ pub fn traffic(report: &mut Report, guests: &[Guest], seconds: u32) {
         Ok(Cell::new(format!("{percent:.2} %"), json!(percent)))
     });
     let how = format!("CPU time of the QEMU process over {} s, in percent of one core", IDLE.as_secs());
-    report.row("idle CPU", how, cells.collect());
+    let cells: Cells = cells.collect();
+    report.bars("Idle CPU, of one core (less is better)", values(&cells, ""), |percent| format!("{percent:.2} %"));
+    report.row("idle CPU", how, cells);
     let cells = running.iter().map(|process| {
         let kib = process.as_ref().map_err(String::clone)?.resident_kib()?;
         Ok(Cell::new(format!("{:.1} MiB", kib as f64 / 1024.0), json!(kib)))
     });
-    report.row("QEMU's resident memory, idle", "VmRSS of the process", cells.collect());
+    let cells: Cells = cells.collect();
+    let show = |kib| format!("{:.0} MiB", kib / 1024.0);
+    report.bars("QEMU's resident memory, idle (less is better)", values(&cells, ""), show);
+    report.row("QEMU's resident memory, idle", "VmRSS of the process", cells);
 
     for connections in WRK_CONNECTIONS {
-        let cells = each(guests, &mut running, |guest, process| {
-            let before = process.cpu_time()?;
-            let result = wrk(&guest.url(), connections, seconds)?;
-            let cpu_us = microseconds(process.cpu_time()? - before) / result.requests.max(1) as f64;
-            let (rate, p50, p99) = (grouped(result.per_second), duration(result.p50_us), duration(result.p99_us));
-            let text = format!("{rate}/s, {cpu_us:.1} µs, p50 {p50}, p99 {p99}{}", errors_text(result.errors));
-            let raw = json!({
-                "requests": result.requests, "per_second": result.per_second, "qemu_cpu_us_per_request": cpu_us,
-                "requests_per_qemu_cpu_second": 1e6 / cpu_us, "p50_us": result.p50_us, "p99_us": result.p99_us,
-                "errors": result.errors,
-            });
-            Ok(Cell::new(text, raw))
-        });
-        let figure = format!("keep-alive requests, QEMU CPU each, at {}", of(connections as usize, "connection"));
+        let cells = each(guests, &mut running, |guest, process| wrk_cell(guest, process, connections, seconds));
+        let at = format!("at {}", of(connections as usize, "connection"));
+        let per_cpu = per_cpu_second(report, &at, &cells);
+        let figure = format!("keep-alive requests, QEMU CPU each, {at}");
         report.row(figure, format!("`wrk -t1 -c{connections} -d{seconds}s --latency`"), cells);
+        report.row(format!("requests per QEMU-CPU-second, {at}"), "of the row above", per_cpu);
     }
     let cells = each(guests, &mut running, |guest, process| {
         let before = process.cpu_time()?;
@@ -170,11 +171,84 @@ pub fn traffic(report: &mut Report, guests: &[Guest], seconds: u32) {
         });
         Ok(Cell::new(text, raw))
     });
+    let per_cpu = per_cpu_second(report, "a connection each", &cells);
     report.row(
         "a connection per request, QEMU CPU each",
         format!("`ab -n {AB_REQUESTS} -c {AB_CONNECTIONS}`, without -k"),
         cells,
     );
+    report.row("requests per QEMU-CPU-second, a connection each", "of the row above", per_cpu);
+}
+
+/// Requests per second of QEMU's CPU time, and how many times those of the next guest; also as bars.
+fn per_cpu_second(report: &mut Report, at: &str, cells: &Cells) -> Cells {
+    let rates = values(cells, "/requests_per_qemu_cpu_second");
+    let title = format!("Requests per QEMU-CPU-second, {at} (more is better)");
+    report.bars(&title, rates.clone(), grouped);
+    let others = rates.iter().skip(1).copied().chain([None]);
+    let rows = rates.iter().zip(others).zip(cells).map(|((rate, other), cell)| {
+        let rate = rate.ok_or_else(|| cell.as_ref().err().cloned().unwrap_or_default())?;
+        let times = other.map(|other| format!(", {:.1}×", rate / other)).unwrap_or_default();
+        Ok(Cell::new(grouped(rate) + &times, json!(rate)))
+    });
+    rows.collect()
+}
+
+/// The number at this place of what each cell was made of.
+fn values(cells: &Cells, pointer: &str) -> Vec<Option<f64>> {
+    cells.iter().map(|cell| cell.as_ref().ok()?.raw.pointer(pointer)?.as_f64()).collect()
+}
+
+/// Whether there is hardware for KVM. A `/dev/kvm` is no proof: some hosts emulate every instruction of such guests, and a
+/// time of those says nothing about anybody's machine.
+pub fn hardware_kvm() -> Result<(), String> {
+    outpost_qemu::kvm_works()?;
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpu.lines().filter_map(|line| line.strip_prefix("flags")?.split_once(':'));
+    match flags.flat_map(|(_, flags)| flags.split(' ')).any(|flag| matches!(flag, "vmx" | "svm")) {
+        true => Ok(()),
+        false => Err(String::from("/dev/kvm is there, but the processor has neither VMX nor SVM: it is emulated")),
+    }
+}
+
+/// Boot and load under KVM.
+pub fn kvm(report: &mut Report, guests: &[Guest], rounds: usize, seconds: u32) {
+    let boot = |guest: &Guest| guest.boot_with(|vm| vm.accel = Accel::Kvm);
+    let mut boots: Vec<Result<Vec<f64>, String>> = vec![Ok(Vec::new()); guests.len()];
+    for _ in 0..rounds {
+        for (guest, series) in guests.iter().zip(&mut boots) {
+            let Ok(times) = series else { continue };
+            match boot(guest) {
+                Ok((_, took)) => times.push(milliseconds(took)),
+                Err(problem) => *series = Err(problem),
+            }
+        }
+    }
+    let cells = boots.into_iter().map(|series| series.map(|times| Cell::new(series_text(&times), json!(times))));
+    report.row("KVM: QEMU start → first 200", format!("median of {rounds}, microvm, interleaved"), cells.collect());
+    for connections in WRK_CONNECTIONS {
+        let cells = guests.iter().map(|guest| {
+            let (process, _) = boot(guest)?;
+            wrk_cell(guest, &process, connections, seconds)
+        });
+        let figure = format!("KVM: keep-alive requests, QEMU CPU each, at {}", of(connections as usize, "connection"));
+        report.row(figure, format!("`wrk -t1 -c{connections} -d{seconds}s --latency`"), cells.collect());
+    }
+}
+
+/// A load of so many connections: what came back, and what of QEMU's CPU time it took.
+fn wrk_cell(guest: &Guest, process: &Process, connections: u32, seconds: u32) -> Result<Cell, String> {
+    let before = process.cpu_time()?;
+    let result = wrk(&guest.url(), connections, seconds)?;
+    let cpu_us = microseconds(process.cpu_time()? - before) / result.requests.max(1) as f64;
+    let (rate, p50, p99) = (grouped(result.per_second), duration(result.p50_us), duration(result.p99_us));
+    let text = format!("{rate}/s, {cpu_us:.1} µs, p50 {p50}, p99 {p99}{}", errors_text(result.errors));
+    let raw = json!({
+        "requests": result.requests, "per_second": result.per_second, "qemu_cpu_us_per_request": cpu_us,
+        "requests_per_qemu_cpu_second": 1e6 / cpu_us, "p50_us": result.p50_us, "p99_us": result.p99_us,
+        "errors": result.errors,
+    });
+    Ok(Cell::new(text, raw))
 }
 
 /// Calls `measure` for each guest that runs.
@@ -201,11 +275,22 @@ pub fn memory(report: &mut Report, guests: &[Guest], machine: Machine) {
         if !guest.machines.contains(&machine) {
             return Ok(Cell::new("–", json!(null)));
         }
-        let smallest = smallest(guest.vm.memory_mib, |mib| serves_with(guest, machine, mib))?;
+        // A boot that takes ten times as long as one with enough will not come: each failure would cost the whole limit.
+        let (begin, mut limit) = (Instant::now(), None);
+        let smallest = smallest(guest.vm.memory_mib, |mib| {
+            let hurried = Guest { boot_limit: limit.unwrap_or(guest.boot_limit), ..guest.clone() };
+            let outcome = serves_with(&hurried, machine, mib);
+            limit = limit.or(Some((begin.elapsed() * 5).clamp(Duration::from_secs(1), guest.boot_limit)));
+            outcome
+        })?;
         Ok(Cell::new(format!("{smallest} MiB"), json!(smallest)))
     });
     let how = format!("bisection; two boots that each answer {SERVING} requests with 200, everything at its default");
-    report.row(format!("smallest `-m`, {machine}"), how, cells.collect());
+    let cells: Cells = cells.collect();
+    if machine == Machine::Microvm {
+        report.bars("Smallest -m that serves (less is better)", values(&cells, ""), |mib| format!("{mib:.0} MiB"));
+    }
+    report.row(format!("smallest `-m`, {machine}"), how, cells);
 }
 
 /// The smallest value that passes, when all above it do; `enough` must.
@@ -301,7 +386,32 @@ pub fn counts(report: &mut Report, guests: &[Guest], plugin: &Plugin) {
             "counting plugin, {requests} requests each: the count that one in five is not above, when nothing else is due \
              (spread over {REPEATS} repetitions); the mean has the log's records and all else in it that time brings"
         );
-        report.row(format!("guest instructions per {}{held}", pattern.name()), how, cells.collect());
+        let cells: Cells = cells.collect();
+        if index == 0 {
+            let undisturbed = values(&cells, "/undisturbed/0");
+            report.bars("Guest instructions per paced keep-alive request (less is better)", undisturbed, grouped);
+        }
+        report.row(format!("guest instructions per {}{held}", pattern.name()), how, cells);
+    }
+}
+
+/// The same request of an image whose table has 64 connections instead of 1,024.
+pub fn small_pool(report: &mut Report, guests: &[Guest], plugin: &Plugin) {
+    let Some(outpost) = guests.first() else { return };
+    let mut small = outpost.clone();
+    small.vm.kernel = Some(lab::small_pool_image());
+    let patterns = [(Pattern::Bursts(1), 0), (Pattern::Bursts(8), 0)];
+    let counted = match lab::small_pool_image().exists() {
+        true => count_guest(&small, plugin, &patterns).map(|(_, cells)| cells),
+        false => Err(String::from("`make bench` builds this image, and it is not there")),
+    };
+    for (index, (pattern, _)) in patterns.into_iter().enumerate() {
+        let cell =
+            counted.clone().and_then(|cells| cells.get(index).cloned().unwrap_or_else(|| Err(String::from("–"))));
+        let mut cells = vec![cell];
+        cells.resize_with(guests.len(), || Ok(Cell::new("–", json!(null))));
+        let figure = format!("guest instructions per {}, a pool of 64", pattern.name());
+        report.row(figure, "as above, an image built with `--features small-pool`", cells);
     }
 }
 

@@ -35,6 +35,11 @@ pub fn image() -> PathBuf {
     Path::new(ROOT).join("dist/outpost.elf")
 }
 
+/// The image with a table of fewer connections, as the Makefile builds it before it builds the one above.
+pub fn small_pool_image() -> PathBuf {
+    Path::new(ROOT).join("target/bench-small-pool.elf")
+}
+
 /// The image with its symbols.
 pub fn debug_image() -> PathBuf {
     Path::new(ROOT).join("dist/outpost.debug.elf")

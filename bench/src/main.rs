@@ -5,7 +5,7 @@
 //!   guest     what is booted, and what its QEMU uses
 //!     client, load     who asks it: ours for exact moments, wrk and ab for load
 //!     counter          what it executed for that, exactly (plugin/count.c)
-//!   figures   what is measured, in which order ──▶ report ──▶ bench/results/latest.{md,json}
+//!   figures   what is measured, in which order ──▶ report ──▶ bench/results/latest.{md,json,svg}
 //! log         the same for the log ──────────────▶ report ──▶ bench/results/log.{md,json}
 //! http        and for the HTTP interface ────────▶ report ──▶ bench/results/http.{md,json}
 //! machines    and for the ways to boot ──────────▶ report ──▶ bench/results/machines.{md,json}
@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod attack;
+mod chart;
 mod client;
 mod command;
 mod counter;
@@ -47,11 +48,11 @@ use signal_hook::iterator::Signals;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 /// How long a whole run may take.
-const RUN_LIMIT: Duration = Duration::from_secs(45 * 60);
+const RUN_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Where the peer's packages are kept between runs.
 const LINUX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-linux");
@@ -62,7 +63,7 @@ const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-run");
 /// Measures the image of dist/ and writes what it found into bench/results/.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  make bench                           build everything, measure everything (root; about 20 minutes)
+  make bench                           build everything, measure everything (root; about 15 minutes)
   outpost-bench log                    the log alone: bytes per record need neither root nor an image
   outpost-bench --only boot,count      only these, with what is already built")]
 struct Args {
@@ -111,6 +112,8 @@ enum Part {
     Boot,
     /// Idle CPU, requests and connections per second
     Traffic,
+    /// Boot and requests under KVM, where there is hardware for it
+    Kvm,
     /// Guest instructions and device accesses per request
     Count,
     /// Guest instructions by function
@@ -136,7 +139,9 @@ enum Part {
 impl Part {
     fn subject(self) -> Subject {
         match self {
-            Part::Size | Part::Boot | Part::Traffic | Part::Count | Part::Profile | Part::Memory => Subject::Image,
+            Part::Size | Part::Boot | Part::Traffic | Part::Kvm | Part::Count | Part::Profile | Part::Memory => {
+                Subject::Image
+            }
             Part::Bytes | Part::Emit | Part::Throughput | Part::Ack => Subject::Log,
             Part::Paths | Part::Attack => Subject::Http,
             Part::Ways => Subject::Machines,
@@ -250,7 +255,9 @@ fn measure_image(
     for problem in left_out {
         report.condition("Linux + nginx", format!("left out: {problem}"));
     }
+    let mut took = Vec::new();
     for part in parts {
+        let begin = Instant::now();
         match part {
             Part::Size => figures::size(&mut report, &guests, &image),
             Part::Boot => figures::boot(&mut report, &guests, args.boots.into(), folder)?,
@@ -260,7 +267,14 @@ fn measure_image(
                     figures::memory(&mut report, &guests, machine);
                 }
             }
-            Part::Count => figures::counts(&mut report, &guests, &plugin),
+            Part::Kvm => match figures::hardware_kvm() {
+                Ok(()) => figures::kvm(&mut report, &guests, args.boots.into(), args.seconds),
+                Err(reason) => report.condition("KVM", format!("left out: {reason}")),
+            },
+            Part::Count => {
+                figures::counts(&mut report, &guests, &plugin);
+                figures::small_pool(&mut report, &guests, &plugin);
+            }
             Part::Profile => {
                 let outpost = guests.first().ok_or("no guest")?;
                 figures::profile(&mut report, outpost, &plugin, &image, folder)?;
@@ -268,8 +282,10 @@ fn measure_image(
             // Another subject's.
             _ => {}
         }
+        took.push(format!("{part:?} {} s", begin.elapsed().as_secs()).to_lowercase());
         done(&report)?;
     }
+    report.condition("took", took.join(", "));
     Ok(report)
 }
 
@@ -382,5 +398,9 @@ fn write(report: &Report, folder: &Path, name: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{} cannot be written: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
     fs::write(folder.join(format!("{name}.md")), report.markdown()).map_err(failed)?;
-    fs::write(folder.join(format!("{name}.json")), report.json()).map_err(failed)
+    fs::write(folder.join(format!("{name}.json")), report.json()).map_err(failed)?;
+    match report.svg() {
+        chart if chart.is_empty() => Ok(()),
+        chart => fs::write(folder.join(format!("{name}.svg")), chart).map_err(failed),
+    }
 }

@@ -1,5 +1,6 @@
 //! The result of a run: rows of figures, a column for each guest or whatever is compared; as a Markdown table and as JSON with every raw number.
 
+use crate::chart::{self, Bar, Group};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -7,9 +8,9 @@ use std::fmt::Write;
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// What the table shows.
-    text: String,
+    pub text: String,
     /// What it was made of.
-    raw: Value,
+    pub raw: Value,
 }
 
 impl Cell {
@@ -35,12 +36,13 @@ pub struct Report {
     conditions: Vec<(String, String)>,
     rows: Vec<Row>,
     notes: Vec<(String, String)>,
+    groups: Vec<Group>,
 }
 
 impl Report {
     /// An empty report with this heading, about these guests.
     pub fn new(title: &'static str, guests: Vec<String>) -> Report {
-        Report { title, guests, conditions: Vec::new(), rows: Vec::new(), notes: Vec::new() }
+        Report { title, guests, conditions: Vec::new(), rows: Vec::new(), notes: Vec::new(), groups: Vec::new() }
     }
 
     /// Says under what conditions the figures were taken.
@@ -53,6 +55,12 @@ impl Report {
         let row = Row { figure: figure.into(), how: how.into(), cells };
         eprintln!("bench: {}", self.line(&row).trim());
         self.rows.push(row);
+    }
+
+    /// Adds bars to the chart: a value for each guest that has one, in their order.
+    pub fn bars(&mut self, title: &str, values: Vec<Option<f64>>, show: impl Fn(f64) -> String) {
+        let bars = values.into_iter().map(|value| value.map(|value| Bar { value, text: show(value) })).collect();
+        self.groups.push(Group { title: title.to_owned(), bars });
     }
 
     /// Adds a text under a heading of its own, below the table.
@@ -86,6 +94,16 @@ impl Report {
             let _ = write!(out, "\n## {heading}\n\n{text}");
         }
         out
+    }
+
+    /// The report at a glance, as SVG; empty when nothing of it is a chart.
+    pub fn svg(&self) -> String {
+        let names = ["date", "machine", "Outpost", "QEMU", "load average at the start"];
+        let known = names.iter().filter_map(|name| self.conditions.iter().find(|(known, _)| known == name));
+        let caption: Vec<String> = known
+            .map(|(name, value)| if name.starts_with("load") { format!("load {value}") } else { value.clone() })
+            .collect();
+        chart::svg(&self.guests, &self.groups, &caption.join(" · "))
     }
 
     /// The report for programs.
