@@ -7,6 +7,7 @@ mod alone;
 #[path = "../support/answer.rs"]
 mod answer;
 mod attacker;
+mod bad_input;
 mod client;
 mod collector;
 mod conform;
