@@ -153,7 +153,7 @@ impl<'a> Agent<'a> {
             let identity = Identity {
                 agent: settings.name.clone(),
                 image_id: facts.image_id,
-                config: settings.hash(),
+                config: settings.hash(checks),
                 severities: settings.severity.hash(),
             };
             let security = match &collector.key {

@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> ExitCode {
         loader.command_line(line);
     }
     let loaded = loader.finish();
-    let report = if args.json { as_json(args, &loaded) } else { as_text(args, &loaded) };
+    let hash: String = loaded.config.hash(&checks).iter().map(|byte| format!("{byte:02x}")).collect();
+    let report = if args.json { as_json(args, &loaded, &hash) } else { as_text(args, &loaded, &hash) };
     // A reader that went away (`| head`) has what it wanted.
     let _ = io::stdout().write_all(report.as_bytes());
     ExitCode::from(u8::from(loaded.problem_count > 0))
@@ -70,7 +71,7 @@ pub fn accepted(path: &Path) -> Result<Vec<u8>, String> {
     let args = Args { file: path.to_owned(), fw_cfg: None, command_line: None, json: false };
     let document = read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let loaded = load(Some(&document));
-    if loaded.problem_count == 0 { Ok(document) } else { Err(as_text(&args, &loaded).trim_end().to_owned()) }
+    if loaded.problem_count == 0 { Ok(document) } else { Err(as_text(&args, &loaded, "").trim_end().to_owned()) }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -100,7 +101,7 @@ fn source_name(args: &Args, source: ConfigSource) -> String {
     }
 }
 
-fn as_text(args: &Args, loaded: &Loaded) -> String {
+fn as_text(args: &Args, loaded: &Loaded, hash: &str) -> String {
     let name = name_of(&args.file);
     let in_source = |problem: &Problem| {
         let space = if problem.line == 0 { " " } else { "" };
@@ -113,7 +114,7 @@ fn as_text(args: &Args, loaded: &Loaded) -> String {
         more => lines.push(format!("{name}: and {more} more, shown when these are gone")),
     }
     lines.push(match count {
-        0 => format!("{name}: ok, hash {}", hash(loaded)),
+        0 => format!("{name}: ok, hash {}", hash),
         1 => format!("{name}: 1 problem; {CONSEQUENCE}"),
         count => format!("{name}: {count} problems; {CONSEQUENCE}"),
     });
@@ -122,7 +123,7 @@ fn as_text(args: &Args, loaded: &Loaded) -> String {
 
 const CONSEQUENCE: &str = "the image would boot with what is right, and not be ready";
 
-fn as_json(args: &Args, loaded: &Loaded) -> String {
+fn as_json(args: &Args, loaded: &Loaded, hash: &str) -> String {
     let problems: Vec<Value> = loaded
         .problems
         .iter()
@@ -146,13 +147,9 @@ fn as_json(args: &Args, loaded: &Loaded) -> String {
         "ok": loaded.problem_count == 0,
         "problem_count": loaded.problem_count,
         "problems": problems,
-        "hash": hash(loaded),
+        "hash": hash,
         "origins": origins,
         "effective": serde_json::to_value(&loaded.config).unwrap_or_default(),
     });
     format!("{report:#}\n")
-}
-
-fn hash(loaded: &Loaded) -> String {
-    loaded.config.hash().iter().map(|byte| format!("{byte:02x}")).collect()
 }

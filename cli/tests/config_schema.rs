@@ -39,6 +39,10 @@ const VALID: &[&str] = &[
     r#"{"severity": {"panic": "trace", "http.request": 1, "collector.lost": 24}}"#,
     r#"{"drill": {}}"#,
     r#"{"drill": {"panic_after_s": 1, "hang_after_s": 3600, "records_per_s": 10000}}"#,
+    r#"{"checks": []}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:22"}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "group": "G", "interval_s": 5, "timeout_s": 5,
+        "slow_ms": 100, "rise": 1, "fall": 20, "http": {"url": "http://a.example:8080/x?y=z", "method": "HEAD", "status": [200]}}]}"#,
     r#"{"on_panic": "stop"}"#,
     r#"{"on_panic": "reset"}"#,
 ];
@@ -68,7 +72,13 @@ const INVALID: &[&str] = &[
     r#"{"name": "a\n"}"#,
     r#"{"name": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}"#,
     r#"{"Name": "a"}"#,
-    r#"{"checks": []}"#,
+    r#"{"targets": []}"#,
+    r#"{"checks": {}}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r"}]}"#,
+    r#"{"checks": [{"name": "a b", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:22"}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1"}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "http": {"url": "https://192.0.2.1/"}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "rise": 0, "tcp": {"address": "192.0.2.1:22"}}]}"#,
     r#"{"network": "static"}"#,
     r#"{"network": {}}"#,
     r#"{"network": {"dhcp": {}}}"#,
@@ -142,6 +152,11 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     (
         "a name in a network without a DNS server",
         r#"{"network": {"static": {"address": "10.0.2.15/24"}}, "time": {"servers": ["ntp.example.org"]}}"#,
+    ),
+    (
+        "a timeout beyond the interval",
+        r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "interval_s": 5, "timeout_s": 6,
+            "tcp": {"address": "192.0.2.1:22"}}]}"#,
     ),
     ("the network address", r#"{"network": {"static": {"address": "10.0.2.0/24"}}}"#),
     ("the broadcast address", r#"{"network": {"static": {"address": "10.0.2.255/24"}}}"#),
@@ -263,6 +278,11 @@ fn rows(schema: &Value, root: &Value, key: &str, into: &mut Vec<String>) {
         }
         let join = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
         return keys.iter().for_each(|(name, schema)| rows(schema, root, &join(name), into));
+    }
+    if resolved["items"]["properties"].is_object() {
+        let form = format!("at most {}, each with the keys below", resolved["maxItems"]);
+        into.push(row(key, &resolved, &form));
+        return rows(&resolved["items"], root, &format!("{key}[]"), into);
     }
     into.push(row(key, &described(schema, &resolved), &allowed(schema, &resolved, &resolve)));
 }

@@ -6,6 +6,7 @@
 
 use crate::limits::{CHECK_STATUSES, CHECK_TEXT, CHECKS};
 use heapless::{String, Vec};
+use sha2::{Digest, Sha256};
 
 use super::{Host, HostName, Peer};
 
@@ -75,6 +76,12 @@ pub enum Kind {
     },
 }
 
+/// A text with its length, so that no two lists of texts are the same bytes.
+fn hash_text(digest: &mut Sha256, text: &str) {
+    digest.update((text.len() as u16).to_be_bytes());
+    digest.update(text);
+}
+
 impl Kind {
     /// As it is written in the configuration.
     pub const fn name(&self) -> &'static str {
@@ -117,6 +124,34 @@ impl Checks {
         let names = || self.hosts().filter_map(|host| if let Host::Name(name) = host { Some(name) } else { None });
         let first = |(at, name): &(usize, &HostName)| names().position(|other| other == *name) == Some(*at);
         names().enumerate().filter(first).count() + usize::from(names().all(|other| other != name))
+    }
+
+    /// Takes all that is watched, and how, into a hash: nothing of it when there are no checks.
+    pub(super) fn hash_into(&self, digest: &mut Sha256) {
+        for check in &self.list {
+            let Check { name, group, owner, impact, runbook, interval_s, timeout_s, rise, fall, slow_ms, peer, kind } =
+                check;
+            for words in [name, group, owner, impact, runbook] {
+                hash_text(digest, self.text(*words));
+            }
+            for number in [*interval_s, *timeout_s, (*rise).into(), (*fall).into(), *slow_ms, peer.port] {
+                digest.update(number.to_be_bytes());
+            }
+            match &peer.host {
+                Host::Address(address) => digest.update(address.octets()),
+                Host::Name(name) => hash_text(digest, name),
+            }
+            hash_text(digest, kind.name());
+            match kind {
+                Kind::Tcp { banner } => hash_text(digest, self.text(*banner)),
+                Kind::Http { path, head, statuses, body } => {
+                    hash_text(digest, self.text(*path));
+                    hash_text(digest, self.text(*body));
+                    digest.update([u8::from(*head)]);
+                    statuses.iter().for_each(|status| digest.update(status.to_be_bytes()));
+                }
+            }
+        }
     }
 
     /// Keeps a text; `None` when there is no room.

@@ -482,14 +482,21 @@ impl Config {
         buffer.get(..length).and_then(|document| core::str::from_utf8(document).ok()).unwrap_or("")
     }
 
-    /// The first bytes of the SHA-256 of the effective document: the same for agents that are configured alike.
-    pub fn hash(&self) -> [u8; 8] {
-        hash(self.effective(&mut [0; EFFECTIVE_MAX]).as_bytes())
+    /// The first bytes of the SHA-256 of the effective document and of these checks: the same for agents that are
+    /// configured alike.
+    pub fn hash(&self, checks: &Checks) -> [u8; 8] {
+        let mut digest = Sha256::new();
+        digest.update(self.effective(&mut [0; EFFECTIVE_MAX]));
+        checks.hash_into(&mut digest);
+        first(&digest.finalize())
     }
 }
 
 fn hash(bytes: &[u8]) -> [u8; 8] {
-    let digest = Sha256::digest(bytes);
+    first(&Sha256::digest(bytes))
+}
+
+fn first(digest: &[u8]) -> [u8; 8] {
     core::array::from_fn(|index| digest.get(index).copied().unwrap_or(0))
 }
 

@@ -710,15 +710,25 @@ fn only_a_drill_that_was_understood_runs() {
 /// Agents that are configured alike must show the same hash, others another; it is public, so no key is in it.
 #[test]
 fn the_hash_covers_the_redacted_document() {
-    let read = |document: &str| load(Some(document.as_bytes())).config.hash();
+    let mut checks = Box::new(Checks::new());
+    let mut read = |document: &str| {
+        let loaded = load_into(Some(document.as_bytes()), &mut checks);
+        loaded.config.hash(&checks)
+    };
     // The first bytes of sha256sum over the text in `defaults_hold_without_a_document`.
     assert_eq!(read("{}"), DEFAULT_HASH);
     assert_eq!(read(r#"{"http": {"port": 80}}"#), DEFAULT_HASH);
     assert_ne!(read(r#"{"http": {"port": 81}}"#), DEFAULT_HASH);
-    let keyed = |digit: &str| {
+    let mut keyed = |digit: &str| {
         read(&format!(r#"{{"collector": {{"address": "10.0.2.2:7600", "key": "{}"}}}}"#, digit.repeat(64)))
     };
     assert_eq!(keyed("a"), keyed("b"));
+    let mut watching = |impact: &str| {
+        let check = format!(r#""name": "a", "owner": "o", "impact": "{impact}", "runbook": "r""#);
+        read(&format!(r#"{{"checks": [{{{check}, "tcp": {{"address": "192.0.2.1:22"}}}}]}}"#))
+    };
+    assert_ne!(watching("x"), watching("y"));
+    assert_ne!(watching("x"), DEFAULT_HASH);
 }
 
 const DEFAULT_HASH: [u8; 8] = [210, 163, 101, 106, 197, 138, 9, 83];

@@ -79,7 +79,7 @@ impl View<'_, '_> {
             wall_clock: facts.wall.map(|wall| wall.source),
             entropy: facts.entropy.word().unwrap_or("other"),
             config_source: self.known.loaded.source.word().unwrap_or("other"),
-            config_hash: hex_text(u64::from_be_bytes(config.hash())),
+            config_hash: hex_text(u64::from_be_bytes(config.hash(self.watch.checks()))),
             severity_hash: hex_text(u64::from_be_bytes(config.severity.hash())),
             boot_phases_us: facts
                 .phases

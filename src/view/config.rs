@@ -14,6 +14,8 @@ pub struct ConfigDocument<'v> {
     source: &'static str,
     /// The keys of the documents that are read; secrets are redacted by their type.
     config: &'v Config,
+    /// How many checks there are; `/status` shows each.
+    checks: usize,
     #[serde(serialize_with = "words")]
     origins: &'v Origins,
     problem_count: u16,
@@ -34,9 +36,10 @@ impl View<'_, '_> {
     pub fn config_answer(&self) -> ConfigDocument<'_> {
         let loaded = self.known.loaded;
         ConfigDocument {
-            hash: hex_text(u64::from_be_bytes(loaded.config.hash())),
+            hash: hex_text(u64::from_be_bytes(loaded.config.hash(self.watch.checks()))),
             source: loaded.source.word().unwrap_or("other"),
             config: &loaded.config,
+            checks: self.watch.checks().list().len(),
             origins: &loaded.origins,
             problem_count: loaded.problem_count,
             problems: loaded
