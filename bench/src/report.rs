@@ -101,7 +101,11 @@ impl Report {
         let names = ["date", "machine", "Outpost", "QEMU", "load average at the start"];
         let known = names.iter().filter_map(|name| self.conditions.iter().find(|(known, _)| known == name));
         let caption: Vec<String> = known
-            .map(|(name, value)| if name.starts_with("load") { format!("load {value}") } else { value.clone() })
+            // Of QEMU's version the package's part is left to the table.
+            .map(|(name, value)| match name.starts_with("load") {
+                true => format!("load {value}"),
+                false => value.split(" (").next().unwrap_or_default().to_owned(),
+            })
             .collect();
         chart::svg(&self.guests, &self.groups, &caption.join(" · "))
     }
