@@ -172,8 +172,8 @@ fn two_builds_in_two_folders_give_the_same_bytes() {
 fn where_two_files_differ_is_said() {
     // A failure that shows two hashes says nothing about the cause.
     assert_eq!(difference(b"same", b"same"), None);
-    let told = difference(b"built in /home/a", b"built in /home/b").unwrap();
-    assert!(told.contains("1 differ, the first at 0xf") && told.contains("/home/b"), "{told}");
+    let told = difference(b"built in /some/a", b"built in /some/b").unwrap();
+    assert!(told.contains("1 differ, the first at 0xf") && told.contains("/some/b"), "{told}");
     let program = fs::read(OUTPOST).unwrap();
     let mut changed = program.clone();
     let elf = object::File::parse(program.as_slice()).unwrap();

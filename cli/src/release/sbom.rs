@@ -370,7 +370,7 @@ mod tests {
             ("crates/sha2-0.10.0/src/lib.rs", "nobody"),
             ("outpost/wire/src/lib.rs", "outpost-wire"),
             ("outpost/src/lib.rs", "outpost"),
-            ("/home/me/sha2-0.11.1/src/lib.rs", "nobody"),
+            ("/some/me/sha2-0.11.1/src/lib.rs", "nobody"),
         ] {
             assert_eq!(owner(path), expected, "{path}");
         }
