@@ -397,7 +397,7 @@ mod tests {
         for (oem, body, expected) in [
             (b"VMGENID\0", &body[..], Some(0xff_f028)),
             (b"BXSSDTPC", &body, None),
-            (b"VMGENID\0", &body[..8], Some(0xf028)),
+            (b"VMGENID\0", &body[..8], None),
             (b"VMGENID\0", &body[..6], None),
             (b"VMGENID\0", &body[..3], None),
         ] {
