@@ -76,7 +76,8 @@ fn a_disk_boots_read_only_and_again_after_a_reset() {
     assert_ne!(started[0].boot, started[1].boot);
     let ends = lab.wait_for("boot.previous_ended", 1);
     let Event::BootPreviousEnded(end) = ends[0].event() else { panic!("{:?}", ends[0]) };
-    assert_eq!(end.cause, EndCause::Reset, "{end:?}");
+    // Firmware that takes as long as the watchdog looks like it, where no device tells (docs/deploy/uefi.md).
+    assert!(matches!(end.cause, EndCause::Reset | EndCause::Watchdog), "{end:?}");
     serves(&mut guest);
     guest.power_down();
     assert!(fs::read(&disk.path).unwrap() == before, "a disk has no state");
