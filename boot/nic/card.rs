@@ -206,7 +206,10 @@ impl<P: Port> Nic for Card<P> {
         self.mac
     }
 
+    /// Interrupts are acknowledged here, too, early in a poll: behind the kick at its end, the VMM is busy with the
+    /// frames, and the access waits for it.
     fn link(&mut self) -> Link {
+        self.notice();
         if self.rx.queue.broken() || self.tx.queue.broken() { Link::Down } else { self.link }
     }
 
