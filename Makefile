@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz chaos bench bench-log bench-http image dist size
+.PHONY: help run test soak fuzz miri chaos bench bench-log bench-http image dist size
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -28,6 +28,10 @@ soak:  ## the simulation with many more seeds (SEEDS=20000), all pollers togethe
 fuzz:  ## fuzz every reader of what comes from outside, each for EACH=60 seconds
 	@scripts/setup fuzz
 	@scripts/fuzz $${EACH:-60}
+
+miri:  ## the card's queue against a device that misbehaves, under Miri (nightly Rust): nothing undefined
+	@scripts/setup miri
+	@MIRIFLAGS=-Zmiri-permissive-provenance cargo +nightly miri test -p outpost --test virtqueue
 
 chaos:  ## the collector killed 100 times, the link cut for a minute, the guest reset
 	@scripts/setup test

@@ -155,6 +155,7 @@ fn layout_is_what_a_legacy_device_expects() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "70,000 rounds take an interpreter many minutes")]
 fn buffers_go_round_past_the_wrap_of_the_index() {
     // At 2^16 the indices wrap: a buffer must not get lost, doubled or mixed up, in either suppression mode.
     for event_index in [false, true] {
