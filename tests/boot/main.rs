@@ -21,6 +21,7 @@
 //! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
 //! | `uefi.rs` | the disk image under OVMF, and what its loader says of broken ones |
+//! | `watch.rs` | a real nginx is up, down and up again |
 //! | `lab.rs` | what they share: a collector, a guest, an HTTP client |
 //!
 //! The image is the one that OUTPOST_IMAGE names, else `dist/outpost.elf`: `make image` builds it.
@@ -52,3 +53,4 @@ mod support;
 mod time;
 mod trouble;
 mod uefi;
+mod watch;
