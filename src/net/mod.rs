@@ -382,10 +382,10 @@ impl<'a> Network<'a> {
             let (claims, told) = self.conflict.map_or((0, None), |conflict| (conflict.claims, conflict.told));
             self.conflict = Some(Conflict { mac, at: now, claims: claims.saturating_add(1), told });
         }
-        if let Some(address) = &self.address {
-            if let Some(sender) = self.neighbours.see(now, frame, address) {
-                self.hops.heard(now, sender);
-            }
+        if let Some(address) = &self.address
+            && let Some(sender) = self.neighbours.see(now, frame, address)
+        {
+            self.hops.heard(now, sender);
         }
         let mut device = OneFrame::ethernet(frame, token);
         self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);

@@ -43,6 +43,13 @@ enum Manner {
     Lost,
 }
 
+/// The end of the cable that a frame goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Out,
+    Back,
+}
+
 struct Target {
     handle: SocketHandle,
     /// From when on it does what.
@@ -56,7 +63,8 @@ struct Target {
 struct World {
     station: Station,
     targets: Vec<Target>,
-    cable: VecDeque<(Instant, Option<Vec<u8>>, Option<Vec<u8>>)>,
+    /// Frames on their way: when they arrive, and in which direction.
+    cable: VecDeque<(Instant, Way, Vec<u8>)>,
     /// SYNs to each target: when they left the agent.
     syns: Vec<Vec<Instant>>,
     /// What the agent logged: when, and of which target.
@@ -124,12 +132,12 @@ impl World {
             agent.console(now, &mut &mut [0; 4096][..]);
             for frame in nic.take_sent() {
                 self.note(now, &frame);
-                self.cable.push_back((now + DELAY, Some(frame), None));
+                self.cable.push_back((now + DELAY, Way::Out, frame));
             }
             seen = self.read(agent, seen);
             let targets = self.act(now);
             for frame in core::mem::take(&mut self.station.nic.tx) {
-                self.cable.push_back((now + DELAY, None, Some(frame)));
+                self.cable.push_back((now + DELAY, Way::Back, frame));
             }
             let agent_at = match wake {
                 Wake::At(at) => at.max(now + Duration::from_micros(1)),
@@ -143,8 +151,8 @@ impl World {
             }
             while self.cable.front().is_some_and(|(at, ..)| *at <= now) {
                 match self.cable.pop_front() {
-                    Some((_, Some(frame), _)) if !self.is_lost(now, &frame) => self.station.nic.rx.push_back(frame),
-                    Some((_, _, Some(frame))) => nic.arrive(frame),
+                    Some((_, Way::Out, frame)) if !self.is_lost(now, &frame) => self.station.nic.rx.push_back(frame),
+                    Some((_, Way::Back, frame)) => nic.arrive(frame),
                     _ => {}
                 }
             }
@@ -284,7 +292,9 @@ fn each_way_to_be_bad_has_its_reason() {
     let banner = r#""tcp": {"address": "{}", "banner": "SSH-2.0"}"#;
     let body = r#""http": {"url": "http://{}/", "body": "is well"}"#;
     let statuses = r#""http": {"url": "http://{}/", "status": [200, 503]}"#;
-    let table: [(&str, Manner, Option<(ProbeReason, u16)>); 19] = [
+    /// What stands in the configuration, what the target does, and what is wrong with that.
+    type Row = (&'static str, Manner, Option<(ProbeReason, u16)>);
+    let table: [Row; 19] = [
         (PAGE, Answers(OK), None),
         (tcp, Hangs, None),
         (banner, Greets("SSH-2.0-x\r\n"), None),
