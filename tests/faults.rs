@@ -112,7 +112,8 @@ fn every_way_of_a_reset_works_alone() {
     for (machine, ways) in [
         (Machine::Microvm, &["acpi"][..]),
         (Machine::Q35, &["acpi", "chipset", "keyboard"]),
-        (Machine::Pc, &["acpi", "chipset", "keyboard"]),
+        // Its FADT is of revision 1 and names no register.
+        (Machine::Pc, &["chipset", "keyboard"]),
     ] {
         for way in ways {
             let drill = format!("reset-{way}");

@@ -1,6 +1,6 @@
 //! What is watched: the checks of the configuration, in memory of their own.
 //!
-//! Up to [`CHECKS`](crate::limits::CHECKS) checks with all their texts are too much to be handed around by value, so
+//! Up to [`CHECKS`] checks with all their texts are too much to be handed around by value, so
 //! they stand in a table that its owner lends to the loader, and later to the agent. Texts stand one after the other in
 //! one buffer: nobody pays for the longest name.
 

@@ -454,7 +454,7 @@ impl<'a> Server<'a> {
         counters.recycled_half_open + counters.recycled_idle + counters.refused != half_open + idle + refused
     }
 
-    /// When there is more to do, if no frame comes before: at [`FAR`] never.
+    /// When there is more to do, if no frame comes before; the end of time means never.
     pub fn poll_at(&self, now: Instant) -> Instant {
         let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
         let tell = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
