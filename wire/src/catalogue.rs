@@ -211,6 +211,28 @@ words! {
         Banner = 10 "banner",
         /// A right answer that took too long.
         Slow = 11 "slow",
+        /// It leads elsewhere, further than its check allows.
+        Redirect = 12 "redirect",
+        /// A router or the target itself says that it cannot be reached (ICMP).
+        Unreachable = 13 "unreachable",
+        /// The DNS server answers, but not what is expected.
+        Answer = 14 "answer",
+        /// The TLS handshake failed.
+        Tls = 15 "tls",
+        /// The server speaks no TLS 1.3.
+        TlsVersion = 16 "tls_version",
+        /// The certificate is not the one that is pinned, or does not prove itself.
+        Certificate = 17 "certificate",
+        /// The certificate is not valid any more, or not yet.
+        Expired = 18 "expired",
+        /// The time server is further from our clock than its check allows.
+        Offset = 19 "offset",
+        /// The time server is not synchronised, or further from a reference clock than its check allows.
+        Stratum = 20 "stratum",
+        /// No heartbeat came in time.
+        Late = 21 "late",
+        /// Who sends the heartbeats says that it failed.
+        Reported = 22 "reported",
     }
 }
 
