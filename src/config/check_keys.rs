@@ -105,9 +105,9 @@ struct Draft {
     head: bool,
     statuses: Vec<u16, CHECK_STATUSES>,
     expected: Words,
-    /// How many kinds it names, and whether the last is `http`.
+    /// How many kinds it names, and the last of them.
     kinds: u8,
-    http: bool,
+    kind: Option<Kind>,
 }
 
 /// Reads the checks that are right; a later source has a list of its own.
@@ -133,7 +133,7 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
             statuses: Vec::new(),
             expected: Words::default(),
             kinds: 0,
-            http: false,
+            kind: None,
         };
         let is_object = walker.at_object();
         walker.object(CHECK, &mut draft, "is not a check: allowed is one like {\"name\": \"shop\", \"http\": ...}")?;
@@ -164,12 +164,8 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     {
         walker.report(at, format_args!("is one host name too many: allowed are {CHECK_NAMES} in all checks"));
     }
-    let Some(peer) = draft.target.filter(|_| walker.found.problems.count == before) else { return };
-    let kind = if draft.http {
-        Kind::Http { path: draft.path, head: draft.head, statuses: draft.statuses, body: draft.expected }
-    } else {
-        Kind::Tcp { banner: draft.expected }
-    };
+    let whole = draft.target.zip(draft.kind).filter(|_| walker.found.problems.count == before);
+    let Some((peer, kind)) = whole else { return };
     let check = Check {
         name: draft.name,
         group: draft.group,
@@ -190,13 +186,18 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
 }
 
 fn read_http(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
-    (draft.kinds, draft.http) = (draft.kinds + 1, true);
-    walker.object(HTTP, draft, "is not an object: allowed is one like {\"url\": \"http://192.0.2.10/health\"}")
+    draft.kinds += 1;
+    walker.object(HTTP, draft, "is not an object: allowed is one like {\"url\": \"http://192.0.2.10/health\"}")?;
+    let (path, head, body) = (draft.path, draft.head, draft.expected);
+    draft.kind = Some(Kind::Http { path, head, statuses: draft.statuses.clone(), body });
+    Ok(())
 }
 
 fn read_tcp(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
-    (draft.kinds, draft.http) = (draft.kinds + 1, false);
-    walker.object(TCP, draft, "is not an object: allowed is one like {\"address\": \"192.0.2.10:22\"}")
+    draft.kinds += 1;
+    walker.object(TCP, draft, "is not an object: allowed is one like {\"address\": \"192.0.2.10:22\"}")?;
+    draft.kind = Some(Kind::Tcp { banner: draft.expected });
+    Ok(())
 }
 
 type Short = String<CONFIG_TEXT_MAX>;

@@ -10,13 +10,15 @@
 //! targets do never changes the agent's own health.
 
 mod history;
+mod http;
 mod probe;
 mod response;
 mod schedule;
 mod standing;
+mod tcp;
 
 pub use history::{History, Past};
-pub use probe::HTTP_PORT;
+pub use http::HTTP_PORT;
 pub use standing::{Belief, Outcome, Rules, Standing};
 
 use crate::FAR;
@@ -33,7 +35,7 @@ use outpost_wire::{Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp};
 use probe::{Probe, Progress, Target};
 use schedule::Slots;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
-use smoltcp::socket::tcp;
+use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::{Duration, Instant};
 
 /// The first of the ports that probes go out from; behind it each check has [`PORTS`] of its own. Below the dynamic range
@@ -237,7 +239,7 @@ impl<'a> Watch<'a> {
         let parts = sockets.chunks_mut(1).zip(receive).zip(send);
         for (number, (check, ((storage, receive), send))) in checks.list().iter().zip(parts).enumerate() {
             let mut set = SocketSet::new(storage);
-            set.add(tcp::Socket::new(tcp::SocketBuffer::new(&mut receive[..]), tcp::SocketBuffer::new(&mut send[..])));
+            set.add(Socket::new(SocketBuffer::new(&mut receive[..]), SocketBuffer::new(&mut send[..])));
             let slots = Slots::new(checks.text(check.name), Duration::from_secs(check.interval_s.into()), now);
             let fresh = Watched {
                 check,

@@ -1,19 +1,19 @@
-//! One probe: a connection to a target, and what comes of it.
+//! One probe: what all kinds have in common. How each kind asks, and what it makes of the answer, stands in a file of its
+//! own ([`super::http`], [`super::tcp`]).
 //!
 //! ```text
-//! start ─▶ Connecting ────────────▶ Reading ───────────────────────────────────────▶ Outcome
-//!            │ refused, timeout_connect  │ closed, malformed, timeout_response, status, body, banner, slow
+//! start ─▶ Connecting ────────────▶ the kind's own ─────────────────────────────────▶ Outcome
+//!            │ refused, timeout_connect  │ what the kind says, timeout_response, slow
 //! ```
 //! No IO of its own: its TCP socket is an argument. What always holds: a probe that was started gives exactly one outcome,
 //! at its deadline at the latest, whatever the target does.
 
-use super::response::{Needle, Reading, Response};
+use super::http::Page;
 use super::standing::Outcome;
+use super::tcp::Greeting;
 use crate::config::checks::{Check, Checks, Kind, Words};
-use crate::limits::{PROBE_BANNER, PROBE_CONNECT_TIME, PROBE_TX};
-use core::fmt::Write;
+use crate::limits::PROBE_CONNECT_TIME;
 use core::net::Ipv4Addr;
-use heapless::String;
 use outpost_wire::ProbeReason;
 use smoltcp::iface::Context;
 use smoltcp::socket::tcp;
@@ -31,7 +31,8 @@ pub struct Target<'c> {
 }
 
 impl<'c> Target<'c> {
-    fn text(&self, words: Words) -> &'c str {
+    /// A text of the check.
+    pub fn text(&self, words: Words) -> &'c str {
         self.checks.text(words)
     }
 }
@@ -50,9 +51,8 @@ pub struct Probe<'c> {
 
 enum State<'c> {
     Connecting,
-    /// What the target has to say first, and how much it has said.
-    Banner(Needle<'c>, usize),
-    Answer(Response<'c>),
+    Greeting(Greeting<'c>),
+    Page(Page<'c>),
 }
 
 /// How far a probe is.
@@ -117,8 +117,8 @@ impl<'c> Probe<'c> {
                 };
                 let reason = if slow && reason == ProbeReason::Ok { ProbeReason::Slow } else { reason };
                 let status = match &self.state {
-                    State::Answer(response) => response.status(),
-                    State::Connecting | State::Banner(..) => 0,
+                    State::Page(page) => page.status(),
+                    State::Connecting | State::Greeting(_) => 0,
                 };
                 Progress::Ended(Outcome { at: now, took, reason, status })
             }
@@ -141,87 +141,17 @@ impl<'c> Probe<'c> {
         }
         let read = match &mut self.state {
             State::Connecting => None,
-            State::Banner(needle, read) => read_banner(needle, read, socket),
-            State::Answer(response) => read_answer(response, self.target, socket),
+            State::Greeting(greeting) => greeting.read(socket),
+            State::Page(page) => page.read(socket),
         };
         read.or_else(|| (now >= self.deadline).then_some(ProbeReason::TimeoutResponse))
     }
 
-    /// The connection is open: asks what is to be asked. An error is the end of the probe.
+    /// The connection is open: begins what the kind has to do. An error is the end of the probe.
     fn connected(&self, socket: &mut tcp::Socket<'_>) -> Result<State<'c>, ProbeReason> {
         match &self.target.check.kind {
-            Kind::Tcp { banner } if self.target.text(*banner).is_empty() => Err(ProbeReason::Ok),
-            Kind::Tcp { banner } => Ok(State::Banner(Needle::new(self.target.text(*banner).as_bytes()), 0)),
-            Kind::Http { head, body, .. } => {
-                let request = self.request().map_err(|_| ProbeReason::Malformed)?;
-                socket.send_slice(request.as_bytes()).map_err(|_| ProbeReason::Closed)?;
-                let needle = if *head { "" } else { self.target.text(*body) };
-                Ok(State::Answer(Response::new(needle.as_bytes())))
-            }
+            Kind::Tcp { banner } => Greeting::begin(self.target.text(*banner)).map(State::Greeting),
+            Kind::Http { .. } => Page::begin(self.target, self.trace, socket).map(State::Page),
         }
-    }
-
-    /// RFC 9112, section 3; the trace of this probe joins the target's logs with ours (W3C Trace Context, section 3.2).
-    fn request(&self) -> Result<String<PROBE_TX>, core::fmt::Error> {
-        let check = self.target.check;
-        let Kind::Http { path, head, .. } = &check.kind else { return Err(core::fmt::Error) };
-        let mut request = String::new();
-        write!(request, "{} {} HTTP/1.1\r\nHost: ", if *head { "HEAD" } else { "GET" }, self.target.text(*path))?;
-        write!(request, "{}", check.peer.host)?;
-        if check.peer.port != HTTP_PORT {
-            write!(request, ":{}", check.peer.port)?;
-        }
-        write!(
-            request,
-            "\r\nUser-Agent: outpost/{}\r\nAccept: */*\r\nConnection: close\r\ntraceparent: 00-{:032x}-{:016x}-01\r\n\r\n",
-            crate::VERSION,
-            self.trace.0,
-            self.trace.1,
-        )?;
-        Ok(request)
-    }
-}
-
-/// The port that a URL need not name.
-pub const HTTP_PORT: u16 = 80;
-
-fn read_banner(needle: &mut Needle<'_>, read: &mut usize, socket: &mut tcp::Socket<'_>) -> Option<ProbeReason> {
-    while socket.can_recv() && !needle.found() && *read < PROBE_BANNER {
-        let _ = socket.recv(|bytes| {
-            let bytes = bytes.get(..PROBE_BANNER - *read).unwrap_or(bytes);
-            bytes.iter().for_each(|&byte| needle.see(byte));
-            *read += bytes.len();
-            (bytes.len(), ())
-        });
-    }
-    if needle.found() {
-        return Some(ProbeReason::Ok);
-    }
-    if *read >= PROBE_BANNER {
-        return Some(ProbeReason::Banner);
-    }
-    (!socket.may_recv()).then_some(ProbeReason::Closed)
-}
-
-fn read_answer(response: &mut Response<'_>, target: Target<'_>, socket: &mut tcp::Socket<'_>) -> Option<ProbeReason> {
-    let mut reading = Reading::More;
-    while socket.can_recv() && reading == Reading::More {
-        reading = socket.recv(|bytes| (bytes.len(), response.read(bytes))).unwrap_or(Reading::More);
-    }
-    if reading == Reading::More && !socket.may_recv() {
-        if !response.has_begun() {
-            return Some(ProbeReason::Closed);
-        }
-        reading = response.end();
-    }
-    let Kind::Http { statuses, .. } = &target.check.kind else { return Some(ProbeReason::Malformed) };
-    let status = response.status();
-    let good = if statuses.is_empty() { (200..300).contains(&status) } else { statuses.contains(&status) };
-    match reading {
-        Reading::More => None,
-        Reading::Malformed => Some(ProbeReason::Malformed),
-        Reading::Done if !good => Some(ProbeReason::Status),
-        Reading::Done if !response.found() => Some(ProbeReason::Body),
-        Reading::Done => Some(ProbeReason::Ok),
     }
 }

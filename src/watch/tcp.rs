@@ -1,0 +1,42 @@
+//! The kind `tcp`: a connection, and the first words of the server where some are expected.
+
+use super::response::Needle;
+use crate::limits::PROBE_BANNER;
+use outpost_wire::ProbeReason;
+use smoltcp::socket::tcp;
+
+/// What a server says first, and how much it has said.
+pub struct Greeting<'c> {
+    needle: Needle<'c>,
+    read: usize,
+}
+
+impl<'c> Greeting<'c> {
+    /// The connection is open: with no `banner` to wait for, that is all.
+    pub fn begin(banner: &'c str) -> Result<Greeting<'c>, ProbeReason> {
+        if banner.is_empty() {
+            Err(ProbeReason::Ok)
+        } else {
+            Ok(Greeting { needle: Needle::new(banner.as_bytes()), read: 0 })
+        }
+    }
+
+    /// Reads what has come; a reason is the end.
+    pub fn read(&mut self, socket: &mut tcp::Socket<'_>) -> Option<ProbeReason> {
+        while socket.can_recv() && !self.needle.found() && self.read < PROBE_BANNER {
+            let _ = socket.recv(|bytes| {
+                let bytes = bytes.get(..PROBE_BANNER - self.read).unwrap_or(bytes);
+                bytes.iter().for_each(|&byte| self.needle.see(byte));
+                self.read += bytes.len();
+                (bytes.len(), ())
+            });
+        }
+        if self.needle.found() {
+            return Some(ProbeReason::Ok);
+        }
+        if self.read >= PROBE_BANNER {
+            return Some(ProbeReason::Banner);
+        }
+        (!socket.may_recv()).then_some(ProbeReason::Closed)
+    }
+}
