@@ -18,7 +18,7 @@ use crate::power::{self, Power};
 use crate::pvpanic;
 use crate::rtc;
 use crate::serial::{self, Port, Serial};
-use crate::start_info::StartInfo;
+use crate::start_info::{Piece, StartInfo};
 use crate::survival;
 use crate::timer::Timer;
 use crate::vitals::Meter;
@@ -28,10 +28,11 @@ use outpost::Agent;
 use outpost::agent::{Storage, Wake};
 use outpost::config::checks::Checks;
 use outpost::config::{self, OnPanic};
+use outpost::content::{self, Content};
 use outpost::crash::LastWords;
 use outpost::drill::Failure;
 use outpost::facts::{Facts, Phase, WallTime};
-use outpost::limits::{CONFIG_MAX, MARK_EVERY, WALL_LOOK};
+use outpost::limits::{CONFIG_MAX, CONTENT_MAX, MARK_EVERY, WALL_LOOK};
 use outpost::resume::{self, Resumption, Watch};
 use outpost_wire::{ConfigSource, EntropySource, ShutdownCause};
 use smoltcp::time::{Duration, Instant};
@@ -44,6 +45,9 @@ const CONSOLE_SLEEP: Duration = Duration::from_millis(1);
 
 /// The configuration document among the files of fw_cfg.
 const CONFIG_FILE: &str = "opt/outpost/config";
+
+/// The content bundle among them.
+const CONTENT_FILE: &str = "opt/outpost/content";
 
 /// Called by entry.s, on the main stack, in the final address space, with .bss not yet cleared.
 #[unsafe(no_mangle)]
@@ -137,7 +141,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     let Some(storage) = STORAGE.take() else { refuse(format_args!("the image was entered twice")) };
     static CHECKS: Once<Checks> = Once::new(Checks::new());
     let Some(checks) = CHECKS.take() else { refuse(format_args!("the image was entered twice")) };
-    let mut config = read_config(info, line, checks);
+    let (mut config, content) = read_files(info, line, checks);
     let checks = &*checks;
     if config.config.on_panic == OnPanic::Stop {
         panic::stop_instead_of_reset();
@@ -165,6 +169,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
         revision: env!("OUTPOST_REVISION"),
         phases: phases.told(&clock),
         history,
+        content,
         watchdog,
     };
     outpost::log::dependency::install();
@@ -341,33 +346,54 @@ fn greet(machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
     );
 }
 
-/// Reads the configuration from everywhere it may be; what comes later counts.
-fn read_config(info: &StartInfo, line: &str, checks: &mut Checks) -> config::Loaded {
-    // A document that is too long is cut one byte beyond the limit: enough to see that it is, and to say so.
+/// Reads the configuration and the content bundle from everywhere they may be; what comes later counts.
+fn read_files(info: &StartInfo, line: &str, checks: &mut Checks) -> (config::Loaded, Content) {
+    // What is too long is cut one byte beyond the limit: enough to see that it is, and to say so.
     static DOCUMENT: Once<[u8; CONFIG_MAX + 1]> = Once::new([0; CONFIG_MAX + 1]);
+    static BUNDLE: Once<[u8; CONTENT_MAX + 1]> = Once::new([0; CONTENT_MAX + 1]);
     let mut loader = config::Loader::new(checks);
-    if let Some(buffer) = DOCUMENT.take() {
-        if !info.from_esp {
-            read_module(info, ConfigSource::Module, &mut loader, buffer);
-        }
-        if let Some(len) = fw_cfg::read(&mut fw_cfg::Pc, CONFIG_FILE, buffer) {
-            loader.document(ConfigSource::FwCfg, &buffer[..len]);
-        }
-        loader.command_line(line);
-        if info.from_esp {
-            read_module(info, ConfigSource::Esp, &mut loader, buffer);
+    let (Some(document), Some(bundle)) = (DOCUMENT.take(), BUNDLE.take()) else {
+        return (loader.finish(), Content::NONE);
+    };
+    let source = if info.from_esp { ConfigSource::Esp } else { ConfigSource::Module };
+    let mut content_len = fw_cfg::read(&mut fw_cfg::Pc, CONTENT_FILE, bundle);
+    let mut config = None;
+    for module in &info.modules {
+        let mut begin = [0; content::MAGIC.len()];
+        match Windows.read(module.address, &mut begin) && begin == content::MAGIC {
+            true if content_len.is_some() => {}
+            true => content_len = Some(read_module(module, bundle)),
+            false => config = Some(module),
         }
     }
-    loader.finish()
+    let content = content_len.map_or(Content::NONE, |len| Content::open(&bundle[..len]));
+    let from_modules = |loader: &mut config::Loader<'_>, buffer: &mut [u8]| {
+        if let Some(bundled) = content.config() {
+            loader.document(source, bundled);
+        }
+        if let Some(module) = config {
+            let len = read_module(module, buffer);
+            loader.document(source, &buffer[..len]);
+        }
+    };
+    if !info.from_esp {
+        from_modules(&mut loader, document);
+    }
+    if let Some(len) = fw_cfg::read(&mut fw_cfg::Pc, CONFIG_FILE, document) {
+        loader.document(ConfigSource::FwCfg, &document[..len]);
+    }
+    loader.command_line(line);
+    if info.from_esp {
+        from_modules(&mut loader, document);
+    }
+    (loader.finish(), content)
 }
 
-/// Reads the document that was handed over in memory, if there is one.
-fn read_module(info: &StartInfo, source: ConfigSource, loader: &mut config::Loader, buffer: &mut [u8; CONFIG_MAX + 1]) {
-    let Some(module) = &info.module else { return };
+/// Copies what was handed over in memory, as much of it as there is room for; its length.
+fn read_module(module: &Piece, buffer: &mut [u8]) -> usize {
     let len = usize::try_from(module.len).unwrap_or(usize::MAX).min(buffer.len());
     // The VMM may name a place that cannot be read: a document that says nothing is an error, not "no config".
-    let len = if Windows.read(module.address, &mut buffer[..len]) { len } else { 0 };
-    loader.document(source, &buffer[..len]);
+    if Windows.read(module.address, &mut buffer[..len]) { len } else { 0 }
 }
 
 /// The wall time, as exactly as the machine knows it.

@@ -16,6 +16,9 @@ const RAM: u32 = 1;
 /// How the command line of a module begins that comes from the EFI system partition (boot/uefi).
 const ESP: &[u8; 4] = b"esp:";
 
+/// Modules that are read: a configuration document and a content bundle.
+const MODULES_MAX: usize = 2;
+
 /// Entries of the memory map that are read; QEMU gives fewer than ten.
 const MAP_ENTRIES_MAX: usize = 64;
 
@@ -43,11 +46,11 @@ impl Piece {
 pub struct StartInfo {
     address: u64,
     map: Piece,
-    modules: Piece,
+    module_list: Piece,
     ram: heapless::Vec<Piece, MAP_ENTRIES_MAX>,
-    /// The first module: the configuration document.
-    pub module: Option<Piece>,
-    /// Whether the UEFI loader read it from its EFI system partition, and not the VMM from a file.
+    /// The first modules, in their order: a configuration document, a content bundle.
+    pub modules: heapless::Vec<Piece, MODULES_MAX>,
+    /// Whether the UEFI loader read them from its EFI system partition, and not the VMM from files.
     pub from_esp: bool,
     /// Where the command line lies, 0 for none.
     pub command_line: u64,
@@ -125,25 +128,34 @@ impl StartInfo {
         let module_count = u32_at(&header, 12);
         let mut info = StartInfo {
             address,
-            modules: Piece { address: u64_at(&header, 16), len: u64::from(module_count) * MODULE_ENTRY as u64 },
+            module_list: Piece { address: u64_at(&header, 16), len: u64::from(module_count) * MODULE_ENTRY as u64 },
             command_line: u64_at(&header, 24),
             rsdp: u64_at(&header, 32),
             map: Piece { address: u64_at(&header, 40), len: u64::from(u32_at(&header, 48)) * MAP_ENTRY as u64 },
             ..StartInfo::default()
         };
         info.read_map(memory);
-        if module_count > 0 {
+        info.read_modules(memory);
+        Ok(info)
+    }
+
+    fn read_modules(&mut self, memory: &impl Physical) {
+        let entries = (self.module_list.len / MODULE_ENTRY as u64).min(MODULES_MAX as u64);
+        for index in 0..entries {
             let mut entry = [0; MODULE_ENTRY];
-            if memory.read(info.modules.address, &mut entry) {
-                let module = Piece { address: u64_at(&entry, 0), len: u64_at(&entry, 8) };
-                let mut name = [0; ESP.len()];
-                let name_at = u64_at(&entry, 16);
-                info.from_esp = name_at != 0 && memory.read(name_at, &mut name) && name == *ESP;
-                // The loader hands over what is there: an empty file is a mistake that somebody wants to know of.
-                info.module = (module.len > 0 || info.from_esp).then_some(module);
+            let at = self.module_list.address.checked_add(index * MODULE_ENTRY as u64);
+            if !at.is_some_and(|at| memory.read(at, &mut entry)) {
+                return;
+            }
+            let module = Piece { address: u64_at(&entry, 0), len: u64_at(&entry, 8) };
+            let mut name = [0; ESP.len()];
+            let name_at = u64_at(&entry, 16);
+            self.from_esp = name_at != 0 && memory.read(name_at, &mut name) && name == *ESP;
+            // The loader hands over what is there: an empty file is a mistake that somebody wants to know of.
+            if module.len > 0 || self.from_esp {
+                let _ = self.modules.push(module);
             }
         }
-        Ok(info)
     }
 
     fn read_map(&mut self, memory: &impl Physical) {
@@ -177,11 +189,11 @@ impl StartInfo {
         let handed = [
             ("start info", Piece { address: self.address, len: HEADER as u64 }),
             ("memory map", self.map),
-            ("module list", self.modules),
-            ("configuration module", self.module.unwrap_or_default()),
+            ("module list", self.module_list),
             ("command line", command_line),
         ];
-        match handed.into_iter().find(|(_, piece)| piece.overlaps(claimed)) {
+        let modules = self.modules.iter().map(|module| ("module", *module));
+        match handed.into_iter().chain(modules).find(|(_, piece)| piece.overlaps(claimed)) {
             Some((what, piece)) => Err(Refusal::Overlap { what, piece, claimed: claimed.clone() }),
             None => Ok(()),
         }
@@ -235,7 +247,7 @@ mod tests {
         // QEMU's map with 12 MiB, its trailing zero entry, and a module at the top of RAM.
         let map = [(0, 0x9_fc00, 1), (0xf_0000, 0x1_0000, 2), (0x10_0000, 0xb0_0000, 1), (0, 0, 0)];
         let info = StartInfo::read(&machine(&map, Some((0xbf_0000, 100))), 0x1000).unwrap();
-        assert_eq!(info.module, Some(Piece { address: 0xbf_0000, len: 100 }));
+        assert_eq!(info.modules, [Piece { address: 0xbf_0000, len: 100 }]);
         assert_eq!((info.rsdp, info.command_line), (0xe_0000, 0x3000));
         assert_eq!(info.ram_bytes(), 0xb0_0000 + 0x9_fc00);
         assert_eq!(info.check(&CLAIMED, 1), Ok(()));
@@ -289,6 +301,6 @@ mod tests {
         memory.0[0].1[48..52].copy_from_slice(&u32::MAX.to_le_bytes());
         memory.0[0].1[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
         let info = StartInfo::read(&memory, 0x1000).unwrap();
-        assert_eq!((info.ram_bytes(), info.module), (0, None));
+        assert_eq!((info.ram_bytes(), info.modules.len()), (0, 0));
     }
 }

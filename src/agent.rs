@@ -5,6 +5,7 @@
 
 use crate::config::checks::Checks;
 use crate::config::{Host, Loaded};
+use crate::content::Content;
 use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
 use crate::facts::Facts;
@@ -26,8 +27,8 @@ use crate::watch::{self, Watch};
 use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
-    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, DownReason, EndCause, EntropySource, MachineResumed,
-    SessionEnd, Shutdown, ShutdownCause, Text,
+    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, ContentLoaded, ContentRefused, DownReason, EndCause,
+    EntropySource, MachineResumed, SessionEnd, Shutdown, ShutdownCause, Text,
 };
 use sha2::{Digest, Sha256};
 use smoltcp::phy::RxToken;
@@ -148,6 +149,7 @@ impl<'a> Agent<'a> {
             let (pointer, text) = (Text::new(&problem.pointer), Text::new(&problem.text));
             log.emit(now, None, ConfigInvalid { pointer, problem: text, errors: config.problem_count });
         }
+        tell_content(&facts.content, checks, &mut log, now);
         let settings = &config.config;
         let ship = settings.collector.as_ref().map(|collector| {
             let identity = Identity {
@@ -350,9 +352,10 @@ impl<'a> Agent<'a> {
             net::State::Down(_) => Reason::NoAddress,
         };
         let config = match (self.config.problem_count, self.config.source) {
+            (1.., _) => Reason::ConfigInvalid,
+            (0, _) if self.facts.content.problem().is_some() => Reason::ContentRefused,
             (0, ConfigSource::Default) => Reason::ConfigAbsent,
             (0, _) => Reason::Ok,
-            _ => Reason::ConfigInvalid,
         };
         let clock = match (self.time.error_us(now), &self.facts.wall) {
             (Some(error_us), _) if error_us > CLOCK_ERROR_US => Reason::ClockError,
@@ -652,6 +655,23 @@ fn tell_previous(history: &mut History, log: &mut Log<'_>, now: Instant) {
         safe_mode: history.safe_mode,
     };
     log.emit(now, None, event);
+}
+
+/// Says what pages came along.
+fn tell_content(content: &Content, checks: &Checks, log: &mut Log<'_>, now: Instant) {
+    if let Some(reason) = content.problem() {
+        log.emit(now, None, ContentRefused { reason });
+    }
+    if !content.is_empty() {
+        let missing = checks.list().iter().filter(|check| !content.has_runbook(checks.text(check.runbook)));
+        let event = ContentLoaded {
+            runbooks: content.runbooks() as u16,
+            missing: missing.count() as u16,
+            bytes: content.len() as u32,
+            digest: content.digest().first_chunk().copied().unwrap_or_default(),
+        };
+        log.emit(now, None, event);
+    }
 }
 
 fn machine_resumed(resumed: Resumption, old_boot: u64, new_boot: u64) -> MachineResumed {

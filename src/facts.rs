@@ -1,5 +1,6 @@
 //! What the machine tells the agent once, at boot. The agent never asks for any of it.
 
+use crate::content::Content;
 use crate::crash::History;
 use heapless::{String, Vec};
 use outpost_wire::EntropySource;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub phases: Vec<Phase, 12>,
     /// How the boots before this one ended.
     pub history: History,
+    /// The pages that came along.
+    pub content: Content,
     /// The watchdog that is fed, if any.
     pub watchdog: Option<&'static str>,
 }

@@ -117,6 +117,8 @@ pub enum Reason {
     ConfigAbsent,
     /// The document has errors.
     ConfigInvalid,
+    /// The runbooks that came along are not used.
+    ContentRefused,
     /// Wall time is what the machine said, and nobody has confirmed it.
     Unsynchronised,
     /// Wall time is not known.
@@ -167,6 +169,7 @@ impl Reason {
             Reason::DuplicateAddress
             | Reason::LinkFlaps
             | Reason::NamesUnresolved
+            | Reason::ContentRefused
             | Reason::ConfigAbsent
             | Reason::Unsynchronised
             | Reason::ClockUnknown
@@ -194,6 +197,7 @@ impl Reason {
             Reason::NoAddress => "no address",
             Reason::DuplicateAddress => "another machine has our address, see network.conflict in the log",
             Reason::LinkFlaps => "the link comes and goes",
+            Reason::ContentRefused => "the content bundle is refused, there are no runbooks, see /about",
             Reason::NamesUnresolved => "a host name is not resolved, see names in /status",
             Reason::ConfigAbsent => "absent, defaults are in force",
             Reason::ConfigInvalid => "invalid, see config_errors in /status",

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod content;
 pub mod crash;
 pub mod drill;
 pub mod facts;

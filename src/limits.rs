@@ -66,6 +66,12 @@ const _: () = assert!(SAFE_MODE_TIME.total_micros() > CRASH_TIME.total_micros())
 /// Longest configuration document, in bytes.
 pub const CONFIG_MAX: usize = 64 * 1024;
 
+/// Longest content bundle, in bytes: some fifty runbooks of a few pages each.
+pub const CONTENT_MAX: usize = 256 * 1024;
+
+/// Pages of a content bundle: a runbook for each check, and as many for events.
+pub const CONTENT_PAGES: usize = 128;
+
 /// Deepest nesting of the configuration document.
 pub const CONFIG_DEPTH: usize = 8;
 

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub fn guests(folder: &Path, config: &Value, link: &Link) -> Result<Vec<Guest>, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let (elf, loader) = (read(&lab::image())?, read(&lab::image().with_file_name("outpost.efi"))?);
-    let raw = disk::image(&elf, &loader, Some(config.to_string().as_bytes()))?;
+    let raw = disk::image(&elf, &loader, Some(config.to_string().as_bytes()), None)?;
     let pvh = |name: &str, machine: Machine| {
         let guest = lab::guest(folder, name, config, link.clone())?;
         let vm = Vm { machine, nic: machine.nics().first().copied(), ..guest.vm.clone() };

@@ -10,7 +10,7 @@
 //! The stripped image is the beginning of the linked one: what a loader reads, and no byte more. So its bytes
 //! depend on the compiler and the sources alone, neither on binutils nor on the folder it was built in.
 
-use crate::{check, disk, embedded};
+use crate::{check, content, disk, embedded};
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -61,6 +61,9 @@ pub struct Args {
     /// The configuration document on the disk.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The content bundle on the disk.
+    #[arg(long, value_name = "FILE")]
+    content: Option<PathBuf>,
     /// Another loader for the disk: outpost.efi with a signature.
     #[arg(long, value_name = "FILE")]
     loader: Option<PathBuf>,
@@ -127,9 +130,9 @@ pub fn run(args: &Args) -> ExitCode {
 /// Writes the image, and the disk if one is wanted.
 fn make(args: &Args) -> Result<(Image, Option<PathBuf>), String> {
     let format = match args.format {
-        Format::Elf if args.config.is_some() || args.loader.is_some() => {
+        Format::Elf if args.config.is_some() || args.content.is_some() || args.loader.is_some() => {
             return Err(String::from(
-                "only a disk has a configuration and a loader on it. Add --format raw or --format qcow2, or give the \
+                "only a disk has a configuration, a content bundle and a loader on it. Add --format raw or --format qcow2, or give the \
                  configuration beside the ELF (QEMU: -initrd config.json)",
             ));
         }
@@ -138,6 +141,7 @@ fn make(args: &Args) -> Result<(Image, Option<PathBuf>), String> {
         Format::Qcow2 => Some(disk::Format::Qcow2),
     };
     let config = args.config.as_deref().map(check::accepted).transpose()?;
+    let content = args.content.as_deref().map(content::accepted).transpose()?;
     let image = write(args.out.as_deref())?;
     let Some(format) = format else { return Ok((image, None)) };
     let elf = read(&image.path)?;
@@ -145,7 +149,7 @@ fn make(args: &Args) -> Result<(Image, Option<PathBuf>), String> {
         Some(path) => read(path)?,
         None => loader(&elf, &image.path.with_file_name(LOADER))?,
     };
-    let disk = disk::image(&elf, &loader, config.as_deref())?;
+    let disk = disk::image(&elf, &loader, config.as_deref(), content.as_deref())?;
     let path = image.path.with_extension(if format == disk::Format::Raw { "raw" } else { "qcow2" });
     replace(&path, &disk::encode(&disk, format)).map_err(|error| unwritable(&path, &error))?;
     Ok((image, Some(path)))
@@ -306,7 +310,7 @@ fn path_flags(root: &Path, target: &str) -> OsString {
 }
 
 /// Writes a file in one step, so that a machine that boots it meanwhile never sees half of it.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension(format!("new.{}", std::process::id()));
     fs::write(&new, bytes)?;
     fs::rename(&new, path)

@@ -5,6 +5,7 @@ pub mod check;
 pub mod collect;
 pub mod completions;
 pub mod config;
+pub mod content;
 pub mod disk;
 pub mod elf;
 pub mod embedded;

@@ -6,8 +6,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
-    check, collect, completions, config, explain, image, key, licenses, logs, man, release, size, support, symbolize,
-    timeline, top, up, verify, verify_image,
+    check, collect, completions, config, content, explain, image, key, licenses, logs, man, release, size, support,
+    symbolize, timeline, top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -48,6 +48,8 @@ enum Command {
     Check(check::Args),
     /// Write a configuration to begin with.
     Config(config::Args),
+    /// Make runbooks and contacts into what the image serves.
+    Content(content::Args),
     /// Put every answer of an agent into one tar, for whoever is to help.
     Support(support::Args),
     /// Watch an agent live: health, requests, connections, log delivery, last events.
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Content(args) => content::run(&args),
         Command::Support(args) => support::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Image(args) => image::run(&args),

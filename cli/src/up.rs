@@ -8,7 +8,7 @@
 //! Ctrl-C presses the guest's power button and waits, for a bounded time, for its end and for its last record.
 
 use crate::collect::{Access, Format, Keys, Options, Output, Printer, Server};
-use crate::{embedded, image, key};
+use crate::{content, embedded, image, key};
 use outpost::config;
 use outpost_qemu::{Accel, Error, Forward, Machine, Network, Running, Vm, kvm_works};
 use outpost_wire::noise::Key;
@@ -73,6 +73,9 @@ pub struct Args {
     /// Configuration document; the collector's address is added when it has none
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Content bundle with runbooks and contacts
+    #[arg(long, value_name = "FILE")]
+    content: Option<PathBuf>,
     /// Boot this image instead of the one that this command carries or builds
     #[arg(long, value_name = "ELF")]
     image: Option<PathBuf>,
@@ -112,6 +115,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn up(args: &Args) -> Result<ExitCode, String> {
     // Before anything that takes long.
     check_port(args.port)?;
+    args.content.as_deref().map(content::accepted).transpose()?;
     let accel = accel(args.accel)?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let (image, store) = match (&args.image, embedded::image()) {
@@ -146,6 +150,7 @@ fn up(args: &Args) -> Result<ExitCode, String> {
         accel,
         memory_mib: args.memory,
         config: Some(config),
+        content: args.content.clone(),
         network: Network::User(vec![Forward { host, guest_port: document.http_port }]),
         shielded: true,
         ..Vm::new(machine, image)

@@ -187,7 +187,7 @@ fn open(args: &Args, bytes: &[u8], report: &mut Report) -> Option<Vec<u8>> {
         let starter = opened.file(disk::LOADER);
         loader = Some(starter.and_then(disk::bound_id));
         // The same parts give the same disk, so every byte between them is known too.
-        let made = disk::image(elf, starter.unwrap_or_default(), opened.file(disk::CONFIG));
+        let made = disk::image(elf, starter.unwrap_or_default(), opened.file(disk::CONFIG), opened.file(disk::CONTENT));
         match made.is_ok_and(|made| *disk::encode(&made, opened.format) == *bytes) {
             true => report.check("disk", Ok("made of these files and nothing else".to_owned())),
             false => report.left_out(

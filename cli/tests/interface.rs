@@ -19,7 +19,13 @@ fn every_route_is_described_and_every_path_is_a_route() {
     // A path that nobody can look up is used by nobody, or wrongly; one that is described and gone breaks programs.
     let unnamed = [Route::Server, Route::NotFound];
     let routes = Route::ALL.into_iter().filter(|route| !unnamed.contains(route));
-    let template = |route: Route| route.name().replace("schema/*", "schema/{document}").replace('*', "{check}");
+    let template = |route: Route| {
+        route
+            .name()
+            .replace("schema/*", "schema/{document}")
+            .replace("runbook/*", "runbook/{name}")
+            .replace('*', "{check}")
+    };
     let routed: BTreeSet<String> = routes.clone().map(template).collect();
     let interface = Interface::get();
     let described: BTreeSet<String> = interface.paths().keys().cloned().collect();

@@ -132,6 +132,8 @@ pub struct Vm {
     pub config: Option<PathBuf>,
     /// The configuration document, given by fw_cfg.
     pub config_by_fw_cfg: Option<PathBuf>,
+    /// The content bundle, given by fw_cfg.
+    pub content: Option<PathBuf>,
     /// The network card, or none.
     pub nic: Option<Nic>,
     /// What the card is plugged into.
@@ -157,6 +159,7 @@ impl Vm {
             command_line: String::new(),
             config: None,
             config_by_fw_cfg: None,
+            content: None,
             nic: machine.nics().first().copied(),
             network: Network::User(Vec::new()),
             reboot: true,
@@ -215,6 +218,9 @@ impl Vm {
         }
         if let Some(config) = &self.config {
             args.pair("-initrd", config);
+        }
+        if let Some(content) = &self.content {
+            args.pair("-fw_cfg", format!("name=opt/outpost/content,file={}", content.display()));
         }
         if let Some(config) = &self.config_by_fw_cfg {
             args.pair("-fw_cfg", format!("name=opt/outpost/config,file={}", config.display()));

@@ -24,6 +24,8 @@ pub struct Query {
     pub check: Option<Check>,
     /// Which document the path names.
     pub document: Option<u8>,
+    /// The hash of the name of the runbook that the path names.
+    pub runbook: Option<u64>,
     /// What a path that leads nowhere is a sign of.
     pub probe: Option<ProbeClass>,
 }
@@ -60,6 +62,7 @@ impl Query {
         unreadable: false,
         check: None,
         document: None,
+        runbook: None,
         probe: None,
     };
 

@@ -4,6 +4,7 @@ use super::document::{self, Document};
 use super::probes::classify;
 use super::query::{Query, decode};
 use super::request::{Method, Request};
+use crate::content::{self, Kind};
 use crate::health::{Check, Health, State};
 use crate::limits;
 use crate::view::dialects::{envoy, passes, write_check, write_live, write_ready};
@@ -45,6 +46,12 @@ pub enum Route {
     Schema,
     /// `/.well-known/security.txt`
     SecurityTxt,
+    /// `/runbook/`: the list of runbooks.
+    Runbooks,
+    /// `/runbook/...`: one of them.
+    Runbook,
+    /// `/contacts`
+    Contacts,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -73,12 +80,15 @@ impl Route {
         Route::Schemas,
         Route::Schema,
         Route::SecurityTxt,
+        Route::Runbooks,
+        Route::Runbook,
+        Route::Contacts,
         Route::Server,
         Route::NotFound,
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 14] = [
+    const PATHS: [Route; 16] = [
         Route::Livez,
         Route::Readyz,
         Route::Healthz,
@@ -93,6 +103,8 @@ impl Route {
         Route::DebugNet,
         Route::Schemas,
         Route::SecurityTxt,
+        Route::Runbooks,
+        Route::Contacts,
     ];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
@@ -114,6 +126,9 @@ impl Route {
             Route::Schemas => "/schema/",
             Route::Schema => "/schema/*",
             Route::SecurityTxt => "/.well-known/security.txt",
+            Route::Runbooks => "/runbook/",
+            Route::Runbook => "/runbook/*",
+            Route::Contacts => "/contacts",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -161,13 +176,16 @@ impl Route {
             let route = Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
             let check = || Check::named(path.strip_prefix(b"/readyz/")?);
             let document = || document::find(path.strip_prefix(b"/schema/")?);
+            let runbook = || path.strip_prefix(b"/runbook/").filter(|name| !name.contains(&b'%')).map(content::hash);
             let bare = Query::NONE;
             match route {
                 Some(route) => Some((route, bare)),
                 None if path == b"/schema" => Some((Route::Schemas, bare)),
+                None if path == b"/runbook" => Some((Route::Runbooks, bare)),
                 None => check()
                     .map(|check| (Route::ReadyzCheck, Query { check: Some(check), ..bare }))
-                    .or_else(|| Some((Route::Schema, Query { document: Some(document()?), ..bare }))),
+                    .or_else(|| Some((Route::Schema, Query { document: Some(document()?), ..bare })))
+                    .or_else(|| Some((Route::Runbook, Query { runbook: Some(runbook()?), ..bare }))),
             }
         };
         let nothing = (Route::NotFound, Query::NONE);
@@ -182,12 +200,12 @@ impl Route {
         };
         let query = if query.is_empty() { Query::NONE } else { Query::read(query) };
         let probe = if route == Route::NotFound { classify(path) } else { None };
-        (route, Query { check: named.check, document: named.document, probe, ..query })
+        (route, Query { check: named.check, document: named.document, runbook: named.runbook, probe, ..query })
     }
 }
 
 /// The longest path there is, in bytes; a longer one leads nowhere.
-const PATH_MAX: usize = 32;
+const PATH_MAX: usize = "/runbook/".len() + content::NAME;
 
 /// The media type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +269,18 @@ pub struct Answer {
 /// What the documents of the image are served with: they change with the image alone.
 const KEPT: &str = "\r\nCache-Control: max-age=3600\r\nVary: Accept-Encoding";
 const KEPT_GZIP: &str = "\r\nCache-Control: max-age=3600\r\nVary: Accept-Encoding\r\nContent-Encoding: gzip";
+
+/// A page of the content bundle.
+fn from_bundle(page: Option<&'static [u8]>) -> Answer {
+    match page {
+        Some(page) => Answer { status: 200, media: Media::Html, body: Body::Fixed(page), headers: BUNDLED },
+        None => Answer::text(404, "Not Found: it did not come along in a content bundle; see /about and /runbook/\n"),
+    }
+}
+
+/// Pages of a bundle have a style and nothing else that a browser would have to fetch or run.
+const BUNDLED: &str = "\r\nCache-Control: max-age=60\
+                       \r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'";
 
 /// What is allowed on every path.
 const ALLOW: &str = "\r\nAllow: GET, HEAD, OPTIONS";
@@ -320,7 +350,7 @@ const fn ok(health: &Health) -> Answer {
 
 /// Renders the answer into `out`; `None` when it does not fit.
 pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option<Answer> {
-    let health = view.known.health;
+    let (health, content) = (view.known.health, &view.known.facts.content);
     let json = |len| Some(Answer::rendered(200, Media::Json, len));
     let told = |status, media, len| Some(Answer { headers: envoy(health), ..Answer::rendered(status, media, len) });
     match request.route {
@@ -359,6 +389,9 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             let len = request.query.document.and_then(Document::get)?.inflate(out)?;
             Some(Answer { headers: KEPT, ..Answer::rendered(200, Media::Json, len) })
         }
+        Route::Runbooks => Some(from_bundle(content.page(Kind::List))),
+        Route::Runbook => Some(from_bundle(content.runbook(request.query.runbook?))),
+        Route::Contacts => Some(from_bundle(content.page(Kind::Contacts))),
         Route::Icon | Route::Schemas | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
         Route::SecurityTxt => match view.write_security(out) {
             Some(len) => Some(Answer::rendered(200, Media::Text, len)),

@@ -1,6 +1,7 @@
 //! `/about`: which image runs on which machine, how it came up, and what its bounds are.
 
 use super::{View, hex_text, push_hex};
+use crate::content::Kind;
 use crate::http::answer::hex;
 use crate::limits;
 use heapless::{String, Vec};
@@ -24,6 +25,7 @@ pub struct AboutDocument<'v> {
     config_source: &'static str,
     config_hash: String<16>,
     severity_hash: String<16>,
+    content: ContentDocument,
     boot_phases_us: Vec<PhaseDocument, 12>,
     last_reset: &'static str,
     previous_boot: Option<PreviousDocument>,
@@ -55,21 +57,33 @@ struct LimitsDocument {
     answer_bytes: usize,
     log_region_bytes: usize,
     config_bytes: usize,
+    content_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct ContentDocument {
+    bytes: usize,
+    sha256: Option<String<64>>,
+    runbooks: usize,
+    contacts: bool,
+    problem: Option<&'static str>,
+}
+
+fn digest_text(digest: &[u8; 32]) -> String<64> {
+    let mut text = String::new();
+    digest.iter().for_each(|byte| push_hex(&mut text, &hex::<2>(u64::from(*byte))));
+    text
 }
 
 impl View<'_, '_> {
     /// `/about`.
     pub fn about(&self) -> AboutDocument<'_> {
         let (facts, config) = (self.known.facts, self.config());
-        let mut image_id = String::new();
-        for byte in facts.image_id {
-            push_hex(&mut image_id, &hex::<2>(u64::from(byte)));
-        }
         AboutDocument {
             product: "outpost",
             version: crate::VERSION,
             revision: facts.revision,
-            image_id,
+            image_id: digest_text(&facts.image_id),
             boot_id: hex_text(facts.boot_id),
             name: &config.name,
             machine: &facts.machine,
@@ -81,6 +95,13 @@ impl View<'_, '_> {
             config_source: self.known.loaded.source.word().unwrap_or("other"),
             config_hash: hex_text(u64::from_be_bytes(config.hash(self.watch.checks()))),
             severity_hash: hex_text(u64::from_be_bytes(config.severity.hash())),
+            content: ContentDocument {
+                bytes: facts.content.len(),
+                sha256: (!facts.content.is_empty()).then(|| digest_text(&facts.content.digest())),
+                runbooks: facts.content.runbooks(),
+                contacts: facts.content.page(Kind::Contacts).is_some(),
+                problem: facts.content.problem().map(|problem| problem.word().unwrap_or("other")),
+            },
             boot_phases_us: facts
                 .phases
                 .iter()
@@ -104,6 +125,7 @@ impl View<'_, '_> {
                 answer_bytes: limits::ANSWER,
                 log_region_bytes: limits::LOG_REGION,
                 config_bytes: limits::CONFIG_MAX,
+                content_bytes: limits::CONTENT_MAX,
             },
         }
     }

@@ -81,6 +81,7 @@ impl Fixture {
                 revision: "test",
                 phases: [Phase { name: "memory", took_us: 1_500 }].into_iter().collect(),
                 history: History::default(),
+                content: crate::content::Content::NONE,
                 watchdog: None,
             },
             health: Health::new(started),

@@ -117,6 +117,11 @@ impl View<'_, '_> {
         self.seconds_since(self.known.started)
     }
 
+    /// Whether a runbook of this name came along: it is served as `/runbook/NAME`.
+    pub fn has_runbook(&self, name: &str) -> bool {
+        self.known.facts.content.has_runbook(name)
+    }
+
     fn seconds_since(&self, then: Instant) -> u64 {
         (self.now - then).secs()
     }

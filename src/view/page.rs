@@ -624,6 +624,7 @@ mod tests {
                 revision: "test",
                 phases: heapless::Vec::new(),
                 history: History::default(),
+                content: crate::content::Content::NONE,
                 watchdog: None,
             },
             health: Health::new(Instant::from_secs(1)),

@@ -24,6 +24,8 @@ struct TargetDocument<'v> {
     owner: &'v str,
     impact: &'v str,
     runbook: &'v str,
+    /// Whether `/runbook/` has it.
+    runbook_served: bool,
 }
 
 impl Serialize for Targets<'_, '_, '_> {
@@ -51,6 +53,7 @@ impl<'v> View<'v, '_> {
             owner: checks.text(check.owner),
             impact: checks.text(check.impact),
             runbook: checks.text(check.runbook),
+            runbook_served: self.has_runbook(checks.text(check.runbook)),
         }
     }
 }

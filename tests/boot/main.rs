@@ -10,6 +10,7 @@
 //! | `trouble.rs` | what is wrong with a machine stands on its serial console, with the remedy |
 //! | `chaos.rs` | a collector killed again and again, a cut link, a reset: every record is accounted for |
 //! | `config.rs` | the configuration is read from every source, in its order |
+//! | `content.rs` | runbooks and contacts are served with DNS, NTP, gateway and collector gone |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `identity.rs` | the image id of the file is what `/about` and the collector's store say |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
@@ -29,6 +30,7 @@
 mod answers;
 mod chaos;
 mod config;
+mod content;
 mod crash;
 #[path = "../support/events.rs"]
 mod events;

@@ -58,11 +58,14 @@ fn a_disk_boots_read_only_and_again_after_a_reset() {
     // The ESP is the last source: what stands there counts more than the command line beside it, and than fw_cfg.
     let mut files = files(&lab.config(None));
     files.push(File::new(disk::COMMAND_LINE, "outpost.name=from-line\noutpost.http.maintenance=false\n"));
+    let (bundle, _) = crate::content::build(lab.folder(), None);
+    files.push(File::new(disk::CONTENT, fs::read(bundle).unwrap()));
     let disk = written(&lab, &files, Format::Raw);
     let before = fs::read(&disk.path).unwrap();
     let by_fw_cfg = lab.file("fw_cfg.json", r#"{"name":"from-fw-cfg","contact":{"name":"from-fw-cfg"}}"#);
     let mut guest = Guest::boot(&Vm { config_by_fw_cfg: Some(by_fw_cfg), ..vm(disk.clone()) });
     serves(&mut guest);
+    crate::content::serves(&mut guest);
     let config = guest.wait_ok("/config").body;
     for origin in [r#""/name":"esp""#, r#""/contact/name":"fw_cfg""#, r#""/http/maintenance":"command_line""#] {
         assert!(config.contains(origin), "{origin}: {config}");

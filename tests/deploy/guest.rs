@@ -40,7 +40,7 @@ impl Guest {
 pub fn qcow2(config: &str) -> Vec<u8> {
     let (elf, loader) = (image(), image().with_extension("efi"));
     assert!(loader.exists(), "{} is not there: outpost image --format raw", loader.display());
-    let disk = disk::image(&fs::read(elf).unwrap(), &fs::read(loader).unwrap(), Some(config.as_bytes())).unwrap();
+    let disk = disk::image(&fs::read(elf).unwrap(), &fs::read(loader).unwrap(), Some(config.as_bytes()), None).unwrap();
     disk::encode(&disk, disk::Format::Qcow2).into_owned()
 }
 

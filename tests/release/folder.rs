@@ -44,7 +44,7 @@ impl Folder {
         folder.new_key("key");
         let elf = fs::read(image()).unwrap();
         let id = Inside::read(&elf).unwrap().id;
-        let raw = disk::image(&elf, &loader(&id), Some(CONFIG.as_bytes())).unwrap();
+        let raw = disk::image(&elf, &loader(&id), Some(CONFIG.as_bytes()), None).unwrap();
         folder.put("outpost.efi", &loader(&id));
         folder.put("outpost.elf", &elf);
         folder.put("outpost.raw", &disk::encode(&raw, Format::Raw));

@@ -60,6 +60,7 @@ pub fn facts(boot_id: u64, seed: [u8; 32]) -> Facts {
         revision: "simulation",
         phases: heapless::Vec::new(),
         history: History::default(),
+        content: outpost::content::Content::NONE,
         watchdog: None,
     }
 }

@@ -236,6 +236,22 @@ words! {
     }
 }
 
+words! {
+    /// Why a content bundle is not used.
+    ContentReason {
+        /// It is no content bundle, or lies about what is in it.
+        Malformed = 0 "malformed",
+        /// It is longer than the image has room for.
+        TooLong = 1 "too_long",
+        /// It is of a version that this image does not know.
+        Version = 2 "version",
+        /// It ends before its end, or goes on behind it.
+        Truncated = 3 "truncated",
+        /// It was changed after it was made.
+        Digest = 4 "digest",
+    }
+}
+
 events! {
     /// The agent has started and this is its first record.
     1 BootStarted<'a> = "boot.started", Vital, INFO, since "0.1.0",
@@ -681,6 +697,28 @@ events! {
         up_s: u32,
         /// The address that was probed, or 0.0.0.0.
         address: Ip4,
+    }
+
+    /// The runbooks and contacts that came along are served.
+    35 ContentLoaded = "content.loaded", Vital, INFO, since "0.1.0",
+    action "Nothing to do, unless missing is not 0: then write those runbooks, `outpost check --content` names them."
+    {
+        /// Runbooks in the bundle.
+        runbooks: u16,
+        /// Checks whose runbook is not among them.
+        missing: u16,
+        /// Length of the bundle in bytes.
+        bytes: u32,
+        /// How its SHA-256 begins.
+        digest: [u8; 8],
+    }
+
+    /// A content bundle came along and is not used: there are no runbooks.
+    36 ContentRefused = "content.refused", Vital, WARN, since "0.1.0",
+    action "Build it again with `outpost content build`; `outpost content show` says what the image will make of it."
+    {
+        /// What is wrong with it.
+        reason: ContentReason,
     }
 }
 

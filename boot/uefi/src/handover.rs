@@ -1,7 +1,7 @@
 //! What the image is told: PVH's `hvm_start_info` (Xen: docs/misc/pvh.pandoc), as a VMM would write it.
 //!
-//! Two things say that it was this loader: the command line begins with `boot=uefi`, and the module with the
-//! configuration has the command line `esp:config.json`, by which the image knows its source.
+//! Two things say that it was this loader: the command line begins with `boot=uefi`, and the modules, the configuration
+//! and the content bundle, have a command line that begins with `esp:`, by which the image knows their source.
 
 use crate::ram::Ram;
 
@@ -17,8 +17,14 @@ pub const CONFIG_MAX: usize = 65_536;
 /// The first word of the command line.
 const LOADER: &[u8] = b"boot=uefi";
 
-/// The module's command line.
-const MODULE: &[u8] = b"esp:config.json\0";
+/// Longest content bundle (src/limits.rs). One byte more is handed over, so that the image can say so.
+pub const CONTENT_MAX: usize = 262_144;
+
+/// The command line of each module.
+const MODULE: &[u8] = b"esp:\0";
+
+/// What is handed over at most: the configuration and the content bundle.
+pub const MODULES: usize = 2;
 
 const MAGIC: u64 = 0x336e_c578;
 const VERSION: u64 = 1;
@@ -29,17 +35,17 @@ const MAP_ENTRY: usize = 24;
 const MODULE_ENTRY: usize = 32;
 
 const MODULE_AT: usize = HEADER;
-const NAME_AT: usize = MODULE_AT + MODULE_ENTRY;
+const NAME_AT: usize = MODULE_AT + MODULES * MODULE_ENTRY;
 const COMMAND_LINE_AT: usize = NAME_AT + MODULE.len();
 const MAP_AT: usize = (COMMAND_LINE_AT + COMMAND_LINE_MAX).next_multiple_of(8);
 const _: () = assert!(MAP_AT + MAP_ENTRY * crate::ram::RANGES_MAX <= PAGE);
 
-/// The configuration document in memory.
+/// A file of the ESP in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Document {
     /// Its physical address.
     pub address: u64,
-    /// Its length in bytes; 0 is an empty document, and not none.
+    /// Its length in bytes; 0 is an empty file, and not none.
     pub len: u64,
 }
 
@@ -55,7 +61,7 @@ impl<'p> Page<'p> {
         bytes: &'p mut [u8; PAGE],
         address: u64,
         rsdp: u64,
-        config: Option<Document>,
+        modules: [Option<Document>; MODULES],
         command_line: &[u8],
     ) -> Self {
         bytes.fill(0);
@@ -64,12 +70,13 @@ impl<'p> Page<'p> {
         page.put(24, address + COMMAND_LINE_AT as u64);
         page.put(32, rsdp);
         page.put(40, address + MAP_AT as u64);
-        if let Some(config) = config {
-            page.put(8, 1 << 32); // no flags, one module
-            page.put(16, address + MODULE_AT as u64);
-            page.put(MODULE_AT, config.address);
-            page.put(MODULE_AT + 8, config.len);
-            page.put(MODULE_AT + 16, address + NAME_AT as u64);
+        page.put(16, address + MODULE_AT as u64);
+        for (index, module) in modules.into_iter().flatten().enumerate() {
+            page.put(8, (index as u64 + 1) << 32); // no flags, so many modules
+            let at = MODULE_AT + index * MODULE_ENTRY;
+            page.put(at, module.address);
+            page.put(at + 8, module.len);
+            page.put(at + 16, address + NAME_AT as u64);
         }
         page.write(NAME_AT, MODULE);
         page.write(COMMAND_LINE_AT, LOADER);
@@ -114,10 +121,10 @@ mod tests {
     use crate::physical::fake::Memory;
     use crate::start_info::{Piece, StartInfo};
 
-    fn handed(config: Option<Document>, command_line: &[u8]) -> (StartInfo, Vec<u8>) {
+    fn handed(modules: [Option<Document>; MODULES], command_line: &[u8]) -> (StartInfo, Vec<u8>) {
         let map = [(Kind::Free, 0, 0xa_0000), (Kind::Free, 0x10_0000, 0x700_0000), (Kind::Kept, 0x710_0000, 0x1000)];
         let mut bytes = [0xff; PAGE];
-        let page = Page::new(&mut bytes, 0x700_0000, 0x1234_5678_9000, config, command_line);
+        let page = Page::new(&mut bytes, 0x700_0000, 0x1234_5678_9000, modules, command_line);
         assert_eq!(page.finish(&Ram::of(map.into_iter(), &crate::ram::CLAIMED)), 0x700_0000);
         let memory = Memory(vec![(0x700_0000, bytes.to_vec())]);
         (StartInfo::read(&memory, 0x700_0000).unwrap(), bytes.to_vec())
@@ -131,8 +138,10 @@ mod tests {
     #[test]
     fn the_image_reads_what_the_loader_writes() {
         // A field at a wrong offset is a machine without configuration or without memory.
-        let (info, page) = handed(Some(Document { address: 0x600_0000, len: 77 }), b"outpost.name=a\n");
-        assert_eq!(info.module, Some(Piece { address: 0x600_0000, len: 77 }));
+        let (config, content) = (Document { address: 0x600_0000, len: 77 }, Document { address: 0x500_0000, len: 99 });
+        let (info, page) = handed([Some(config), Some(content)], b"outpost.name=a\n");
+        let piece = |document: Document| Piece { address: document.address, len: document.len };
+        assert_eq!(info.modules, [piece(config), piece(content)]);
         assert!(info.from_esp);
         assert_eq!((info.rsdp, info.ram_bytes()), (0x1234_5678_9000, 0x70a_0000));
         assert_eq!(command_line(&info, &page), "boot=uefi outpost.name=a\n");
@@ -141,15 +150,15 @@ mod tests {
 
     #[test]
     fn no_document_and_an_empty_one_are_two_things() {
-        let (info, _) = handed(None, b"");
-        assert_eq!((info.module, info.from_esp), (None, false));
-        let (info, _) = handed(Some(Document { address: 0x600_0000, len: 0 }), b"");
-        assert_eq!(info.module, Some(Piece { address: 0x600_0000, len: 0 }));
+        let (info, _) = handed([None; MODULES], b"");
+        assert_eq!((info.modules.len(), info.from_esp), (0, false));
+        let (info, _) = handed([None, Some(Document { address: 0x600_0000, len: 0 })], b"");
+        assert_eq!(info.modules, [Piece { address: 0x600_0000, len: 0 }]);
     }
 
     #[test]
     fn a_long_command_line_is_cut_and_ended() {
-        let (info, page) = handed(None, &[b'x'; 5000]);
+        let (info, page) = handed([None; MODULES], &[b'x'; 5000]);
         let line = command_line(&info, &page);
         assert_eq!(line.len(), COMMAND_LINE_MAX - 1);
         assert_eq!(info.ram_bytes(), 0x70a_0000, "the map behind it is whole");
@@ -158,5 +167,6 @@ mod tests {
     #[test]
     fn both_sides_have_the_same_bounds() {
         assert_eq!(CONFIG_MAX, outpost::limits::CONFIG_MAX);
+        assert_eq!(CONTENT_MAX, outpost::limits::CONTENT_MAX);
     }
 }

@@ -3,7 +3,7 @@
 use crate::console::say;
 use crate::elf::{self, Image, SEGMENTS_MAX};
 use crate::esp::{Esp, Optional};
-use crate::handover::{COMMAND_LINE_MAX, CONFIG_MAX, Document, PAGE, Page};
+use crate::handover::{COMMAND_LINE_MAX, CONFIG_MAX, CONTENT_MAX, Document, PAGE, Page};
 use crate::leave::{self, Copy};
 use crate::ram::{CLAIMED, Kind, Ram};
 use core::convert::Infallible;
@@ -19,6 +19,7 @@ use uefi::{CStr16, Status, cstr16, entry, system};
 
 const ELF: &CStr16 = cstr16!("\\outpost\\outpost.elf");
 const CONFIG: &CStr16 = cstr16!("\\outpost\\config.json");
+const CONTENT: &CStr16 = cstr16!("\\outpost\\content.bin");
 const COMMAND_LINE: &CStr16 = cstr16!("\\outpost\\cmdline.txt");
 
 /// Longest image that is read, in bytes: eight times what is promised.
@@ -100,12 +101,14 @@ fn start() -> Result<Infallible, Refusal> {
     let bound = unsafe { addr_of!(BOUND).read_volatile() };
     let image = Image::check(file.bytes, &bound.id).map_err(Refusal::Wrong)?;
 
-    let config = read_config(&mut esp)?;
+    // An empty configuration is an error that the image tells; without a beginning nothing says what a bundle is.
+    let content = read_module(&mut esp, CONTENT, CONTENT_MAX)?.filter(|content| content.len > 0);
+    let modules = [read_module(&mut esp, CONFIG, CONFIG_MAX)?, content];
     let mut line = [0; COMMAND_LINE_MAX];
     let line = read_command_line(&mut esp, &mut line);
     let page = Pages::of(PAGE, MemoryType::LOADER_DATA)?;
     let bytes = page.bytes.first_chunk_mut::<PAGE>().ok_or(Refusal::NoMemory)?;
-    let page = Page::new(bytes, page.address, rsdp(), config, line);
+    let page = Page::new(bytes, page.address, rsdp(), modules, line);
 
     let list = Pages::of(size_of::<[Copy; SEGMENTS_MAX + 1]>(), MemoryType::LOADER_DATA)?;
     let copies = list.copies();
@@ -175,14 +178,14 @@ fn read_elf(esp: &mut Esp) -> Result<Pages, Refusal> {
     if file.read(pages.bytes).map_err(unreadable)? as u64 == len { Ok(pages) } else { Err(Refusal::Short) }
 }
 
-/// The configuration document, if there is one. What is wrong with it, the image says: it never prevents the boot.
-fn read_config(esp: &mut Esp) -> Result<Option<Document>, Refusal> {
-    let pages = Pages::of(CONFIG_MAX + 1, MemoryType::LOADER_DATA)?;
-    let len = match esp.optional(CONFIG, pages.bytes) {
+/// A file for the image, if there is one. What is wrong with it, the image says: it never prevents the boot.
+fn read_module(esp: &mut Esp, name: &CStr16, longest: usize) -> Result<Option<Document>, Refusal> {
+    let pages = Pages::of(longest + 1, MemoryType::LOADER_DATA)?;
+    let len = match esp.optional(name, pages.bytes) {
         Optional::Absent => return Ok(None),
         Optional::Read(len) => len as u64,
         Optional::Unreadable(status) => {
-            say(format_args!("{CONFIG} cannot be read ({status}) and counts as empty; {REPAIR}"));
+            say(format_args!("{name} cannot be read ({status}) and counts as empty; {REPAIR}"));
             0
         }
     };

@@ -28,6 +28,9 @@ pub const ELF: &str = "outpost/outpost.elf";
 /// The configuration document.
 pub const CONFIG: &str = "outpost/config.json";
 
+/// The content bundle.
+pub const CONTENT: &str = "outpost/content.bin";
+
 /// Words for the kernel command line; there is none unless somebody puts it there.
 pub const COMMAND_LINE: &str = "outpost/cmdline.txt";
 
@@ -59,14 +62,15 @@ impl File {
     }
 }
 
-/// The raw disk of this image, its loader, which must be bound to it, and its configuration.
-pub fn image(elf: &[u8], loader: &[u8], config: Option<&[u8]>) -> Result<Vec<u8>, String> {
+/// The raw disk of this image, its loader, which must be bound to it, its configuration and its content bundle.
+pub fn image(elf: &[u8], loader: &[u8], config: Option<&[u8]>, content: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let id = crate::image::id(elf)?;
     if bound_id(loader) != Some(id) {
         return Err(String::from("the loader was made for another image. Sign the outpost.efi of this one"));
     }
     let mut files = vec![File::new(LOADER, loader), File::new(ELF, elf)];
     files.extend(config.map(|config| File::new(CONFIG, config)));
+    files.extend(content.map(|content| File::new(CONTENT, content)));
     write(&files, &id)
 }
 
