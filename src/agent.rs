@@ -4,7 +4,7 @@
 //! the only exit for events.
 
 use crate::config::checks::Checks;
-use crate::config::{Host, Loaded};
+use crate::config::{Drill, Host, Loaded};
 use crate::content::Content;
 use crate::crash::{History, LastBoot};
 use crate::drill::{Drills, Failure};
@@ -27,8 +27,8 @@ use crate::watch::{self, Watch};
 use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
-    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, ContentLoaded, ContentRefused, DownReason, EndCause,
-    EntropySource, MachineResumed, SessionEnd, Shutdown, ShutdownCause, Text,
+    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, ContentLoaded, ContentRefused, DownReason,
+    DrillStarted, EndCause, EntropySource, MachineResumed, SessionEnd, Shutdown, ShutdownCause, Text,
 };
 use sha2::{Digest, Sha256};
 use smoltcp::phy::RxToken;
@@ -140,6 +140,11 @@ impl<'a> Agent<'a> {
                 boot_us: now.total_micros().max(0) as u64,
             },
         );
+        if let Some(Drill { panic_after_s, hang_after_s, records_per_s, .. }) = config.config.drill {
+            let [panic_after_s, hang_after_s, records_per_s] =
+                [panic_after_s, hang_after_s, records_per_s].map(|asked| asked.unwrap_or(0));
+            log.emit(now, None, DrillStarted { panic_after_s, hang_after_s, records_per_s });
+        }
         tell_previous(&mut facts.history, &mut log, now);
         if let Some(resumed) = facts.history.resumed {
             let old_boot = facts.history.last.as_ref().map_or(0, |last| last.boot_id);

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn failures_come_when_asked() {
         // A drill that does not come shows a crash survival that was never tried.
-        let asked = config::Drill { panic_after_s: Some(3), hang_after_s: Some(2), records_per_s: None };
+        let asked = config::Drill { panic_after_s: Some(3), hang_after_s: Some(2), ..config::Drill::default() };
         let drills = Drills::new(asked, Instant::from_secs(1));
         assert_eq!(drills.poll_at(), Some(Instant::from_secs(3)));
         assert_eq!(drills.due(Instant::from_millis(2999)), None);

@@ -38,7 +38,7 @@ const VALID: &[&str] = &[
     r#"{"severity": {}}"#,
     r#"{"severity": {"panic": "trace", "http.request": 1, "collector.lost": 24}}"#,
     r#"{"drill": {}}"#,
-    r#"{"drill": {"panic_after_s": 1, "hang_after_s": 3600, "records_per_s": 10000}}"#,
+    r#"{"drill": {"panic_after_s": 1, "hang_after_s": 3600, "records_per_s": 10000, "exercise": true}}"#,
     r#"{"checks": []}"#,
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:22"}}]}"#,
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "group": "G", "interval_s": 5, "timeout_s": 5,
@@ -140,6 +140,7 @@ const INVALID: &[&str] = &[
     r#"{"drill": {"panic_after_s": 0}}"#,
     r#"{"drill": {"hang_after_s": 3601}}"#,
     r#"{"drill": {"records_per_s": "500"}}"#,
+    r#"{"drill": {"exercise": "yes"}}"#,
     r#"{"on_panic": "halt"}"#,
 ];
 

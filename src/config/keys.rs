@@ -163,6 +163,7 @@ const DRILL: &[Key<Drill>] = &[
         required: false,
         read: |walker, drill| walker.set(&mut drill.records_per_s, |leaf| drill_rate(leaf).map(Some)),
     },
+    Key { name: "exercise", required: false, read: |walker, drill| walker.set(&mut drill.exercise, boolean) },
 ];
 
 fn read_contact(walker: &mut Walker<'_>, contact: &mut Option<Contact>) -> Step {

@@ -413,6 +413,9 @@ pub struct Drill {
     /// Log so many records in each second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records_per_s: Option<u16>,
+    /// No trouble from here: it is made elsewhere, and these records are of an exercise.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub exercise: bool,
 }
 
 /// What the image does after a panic.

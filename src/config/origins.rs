@@ -4,7 +4,7 @@ use outpost_wire::ConfigSource;
 
 /// The keys whose origin is kept, by JSON pointer: every key that has a value of its own. A test compares them with
 /// schema/config.json.
-pub const ORIGINS: [&str; 21] = [
+pub const ORIGINS: [&str; 22] = [
     "/name",
     "/network",
     "/time/servers",
@@ -24,6 +24,7 @@ pub const ORIGINS: [&str; 21] = [
     "/drill/panic_after_s",
     "/drill/hang_after_s",
     "/drill/records_per_s",
+    "/drill/exercise",
     "/on_panic",
     "/checks",
 ];

@@ -464,6 +464,10 @@ fn every_problem_has_its_sentence() {
             r#"{"drill": {"records_per_s": 10001}}"#,
             "1:29: /drill/records_per_s: 10001 is not a rate: allowed are 1 to 10000 records/s",
         ),
+        (
+            r#"{"drill": {"exercise": 1}}"#,
+            "1:24: /drill/exercise: 1 is not a boolean: allowed are true and false, without quotes",
+        ),
         // on_panic
         (r#"{"on_panic": "halt"}"#, r#"1:14: /on_panic: "halt" is not known: allowed are "reset" and "stop""#),
         (r#"{"on_panic": true}"#, r#"1:14: /on_panic: true is not known: allowed are "reset" and "stop""#),
@@ -690,7 +694,12 @@ fn the_longest_effective_document_fits() {
         contact: core::iter::repeat_n('a', crate::limits::SECURITY_CONTACT_MAX).collect(),
         expires: "2027-12-31T23:59:59Z".try_into().unwrap(),
     });
-    config.drill = Some(Drill { panic_after_s: Some(3600), hang_after_s: Some(3600), records_per_s: Some(10_000) });
+    config.drill = Some(Drill {
+        panic_after_s: Some(3600),
+        hang_after_s: Some(3600),
+        records_per_s: Some(10_000),
+        exercise: true,
+    });
     let mut buffer = [0; EFFECTIVE_MAX];
     let document = config.effective(&mut buffer);
     assert!(document.ends_with(r#""on_panic":"reset"}"#), "{document}");
@@ -700,11 +709,13 @@ fn the_longest_effective_document_fits() {
 #[test]
 fn only_a_drill_that_was_understood_runs() {
     let drill = |document: &str| load(Some(document.as_bytes())).config.drill;
-    let asked = Drill { panic_after_s: Some(3), hang_after_s: None, records_per_s: Some(500) };
+    let asked = Drill { panic_after_s: Some(3), hang_after_s: None, records_per_s: Some(500), exercise: false };
     assert_eq!(drill(r#"{"drill": {"panic_after_s": 3, "records_per_s": 500}}"#), Some(asked));
     assert_eq!(drill(r#"{"drill": {"panic_after_s": 3, "hang_after_s": 0, "records_per_s": 500}}"#), Some(asked));
     assert_eq!(drill(r#"{"drill": {"panic_after_s": -1}}"#), None);
     assert_eq!(drill(r#"{"drill": {}}"#), None);
+    assert_eq!(drill(r#"{"drill": {"exercise": false}}"#), None);
+    assert!(drill(r#"{"drill": {"exercise": true}}"#).is_some_and(|drill| drill.exercise));
 }
 
 /// Agents that are configured alike must show the same hash, others another; it is public, so no key is in it.

@@ -31,7 +31,7 @@ use crate::net::{Network, State};
 use crate::nic::Nic;
 use core::net::Ipv4Addr;
 use heapless::Vec;
-use outpost_wire::{Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp};
+use outpost_wire::{Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text};
 use probe::{Probe, Progress, Target};
 use schedule::Slots;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
@@ -156,6 +156,16 @@ impl Watched<'_> {
     /// What was counted.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Says what the configuration says about it, so that who reads its events knows whom to call.
+    #[inline(never)]
+    fn introduce(&self, now: Instant, checks: &Checks, log: &mut Log<'_>) {
+        let Check { name, owner, impact, runbook, .. } = self.check;
+        let [owner, impact, runbook] = [owner, impact, runbook].map(|words| checks.text(*words));
+        let check = log.name(now, checks.text(*name));
+        let (owner, impact, runbook) = (Text::new(owner), Text::new(impact), Text::new(runbook));
+        log.emit(now, None, TargetWatched { check, owner, impact, runbook });
     }
 
     /// Takes in what a probe found, and tells what is new.
@@ -346,6 +356,9 @@ impl<'a> Watch<'a> {
             one.counters.missed += slot.missed;
             one.counters.lag = slot.lag;
             one.counters.probes += 1;
+            if one.counters.probes == 1 {
+                one.introduce(now, self.checks, log);
+            }
             // Wraps after months; what is joined by it is much nearer.
             self.transactions = self.transactions.wrapping_add(1) | FIRST_TRANSACTION;
             one.transaction = self.transactions;

@@ -69,6 +69,9 @@ struct World {
     syns: Vec<Vec<Instant>>,
     /// What the agent logged: when, and of which target.
     events: Vec<(Instant, usize, Told)>,
+    /// The targets that it said whose they are, and whether it said that this is an exercise.
+    introduced: Vec<String>,
+    exercise: bool,
     requests: Vec<Vec<u8>>,
 }
 
@@ -95,7 +98,16 @@ impl World {
         };
         let targets: Vec<Target> = scripts.into_iter().map(target).collect();
         let syns = vec![Vec::new(); targets.len()];
-        World { station, targets, cable: VecDeque::new(), syns, events: Vec::new(), requests: Vec::new() }
+        World {
+            station,
+            targets,
+            cable: VecDeque::new(),
+            syns,
+            events: Vec::new(),
+            introduced: Vec::new(),
+            exercise: false,
+            requests: Vec::new(),
+        }
     }
 
     /// Runs an agent with these checks for so long.
@@ -106,7 +118,7 @@ impl World {
             let loaded = config::load_into(Some(checks.as_bytes()), &mut table);
             assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
             let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
-            config.config.http = loaded.config.http;
+            (config.config.http, config.config.drill) = (loaded.config.http, loaded.config.drill);
             let mut nic = AgentNic::new(AGENT_MAC, 256);
             let mut region = vec![0; 1 << 20];
             let mut agent = Agent::new(
@@ -233,11 +245,21 @@ impl World {
                 Some(Event::ProbeFailed(event)) => (event.check, Some(Told::Failed(event.reason, event.status))),
                 Some(Event::TargetUp(event)) => (event.check, Some(Told::Up)),
                 Some(Event::TargetDown(event)) => (event.check, Some(Told::Down)),
+                Some(Event::TargetWatched(said)) => {
+                    assert_eq!((said.owner.as_str(), said.impact.as_str(), said.runbook.as_str()), ("o", "i", "r"));
+                    self.introduced.push(log.name_text(said.check).expect("it has a name").to_string());
+                    (said.check, None)
+                }
+                Some(Event::DrillStarted(_)) => {
+                    self.exercise = true;
+                    (outpost_wire::NameId(0), None)
+                }
                 _ => (outpost_wire::NameId(0), None),
             };
             if let Some(told) = told {
                 assert!(record.transaction.is_some_and(|transaction| transaction > 1 << 31), "{record:?}");
                 let name = log.name_text(check).expect("it has a name");
+                assert!(self.introduced.iter().any(|known| *known == *name), "{name} is told of before whose it is");
                 let number = name.strip_prefix("target-").and_then(|number| number.parse().ok()).expect("our name");
                 self.events.push((Instant::from_micros(record.mono_us as i64), number, told));
             }
@@ -275,7 +297,7 @@ fn document(kinds: &[&str], interval_s: u64, timeout_s: u64) -> String {
         )
     };
     let checks: Vec<String> = kinds.iter().enumerate().map(check).collect();
-    format!(r#"{{"checks": [{}]}}"#, checks.join(","))
+    format!(r#"{{"drill": {{"exercise": true}}, "checks": [{}]}}"#, checks.join(","))
 }
 
 fn always(manner: Manner) -> Vec<(Instant, Manner)> {
@@ -387,6 +409,8 @@ fn the_log_tells_the_script() {
         (Told::Up, 500 + 10, 500 + 20),
     ];
     assert_eq!(edges.len(), expected.len(), "{edges:?}");
+    assert_eq!(world.introduced, ["target-0"], "once in a boot");
+    assert!(world.exercise, "the boot says that it is one");
     for ((told, when), (expected, from, to)) in edges.iter().zip(expected) {
         assert_eq!(*told, expected, "{edges:?}");
         assert!((at(from)..=at(to)).contains(when), "{told:?} at {when}, expected from {from} to {to} s");

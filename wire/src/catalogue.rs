@@ -720,6 +720,32 @@ events! {
         /// What is wrong with it.
         reason: ContentReason,
     }
+
+    /// What the configuration says about a target: once in each boot, before its first probe.
+    37 TargetWatched<'a> = "target.watched", Vital, INFO, since "0.1.0",
+    action "Nothing to do; what tells of the target later takes owner, impact and runbook from here."
+    {
+        /// The check's name.
+        check: NameId,
+        /// Who looks after it, cut where it is too long.
+        owner: Text<'a, 40>,
+        /// What it means for customers when it is down.
+        impact: Text<'a, 128>,
+        /// The anchor of its runbook.
+        runbook: Text<'a, 32>,
+    }
+
+    /// A drill is configured: every record of this boot is of an exercise.
+    38 DrillStarted = "drill.started", Vital, NOTICE, since "0.1.0",
+    action "Take `drill` out of the configuration when the drill is over."
+    {
+        /// Seconds after which the image panics, or 0.
+        panic_after_s: u16,
+        /// Seconds after which the image stands still, or 0.
+        hang_after_s: u16,
+        /// drill.record events in each second.
+        records_per_s: u16,
+    }
 }
 
 #[cfg(test)]
