@@ -272,8 +272,9 @@ impl<'a> Agent<'a> {
                         Some(set) => return self.network.ingress_for(now, frame, reply, set),
                         None => reply,
                     },
+                    Sort::Icmp | Sort::Udp if self.is_for_a_probe(now, frame) => return,
                     Sort::Icmp => reply,
-                    Sort::Other => {
+                    Sort::Udp | Sort::Other => {
                         // It may say that somebody else has our address.
                         self.judge_at = now;
                         // Or where a target is.
@@ -291,6 +292,12 @@ impl<'a> Agent<'a> {
                 self.network.ingress_stray(now, frame, stray, hop);
             });
         }
+    }
+
+    /// Takes in an ICMP or UDP packet, if it is for a probe.
+    #[inline(never)]
+    fn is_for_a_probe(&mut self, now: Instant, frame: &[u8]) -> bool {
+        self.network.packet(frame).is_some_and(|packet| self.watch.hear(now, &packet))
     }
 
     /// Looks up the host names that are due, and wakes those who use them when they have other addresses.
@@ -410,8 +417,8 @@ impl<'a> Agent<'a> {
     /// Probes the targets that are due. Not in safe mode.
     fn watch<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if self.safe_until.is_none() {
-            let (network, names, log) = (&mut self.network, &self.names, &mut self.log);
-            self.watch.poll(&mut watch::Around { now, nic, network, names, log });
+            let (network, names, time, log) = (&mut self.network, &self.names, &self.time, &mut self.log);
+            self.watch.poll(&mut watch::Around { now, nic, network, names, time, log });
         }
     }
 

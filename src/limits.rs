@@ -402,6 +402,9 @@ pub const CHECK_GROUP: usize = 32;
 /// Statuses that one check takes for good.
 pub const CHECK_STATUSES: usize = 8;
 
+/// Values that one check expects of a DNS server.
+pub const CHECK_ANSWERS: usize = 4;
+
 /// Longest sentence about a check, in bytes: a line or two on a phone.
 pub const CHECK_SENTENCE: usize = 128;
 
@@ -419,6 +422,9 @@ pub const PROBE_RX: usize = 2048;
 
 /// Send buffer of a probe, in bytes: the longest request fits.
 pub const PROBE_TX: usize = 768;
+
+/// Longest packet of a probe that is one, in bytes: a DNS question about the longest name, and the header of UDP.
+pub const PROBE_PACKET: usize = 8 + 12 + HOST_NAME_MAX + 2 + 4;
 
 /// How long a probe's connection may take to come about: two SYNs that are lost (1 and 2 s), and the third.
 pub const PROBE_CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use outpost::limits::{DNS_ADDRESSES, DNS_TTL_MAX, DNS_TTL_MIN};
-use outpost::net::answer::{Refusal, parse, question};
+use outpost::net::answer::{ADDRESS, Refusal, parse, question};
 use outpost::net::is_machine;
 
 const HOST: &str = "logs.example.org";
@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     // Id and question are ours, else hardly any answer would come further than that: the input is what follows them, and
     // the bytes of the header between.
     let [flags @ .., _, _, _, _] = data.first_chunk::<12>().copied().unwrap_or_default();
-    let mut packet = question(HOST, 7).to_vec();
+    let mut packet = question(HOST, ADDRESS, 7).to_vec();
     packet[2..4].copy_from_slice(&flags[..2]);
     packet[6..12].copy_from_slice(&flags[2..]);
     packet.extend(data.get(8..).unwrap_or_default());

@@ -1,14 +1,15 @@
 //! The keys of `checks`. A check with any mistake is left out whole: one that watches something else than it says is
 //! worse than none, and the problem is told.
 
-use super::checks::{Check, Kind, Words};
-use super::keys::{parse_host, parse_peer, peer, text, word};
+use super::checks::{Check, Kind, Record, Words};
+use super::keys::{host, parse_host, parse_peer, peer, text, word};
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
 use super::{Host, Peer};
 use crate::limits::{
-    CHECK_GROUP, CHECK_NAMES, CHECK_SENTENCE, CHECK_STATUSES, CHECK_TEXT, CHECKS, CONFIG_TEXT_MAX, PROBE_NEEDLE,
+    CHECK_ANSWERS, CHECK_GROUP, CHECK_NAMES, CHECK_SENTENCE, CHECK_STATUSES, CHECK_TEXT, CHECKS, CONFIG_TEXT_MAX,
+    PROBE_NEEDLE,
 };
-use crate::watch::HTTP_PORT;
+use crate::watch::{DNS_PORT, HTTP_PORT, NTP_PORT, is_name, is_value};
 use heapless::{String, Vec};
 
 /// Seconds from one probe to the next, when the check does not say.
@@ -20,6 +21,12 @@ const TIMEOUT_S: u16 = 10;
 /// How many good or bad probes in a row count, when the check does not say: as HAProxy has it.
 const RISE: u8 = 2;
 const FALL: u8 = 3;
+
+/// The keys that say of which kind a check is.
+const KINDS: &str = "\"http\", \"tcp\", \"icmp\", \"dns\" and \"ntp\"";
+
+/// The highest stratum of a synchronised server (RFC 5905, section 7.3).
+const STRATA: u8 = 15;
 
 const CHECK: &[Key<Draft>] = &[
     Key { name: "name", required: true, read: |walker, draft| keep(walker, &mut draft.name, name) },
@@ -41,6 +48,9 @@ const CHECK: &[Key<Draft>] = &[
     Key { name: "fall", required: false, read: |walker, draft| walker.set(&mut draft.fall, count) },
     Key { name: "http", required: false, read: read_http },
     Key { name: "tcp", required: false, read: read_tcp },
+    Key { name: "icmp", required: false, read: read_icmp },
+    Key { name: "dns", required: false, read: read_dns },
+    Key { name: "ntp", required: false, read: read_ntp },
 ];
 
 const HTTP: &[Key<Draft>] = &[
@@ -87,6 +97,59 @@ const TCP: &[Key<Draft>] = &[
     Key { name: "banner", required: false, read: |walker, draft| keep(walker, &mut draft.expected, needle) },
 ];
 
+const ICMP: &[Key<Draft>] = &[Key {
+    name: "address",
+    required: true,
+    read: |walker, draft| {
+        draft.target = walker.value(host)?.map(|host| Peer { host, port: 0 });
+        Ok(())
+    },
+}];
+
+const DNS: &[Key<Draft>] = &[
+    Key {
+        name: "server",
+        required: true,
+        read: |walker, draft| {
+            draft.target = walker.value(|leaf| server(leaf, DNS_PORT))?;
+            Ok(())
+        },
+    },
+    Key { name: "name", required: true, read: |walker, draft| keep(walker, &mut draft.path, dns_name) },
+    Key { name: "type", required: false, read: |walker, draft| walker.set(&mut draft.record, record) },
+    Key { name: "rcode", required: false, read: |walker, draft| walker.set(&mut draft.rcode, rcode) },
+    Key {
+        name: "answers",
+        required: false,
+        read: |walker, draft| {
+            draft.answers_at = walker.position();
+            walker.array("is not a list of values: allowed is one like [\"192.0.2.10\"]", &mut |walker| {
+                let (at, full) = (walker.position(), draft.answers.is_full());
+                const _: () = assert!(CHECK_ANSWERS == 4, "the sentence names it");
+                let too_many = "is one too many: allowed are at most 4";
+                if let Some(text) = walker.value(|leaf| if full { Err(too_many) } else { dns_value(leaf) })? {
+                    // There is room: checked in the line above.
+                    let _ = draft.answers.push(keep_text(walker, at, &text));
+                }
+                Ok(())
+            })
+        },
+    },
+];
+
+const NTP: &[Key<Draft>] = &[
+    Key {
+        name: "server",
+        required: true,
+        read: |walker, draft| {
+            draft.target = walker.value(|leaf| server(leaf, NTP_PORT))?;
+            Ok(())
+        },
+    },
+    Key { name: "max_offset_ms", required: false, read: |walker, draft| walker.set(&mut draft.max_offset_ms, slow) },
+    Key { name: "max_stratum", required: false, read: |walker, draft| walker.set(&mut draft.max_stratum, stratum) },
+];
+
 /// What was read of a check so far.
 struct Draft {
     name: Words,
@@ -105,6 +168,12 @@ struct Draft {
     head: bool,
     statuses: Vec<u16, CHECK_STATUSES>,
     expected: Words,
+    record: Record,
+    rcode: u8,
+    answers: Vec<Words, CHECK_ANSWERS>,
+    answers_at: usize,
+    max_offset_ms: u16,
+    max_stratum: u8,
     /// How many kinds it names, and the last of them.
     kinds: u8,
     kind: Option<Kind>,
@@ -132,6 +201,12 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
             head: false,
             statuses: Vec::new(),
             expected: Words::default(),
+            record: Record::A,
+            rcode: 0,
+            answers: Vec::new(),
+            answers_at: at,
+            max_offset_ms: 0,
+            max_stratum: STRATA,
             kinds: 0,
             kind: None,
         };
@@ -147,7 +222,7 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
 /// Looks at what only the whole check tells, and adds it when nothing is wrong with it.
 fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     if draft.kinds != 1 {
-        walker.report(at, format_args!("a check has exactly one of the keys \"http\" and \"tcp\""));
+        walker.report(at, format_args!("a check has exactly one of the keys {KINDS}"));
     }
     let timeout_s = draft.timeout_s.unwrap_or(TIMEOUT_S.min(draft.interval_s));
     if timeout_s > draft.interval_s {
@@ -197,6 +272,38 @@ fn read_tcp(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     draft.kinds += 1;
     walker.object(TCP, draft, "is not an object: allowed is one like {\"address\": \"192.0.2.10:22\"}")?;
     draft.kind = Some(Kind::Tcp { banner: draft.expected });
+    Ok(())
+}
+
+fn read_icmp(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
+    draft.kinds += 1;
+    draft.kind = Some(Kind::Icmp);
+    walker.object(ICMP, draft, "is not an object: allowed is one like {\"address\": \"192.0.2.10\"}")
+}
+
+fn read_dns(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
+    draft.kinds += 1;
+    let otherwise = "is not an object: allowed is one like {\"server\": \"192.0.2.53\", \"name\": \"example.org\"}";
+    walker.object(DNS, draft, otherwise)?;
+    let (at, record, rcode) = (draft.answers_at, draft.record, draft.rcode);
+    let checks = &*walker.found.checks;
+    if !draft.answers.iter().all(|&value| is_value(record, checks.text(value))) {
+        walker.report_in(
+            "answers",
+            at,
+            format_args!("a value is none of this type: allowed is one like {}", example(record)),
+        );
+    } else if rcode != 0 && !draft.answers.is_empty() {
+        walker.report_in("answers", at, format_args!("an answer with this rcode has no values: leave them out"));
+    }
+    draft.kind = Some(Kind::Dns { name: draft.path, record, rcode, answers: draft.answers.clone() });
+    Ok(())
+}
+
+fn read_ntp(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
+    draft.kinds += 1;
+    walker.object(NTP, draft, "is not an object: allowed is one like {\"server\": \"192.0.2.123\"}")?;
+    draft.kind = Some(Kind::Ntp { max_offset_ms: draft.max_offset_ms, max_stratum: draft.max_stratum });
     Ok(())
 }
 
@@ -276,6 +383,67 @@ fn method(leaf: &Leaf<'_>) -> Verdict<bool> {
         Some("HEAD") => Ok(true),
         _ => Err("is not a method: allowed are \"GET\" and \"HEAD\""),
     }
+}
+
+/// A server, with its port where that is not the usual one.
+fn server(leaf: &Leaf<'_>, port: u16) -> Verdict<Peer> {
+    text(leaf)
+        .and_then(|text| match text.contains(':') {
+            true => parse_peer(text),
+            false => parse_host(text).map(|host| Peer { host, port }),
+        })
+        .ok_or("is not a server: allowed is one like \"192.0.2.53\" or \"ns.example.org:5353\"")
+}
+
+fn dns_name(leaf: &Leaf<'_>) -> Verdict<Short> {
+    text(leaf)
+        .filter(|name| is_name(name))
+        .and_then(|name| Short::try_from(name).ok())
+        .ok_or("is not a name: allowed is one like \"www.example.org\"")
+}
+
+fn dns_value(leaf: &Leaf<'_>) -> Verdict<Short> {
+    text(leaf)
+        .filter(|text| !text.is_empty())
+        .and_then(|text| Short::try_from(text).ok())
+        .ok_or("is not a value: allowed are 1 to 260 bytes")
+}
+
+/// Types of records, with a value that they may have.
+const RECORDS: [(&str, Record, &str); 8] = [
+    ("A", Record::A, "\"192.0.2.10\""),
+    ("AAAA", Record::Aaaa, "\"2001:db8::10\""),
+    ("CNAME", Record::Cname, "\"www.example.org\""),
+    ("MX", Record::Mx, "\"10 mail.example.org\""),
+    ("NS", Record::Ns, "\"ns.example.org\""),
+    ("PTR", Record::Ptr, "\"www.example.org\""),
+    ("SOA", Record::Soa, "\"ns.example.org\""),
+    ("TXT", Record::Txt, "\"v=spf1 -all\""),
+];
+
+fn record(leaf: &Leaf<'_>) -> Verdict<Record> {
+    let name = text(leaf);
+    let found = RECORDS.iter().find(|(word, ..)| Some(*word) == name).map(|(_, record, _)| *record);
+    found.ok_or("is not a type: allowed are A, AAAA, CNAME, MX, NS, PTR, SOA and TXT")
+}
+
+fn example(record: Record) -> &'static str {
+    RECORDS.iter().find(|(_, of, _)| *of == record).map_or("", |(.., example)| example)
+}
+
+/// RFC 1035, section 4.1.1.
+fn rcode(leaf: &Leaf<'_>) -> Verdict<u8> {
+    match text(leaf) {
+        Some("NOERROR") => Ok(0),
+        Some("SERVFAIL") => Ok(2),
+        Some("NXDOMAIN") => Ok(3),
+        Some("REFUSED") => Ok(5),
+        _ => Err("is not an rcode: allowed are NOERROR, SERVFAIL, NXDOMAIN and REFUSED"),
+    }
+}
+
+fn stratum(leaf: &Leaf<'_>) -> Verdict<u8> {
+    word(leaf).filter(|stratum| (1..=STRATA).contains(stratum)).ok_or("is not a stratum: allowed are 1 to 15")
 }
 
 /// RFC 9110, section 4.2.1: `http://` host, port if it is not 80, and a path with its query.

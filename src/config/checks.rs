@@ -4,7 +4,7 @@
 //! they stand in a table that its owner lends to the loader, and later to the agent. Texts stand one after the other in
 //! one buffer: nobody pays for the longest name.
 
-use crate::limits::{CHECK_STATUSES, CHECK_TEXT, CHECKS};
+use crate::limits::{CHECK_ANSWERS, CHECK_STATUSES, CHECK_TEXT, CHECKS};
 use heapless::{String, Vec};
 use sha2::{Digest, Sha256};
 
@@ -49,7 +49,7 @@ pub struct Check {
     pub fall: u8,
     /// Milliseconds above which an answer is too slow; 0: the timeout alone counts.
     pub slow_ms: u16,
-    /// Its machine and TCP port.
+    /// Its machine and its port; 0 where there is none.
     pub peer: Peer,
     /// What is done there.
     pub kind: Kind,
@@ -74,6 +74,47 @@ pub enum Kind {
         /// What must stand in the body; empty: anything.
         body: Words,
     },
+    /// Sends an echo.
+    Icmp,
+    /// Asks a DNS server.
+    Dns {
+        /// The name it is asked for.
+        name: Words,
+        /// The type of the records.
+        record: Record,
+        /// What it must say of the question as a whole.
+        rcode: u8,
+        /// Values that records must have; none: any will do.
+        answers: Vec<Words, CHECK_ANSWERS>,
+    },
+    /// Asks a time server.
+    Ntp {
+        /// Milliseconds that it may be away from our clock; 0: any.
+        max_offset_ms: u16,
+        /// The highest stratum that is good.
+        max_stratum: u8,
+    },
+}
+
+/// A type of DNS records (RFC 1035, section 3.2.2; RFC 3596).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An IPv4 address.
+    A = 1,
+    /// A name server.
+    Ns = 2,
+    /// What a name is another name for.
+    Cname = 5,
+    /// The start of a zone.
+    Soa = 6,
+    /// The name of an address.
+    Ptr = 12,
+    /// A mail exchange.
+    Mx = 15,
+    /// A text.
+    Txt = 16,
+    /// An IPv6 address.
+    Aaaa = 28,
 }
 
 /// A text with its length, so that no two lists of texts are the same bytes.
@@ -88,6 +129,9 @@ impl Kind {
         match self {
             Kind::Tcp { .. } => "tcp",
             Kind::Http { .. } => "http",
+            Kind::Icmp => "icmp",
+            Kind::Dns { .. } => "dns",
+            Kind::Ntp { .. } => "ntp",
         }
     }
 }
@@ -149,6 +193,16 @@ impl Checks {
                     hash_text(digest, self.text(*body));
                     digest.update([u8::from(*head)]);
                     statuses.iter().for_each(|status| digest.update(status.to_be_bytes()));
+                }
+                Kind::Icmp => {}
+                Kind::Dns { name, record, rcode, answers } => {
+                    hash_text(digest, self.text(*name));
+                    digest.update([*record as u8, *rcode]);
+                    answers.iter().for_each(|answer| hash_text(digest, self.text(*answer)));
+                }
+                Kind::Ntp { max_offset_ms, max_stratum } => {
+                    digest.update(max_offset_ms.to_be_bytes());
+                    digest.update([*max_stratum]);
                 }
             }
         }

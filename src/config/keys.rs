@@ -486,7 +486,7 @@ pub(super) fn parse_peer(text: &str) -> Option<Peer> {
 }
 
 /// Another machine, by address or name.
-fn host(leaf: &Leaf<'_>) -> Verdict<Host> {
+pub(super) fn host(leaf: &Leaf<'_>) -> Verdict<Host> {
     text(leaf)
         .and_then(parse_host)
         .ok_or("is not a machine's address or name: allowed is one like \"10.0.2.2\" or \"ntp.example.org\"")

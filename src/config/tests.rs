@@ -1043,7 +1043,10 @@ fn checks_are_read_whole_or_not_at_all() {
     assert_eq!(checks.text(shop_check.impact), "customers cannot pay");
 
     for (check, sentence) in [
-        (format!(r#"{{"name": "a", {base}}}"#), "a check has exactly one of the keys \"http\" and \"tcp\""),
+        (
+            format!(r#"{{"name": "a", {base}}}"#),
+            "a check has exactly one of the keys \"http\", \"tcp\", \"icmp\", \"dns\" and \"ntp\"",
+        ),
         (format!(r#"{{"name": "a", {base}, "tcp": {{"address": "192.0.2.1"}}}}"#), "is not a machine's HOST:PORT"),
         (format!(r#"{{"name": "a", {base}, "http": {{"url": "https://192.0.2.1/"}}}}"#), "is not a URL"),
         (

@@ -12,9 +12,7 @@ use core::net::Ipv4Addr;
 use heapless::Vec;
 use outpost_wire::DnsFailure;
 use smoltcp::time::Duration;
-use smoltcp::wire::{
-    DnsFlags, DnsOpcode, DnsPacket, DnsQueryType, DnsQuestion, DnsRcode, DnsRecord, DnsRecordData, DnsRepr,
-};
+use smoltcp::wire::{DnsFlags, DnsOpcode, DnsPacket, DnsQuestion, DnsRcode, DnsRecord, DnsRecordData, DnsRepr};
 
 /// Longest question in bytes: header, name, type and class.
 pub const QUESTION_MAX: usize = 12 + HOST_NAME_MAX + 2 + 4;
@@ -38,14 +36,17 @@ pub enum Refusal {
     Failed(DnsFailure),
 }
 
-/// A question for the addresses of `host`, to be told apart by `id`.
-pub fn question(host: &str, id: u16) -> Vec<u8, QUESTION_MAX> {
+/// The type of an address record.
+pub const ADDRESS: u16 = 1;
+
+/// A question for the records of `host` of this type, to be told apart by `id`.
+pub fn question(host: &str, kind: u16, id: u16) -> Vec<u8, QUESTION_MAX> {
     let name = encoded(host);
     let repr = DnsRepr {
         transaction_id: id,
         opcode: DnsOpcode::Query,
         flags: DnsFlags::RECURSION_DESIRED,
-        question: DnsQuestion { name: &name, type_: DnsQueryType::A },
+        question: DnsQuestion { name: &name, type_: kind.into() },
     };
     let mut packet = Vec::new();
     // It fits: the longest name was counted in.
@@ -54,18 +55,76 @@ pub fn question(host: &str, id: u16) -> Vec<u8, QUESTION_MAX> {
     packet
 }
 
-/// Reads what is said to be the answer to `question(host, id)`.
-pub fn parse(bytes: &[u8], host: &str, id: u16) -> Result<Answer, Refusal> {
-    let packet = DnsPacket::new_checked(bytes).map_err(|_| Refusal::NotOurs)?;
+/// An answer to what was asked.
+pub struct Opened<'b> {
+    packet: DnsPacket<&'b [u8]>,
+    /// The name in the question, and what follows the question.
+    asked: &'b [u8],
+    rest: &'b [u8],
+}
+
+/// One record of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'b> {
+    /// Whose it is, as it stands in the packet.
+    pub owner: &'b [u8],
+    /// Its type.
+    pub kind: u16,
+    /// Its data.
+    pub data: &'b [u8],
+}
+
+/// Reads what is said to be the answer to `question(host, kind, id)`.
+pub fn open<'b>(bytes: &'b [u8], host: &str, kind: u16, id: u16) -> Option<Opened<'b>> {
+    let packet = DnsPacket::new_checked(bytes).ok()?;
     let is_answer = packet.flags().contains(DnsFlags::RESPONSE) && packet.opcode() == DnsOpcode::Query;
-    let (records, asked) = DnsQuestion::parse(packet.payload()).map_err(|_| Refusal::NotOurs)?;
-    let ours = packet.transaction_id() == id && packet.question_count() == 1 && asked.type_ == DnsQueryType::A;
+    let (rest, asked) = DnsQuestion::parse(bytes.get(12..)?).ok()?;
+    let ours = packet.transaction_id() == id && packet.question_count() == 1 && u16::from(asked.type_) == kind;
     // RFC 5452, section 9.1. Letters of a name have no case (RFC 4343).
-    if !is_answer || !ours || !asked.name.eq_ignore_ascii_case(&encoded(host)) {
-        return Err(Refusal::NotOurs);
+    let ours = is_answer && ours && asked.name.eq_ignore_ascii_case(&encoded(host));
+    ours.then_some(Opened { packet, asked: asked.name, rest })
+}
+
+impl<'b> Opened<'b> {
+    /// What the server says of the question as a whole (RFC 1035, section 4.1.1).
+    pub fn rcode(&self) -> u8 {
+        self.packet.rcode().into()
     }
+
+    /// The name that was asked for, as it stands in the packet.
+    pub fn asked(&self) -> &'b [u8] {
+        self.asked
+    }
+
+    /// The records of the answer, up to one that is none. Each takes at least 11 bytes, so the packet's length bounds this.
+    pub fn records(&self) -> impl Iterator<Item = Found<'b>> + Clone {
+        let mut rest = self.rest;
+        (0..self.packet.answer_record_count()).map_while(move |_| {
+            let (next, record) = DnsRecord::parse(rest).ok()?;
+            // Behind the name type, class, TTL and length (RFC 1035, section 4.1.3).
+            let (head, data) = rest.get(record.name.len()..rest.len() - next.len())?.split_first_chunk::<10>()?;
+            let kind = u16::from_be_bytes([head[0], head[1]]);
+            rest = next;
+            Some(Found { owner: record.name, kind, data })
+        })
+    }
+
+    /// Whether two names, as they stand in the packet, have the same labels.
+    pub fn same(&self, a: &[u8], b: &[u8]) -> bool {
+        same(&self.packet, a, b)
+    }
+
+    /// Whether a name in the packet is this one.
+    pub fn is_name(&self, name: &[u8], text: &str) -> bool {
+        same(&self.packet, name, &encoded(text))
+    }
+}
+
+/// Reads what is said to be the answer to `question(host, ADDRESS, id)`.
+pub fn parse(bytes: &[u8], host: &str, id: u16) -> Result<Answer, Refusal> {
+    let Opened { packet, asked, rest } = open(bytes, host, ADDRESS, id).ok_or(Refusal::NotOurs)?;
     match packet.rcode() {
-        DnsRcode::NoError => addresses(&packet, records, asked.name).map_err(Refusal::Failed),
+        DnsRcode::NoError => addresses(&packet, rest, asked).map_err(Refusal::Failed),
         DnsRcode::NXDomain => Err(Refusal::Failed(DnsFailure::NoSuchName)),
         DnsRcode::Refused => Err(Refusal::Failed(DnsFailure::Refused)),
         _ => Err(Refusal::Failed(DnsFailure::ServerFailure)),

@@ -8,8 +8,12 @@ use smoltcp::wire::EthernetAddress;
 pub const ETHERNET_HEADER: usize = 14;
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const PROTOCOL_ICMP: u8 = 1;
-const PROTOCOL_TCP: u8 = 6;
+/// IP protocol numbers of what we read and write ourselves.
+pub const PROTOCOL_ICMP: u8 = 1;
+/// Of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+/// Of TCP.
+pub const PROTOCOL_TCP: u8 = 6;
 const TCP_HEADER: usize = 20;
 const FLAG_SYN: u8 = 0x02;
 const FLAGS: u8 = 0x3f & !0x08;
@@ -39,8 +43,10 @@ pub struct Segment {
 pub enum Sort {
     /// A TCP segment for our address.
     Tcp(Segment),
-    /// An ICMP packet for our address: answered to the sender's MAC.
+    /// An ICMP packet for our address: for a probe, or answered to the sender's MAC.
     Icmp,
+    /// A UDP datagram for our address: for a probe, or for the Ethernet interface.
+    Udp,
     /// ARP, DHCP, broadcasts, replies to what we asked: the Ethernet interface sorts them out.
     Other,
 }
@@ -68,6 +74,7 @@ fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Op
     }
     match head[9] {
         PROTOCOL_ICMP => Some(Sort::Icmp),
+        PROTOCOL_UDP => Some(Sort::Udp),
         PROTOCOL_TCP => {
             let tcp = packet.get(header_len..)?.first_chunk::<TCP_HEADER>()?;
             Some(Sort::Tcp(Segment {
@@ -81,6 +88,71 @@ fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Op
         }
         _ => None,
     }
+}
+
+/// What an IP packet for us carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'f> {
+    /// Who says that it sent it.
+    pub from: Ipv4Addr,
+    /// One of the protocols above.
+    pub protocol: u8,
+    /// What follows the IP header.
+    pub body: &'f [u8],
+}
+
+/// The packet in a frame that [`sort`] found to be one of ICMP or UDP; its checksum counts, unless `vouched` says that the
+/// card has looked at it.
+pub fn packet(frame: &[u8], vouched: bool) -> Option<Packet<'_>> {
+    let packet = frame.get(ETHERNET_HEADER..)?;
+    let head = packet.first_chunk::<20>()?;
+    let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    let body = packet.get(usize::from(head[0] & 0x0f) * 4..len)?;
+    let from = Ipv4Addr::new(head[12], head[13], head[14], head[15]);
+    let good = match head[9] {
+        PROTOCOL_ICMP => checksum(0, body) == 0,
+        // None was sent (RFC 768).
+        PROTOCOL_UDP if vouched || body.get(6..8)? == [0, 0] => true,
+        PROTOCOL_UDP => checksum(pseudo_header(&head[12..20], PROTOCOL_UDP, body.len()), body) == 0,
+        _ => false,
+    };
+    good.then_some(Packet { from, protocol: head[9], body })
+}
+
+/// Room for the headers of a frame that [`write_headers`] writes.
+pub const HEADERS: usize = ETHERNET_HEADER + 20;
+
+/// Writes the headers of Ethernet and IPv4, without options, of a frame that carries a packet of this protocol (RFC 791,
+/// section 3.1).
+pub fn write_headers(frame: &mut [u8], macs: [EthernetAddress; 2], protocol: u8, from: Ipv4Addr, to: Ipv4Addr) {
+    let len = (frame.len().saturating_sub(ETHERNET_HEADER) as u16).to_be_bytes();
+    let Some(header) = frame.first_chunk_mut::<HEADERS>() else { return };
+    let [ours, theirs] = macs;
+    header[..6].copy_from_slice(&theirs.0);
+    header[6..12].copy_from_slice(&ours.0);
+    // No fragments, and so no id (RFC 6864, section 4); TTL 64 as for what smoltcp sends.
+    header[12..26].copy_from_slice(&[8, 0, 0x45, 0, len[0], len[1], 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    header[26..30].copy_from_slice(&from.octets());
+    header[30..].copy_from_slice(&to.octets());
+    write_checksum(&mut frame[ETHERNET_HEADER..]);
+}
+
+/// The part of a UDP checksum that comes from the IP header: `addresses` are both, as they stand there (RFC 768).
+pub fn pseudo_header(addresses: &[u8], protocol: u8, len: usize) -> u32 {
+    u32::from(protocol) + len as u32 + words(addresses)
+}
+
+/// The Internet checksum of `body`, on top of the sum of something else (RFC 1071): 0 when a right one is part of it.
+pub fn checksum(sum: u32, body: &[u8]) -> u16 {
+    // At most 2^15 words of 16 bits: nothing overflows.
+    let sum = sum + words(body);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    !(((sum >> 16) + sum) as u16)
+}
+
+fn words(bytes: &[u8]) -> u32 {
+    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low));
+    bytes.chunks(2).map(word).sum()
 }
 
 /// Writes the checksum of an IPv4 header without options, where it is still zero.

@@ -3,17 +3,18 @@
 //!
 //! smoltcp asks for one at a time, and after each question for none at all for a second: a gateway that is dead would keep
 //! every other machine from being found. So the questions are ours, each hop at its own pace; the answers fill smoltcp's
-//! table as if the questions had been its own.
+//! table as if the questions had been its own, and this one for the packets that we make ourselves.
 
 use crate::limits::{ARP_AGAIN, ARP_FRESH, HOPS};
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
 
 struct Hop {
     address: Ipv4Addr,
     asked: Instant,
-    heard: Option<Instant>,
+    heard: Option<(Instant, EthernetAddress)>,
 }
 
 /// Those that were needed of late.
@@ -24,7 +25,7 @@ impl Hops {
     /// Whether this one is to be asked now; it counts as asked then.
     pub fn is_to_be_asked(&mut self, now: Instant, address: Ipv4Addr) -> bool {
         if let Some(hop) = self.0.iter_mut().find(|hop| hop.address == address) {
-            let fresh = hop.heard.is_some_and(|heard| now < heard + ARP_FRESH);
+            let fresh = hop.heard.is_some_and(|(heard, _)| now < heard + ARP_FRESH);
             let soon = now < hop.asked + ARP_AGAIN;
             if !fresh && !soon {
                 hop.asked = now;
@@ -41,10 +42,15 @@ impl Hops {
     }
 
     /// This machine told its MAC.
-    pub fn heard(&mut self, now: Instant, address: Ipv4Addr) {
+    pub fn heard(&mut self, now: Instant, address: Ipv4Addr, mac: EthernetAddress) {
         if let Some(hop) = self.0.iter_mut().find(|hop| hop.address == address) {
-            hop.heard = Some(now);
+            hop.heard = Some((now, mac));
         }
+    }
+
+    /// The MAC that it last told: one that is silent since may still be there.
+    pub fn mac(&self, address: Ipv4Addr) -> Option<EthernetAddress> {
+        self.0.iter().find(|hop| hop.address == address)?.heard.map(|(_, mac)| mac)
     }
 
     /// Forgets all: behind the link may be another network.
@@ -69,7 +75,8 @@ mod tests {
         let start = Instant::from_secs(10);
         assert!(hops.is_to_be_asked(start, host(1)) && hops.is_to_be_asked(start, host(2)));
         assert!(!hops.is_to_be_asked(start, host(1)));
-        hops.heard(start, host(2));
+        hops.heard(start, host(2), EthernetAddress([2; 6]));
+        assert_eq!((hops.mac(host(1)), hops.mac(host(2))), (None, Some(EthernetAddress([2; 6]))));
         let later = start + ARP_AGAIN;
         assert!(hops.is_to_be_asked(later, host(1)));
         assert!(!hops.is_to_be_asked(later, host(2)));

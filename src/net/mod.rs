@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! frame ── frame::sort ──┬─ TCP to the HTTP port ──▶ the connection table (http::pool) ─┐
+//!                        ├─ ICMP, UDP for a probe ─▶ watch                              │
 //!                        ├─ other TCP, ICMP ───────▶ no socket: RST, echo reply ────────┤ direct (Medium::Ip)
 //!                        └─ ARP, DHCP, our own connections ─▶ ethernet (Medium::Ethernet)
 //! ```
@@ -22,7 +23,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::nic::{Link, Nic};
 use core::net::Ipv4Addr;
-use frame::ETHERNET_HEADER;
+use frame::{ETHERNET_HEADER, HEADERS, Packet};
 use heapless::Vec;
 use hops::Hops;
 use link::{Hop, OneFrame, Shape, as_ip};
@@ -162,6 +163,8 @@ impl Default for Memory<'_> {
 /// The two interfaces and our address.
 pub struct Network<'a> {
     mac: EthernetAddress,
+    /// Whether the card has looked at the checksums of UDP.
+    vouched: bool,
     ethernet: Interface,
     direct: Interface,
     sockets: SocketSet<'a>,
@@ -222,6 +225,7 @@ impl<'a> Network<'a> {
     ) -> Network<'a> {
         let mac = nic.mac();
         let capabilities = nic.capabilities();
+        let vouched = !capabilities.checksum.udp.rx();
         let interface = |address, capabilities, seed| {
             let mut config = Config::new(address);
             config.random_seed = seed;
@@ -241,6 +245,7 @@ impl<'a> Network<'a> {
         let dns = sockets.add(udp::Socket::new(packets(received, receive), packets(sent, send)));
         let mut network = Network {
             mac,
+            vouched,
             ethernet,
             direct,
             dhcp: None,
@@ -385,7 +390,7 @@ impl<'a> Network<'a> {
         if let Some(address) = &self.address
             && let Some(sender) = self.neighbours.see(now, frame, address)
         {
-            self.hops.heard(now, sender);
+            self.hops.heard(now, sender.address, sender.mac);
         }
         let mut device = OneFrame::ethernet(frame, token);
         self.ethernet.poll_ingress_single(now, &mut device, &mut self.sockets);
@@ -397,15 +402,37 @@ impl<'a> Network<'a> {
         self.ethernet.context()
     }
 
+    /// The machine of our link that leads to `address`.
+    fn hop(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        let own = self.address.as_ref()?;
+        if own.cidr.contains_addr(&address) { Some(address) } else { own.gateway }
+    }
+
+    /// What an ICMP or UDP frame carries, if it is sound.
+    pub fn packet<'f>(&self, frame: &'f [u8]) -> Option<Packet<'f>> {
+        frame::packet(frame, self.vouched)
+    }
+
+    /// Sends a packet that somebody else has made; `false` when the way there is not known, or the card is full.
+    pub fn send<N: Nic>(&mut self, now: Instant, nic: &mut N, to: Ipv4Addr, protocol: u8, body: &[u8]) -> bool {
+        let way = self.hop(to).and_then(|hop| self.hops.mac(hop)).zip(self.ip());
+        let Some((mac, from)) = way else { return false };
+        let Some(token) = nic.transmit(now) else { return false };
+        token.consume(HEADERS + body.len(), |frame| {
+            frame[HEADERS..].copy_from_slice(body);
+            frame::write_headers(frame, [self.mac, mac], protocol, from, to);
+        });
+        true
+    }
+
     /// Asks for the MAC of the machine that leads to `address`, unless that is known or was asked just now.
     pub fn seek<N: Nic>(&mut self, now: Instant, nic: &mut N, address: Ipv4Addr) {
-        let Some(own) = self.address.as_ref() else { return };
-        let hop = if own.cidr.contains_addr(&address) { Some(address) } else { own.gateway };
-        let Some(hop) = hop.filter(|hop| self.hops.is_to_be_asked(now, *hop)) else { return };
+        let Some(own) = self.address.as_ref().map(|own| own.cidr.address()) else { return };
+        let Some(hop) = self.hop(address).filter(|hop| self.hops.is_to_be_asked(now, *hop)) else { return };
         let question = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Request,
             source_hardware_addr: self.mac,
-            source_protocol_addr: own.cidr.address(),
+            source_protocol_addr: own,
             target_hardware_addr: EthernetAddress([0; 6]),
             target_protocol_addr: hop,
         };

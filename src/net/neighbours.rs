@@ -47,7 +47,7 @@ impl Neighbours {
 
     /// Takes in a frame, if it is ARP for `own`, and returns whose it is. When there is no room, the one that was silent longest goes, but not
     /// the gateway: whether it answers is what people ask first.
-    pub fn see(&mut self, now: Instant, frame: &[u8], own: &Address) -> Option<Ipv4Addr> {
+    pub fn see(&mut self, now: Instant, frame: &[u8], own: &Address) -> Option<Neighbour> {
         let new = sender(now, frame, own.cidr.address())?;
         match self.0.iter_mut().find(|known| known.address == new.address) {
             Some(known) => *known = new,
@@ -61,7 +61,7 @@ impl Neighbours {
                 let _ = self.0.push(new);
             }
         }
-        Some(new.address)
+        Some(new)
     }
 }
 

@@ -302,7 +302,7 @@ fn ask(socket: &mut udp::Socket<'_>, host: &str, sent: Sent, random: u64) {
     let _ = socket.bind(32_768 | ((random >> 16) & 0x3fff) as u16);
     let to = IpEndpoint::new(IpAddress::Ipv4(sent.server), PORT);
     // What cannot be sent (a server's address that is none) is as good as lost: the deadline is set.
-    let _ = socket.send_slice(&answer::question(host, sent.id), to);
+    let _ = socket.send_slice(&answer::question(host, answer::ADDRESS, sent.id), to);
 }
 
 fn ip4(address: Option<&Ipv4Addr>) -> Ip4 {

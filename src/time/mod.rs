@@ -226,6 +226,11 @@ impl Time {
         self.now(now).map(|estimate| estimate.error_us)
     }
 
+    /// What UTC is now by the word of all servers but this one.
+    pub fn without(&self, server: Ipv4Addr, now: Instant) -> Option<Estimate> {
+        agreed(&self.samples(now, Some(server)))
+    }
+
     /// When the clock was last confirmed.
     pub fn last_sync(&self) -> Option<Instant> {
         self.estimate.map(|estimate| estimate.at)
@@ -339,15 +344,16 @@ impl Time {
         self.choose(now, log);
     }
 
+    /// What all servers but one say that UTC is now.
+    fn samples(&self, now: Instant, without: Option<Ipv4Addr>) -> Vec<Estimate, SERVERS> {
+        let servers = self.servers.iter().filter(|server| Some(server.address) != without);
+        let samples = servers.filter_map(|server| server.sample);
+        samples.filter(|sample| now - sample.at < FRESH).map(|sample| sample.carried_to(now)).collect()
+    }
+
     /// Takes the narrowest sample that the most servers agree on.
     fn choose(&mut self, now: Instant, log: &mut Log<'_>) {
-        let samples: Vec<Estimate, SERVERS> = self
-            .servers
-            .iter()
-            .filter_map(|server| server.sample)
-            .filter(|sample| now - sample.at < FRESH)
-            .map(|sample| sample.carried_to(now))
-            .collect();
+        let samples = self.samples(now, None);
         let Some(chosen) = agreed(&samples) else { return };
         let before = self.now(now);
         self.alone_since = Some(now);

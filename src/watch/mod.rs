@@ -9,16 +9,22 @@
 //! many there are. Which one a segment is for its port says. What always holds: after a boot everything is unknown; what
 //! targets do never changes the agent's own health.
 
+mod dns;
 mod history;
 mod http;
+mod icmp;
+mod ntp;
 mod probe;
+mod question;
 mod response;
 mod schedule;
 mod standing;
 mod tcp;
 
+pub use dns::{DNS_PORT, is_name, is_value};
 pub use history::{History, Past};
 pub use http::HTTP_PORT;
+pub use ntp::NTP_PORT;
 pub use standing::{Belief, Outcome, Rules, Standing};
 
 use crate::FAR;
@@ -27,12 +33,14 @@ use crate::http::answer;
 use crate::limits::{self, CHECKS, PROBE_RX, PROBE_TX};
 use crate::log::Log;
 use crate::net::resolve::Resolver;
-use crate::net::{Network, State};
+use crate::net::{Network, State, frame};
 use crate::nic::Nic;
+use crate::random::Random;
+use crate::time::Time;
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use outpost_wire::{Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text};
-use probe::{Probe, Progress, Target};
+use probe::{Probe, Progress, Target, Ways};
 use schedule::Slots;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
@@ -225,6 +233,8 @@ pub struct Around<'w, 'a, N> {
     pub network: &'w mut Network<'a>,
     /// The addresses of names.
     pub names: &'w Resolver,
+    /// What our own clock says.
+    pub time: &'w Time,
     /// Where events go.
     pub log: &'w mut Log<'a>,
 }
@@ -239,10 +249,11 @@ pub struct Watch<'a> {
     /// When the earliest has something to do.
     due: Instant,
     transactions: u32,
+    random: Random,
 }
 
 impl<'a> Watch<'a> {
-    /// Watches what the configuration names. `seed` makes the ports of probes differ from boot to boot.
+    /// Watches what the configuration names. `seed` makes what answers have to repeat unguessable.
     pub fn new(checks: &'a Checks, memory: &'a mut Memory<'a>, boot_id: u64, seed: u64, now: Instant) -> Watch<'a> {
         let Memory { receive, send, sockets, watched } = memory;
         while sockets.len() < checks.list().len() && sockets.push(SocketStorage::EMPTY).is_ok() {}
@@ -274,6 +285,7 @@ impl<'a> Watch<'a> {
             touched: 0,
             due: now,
             transactions: FIRST_TRANSACTION,
+            random: Random::new(seed),
         }
     }
 
@@ -289,10 +301,30 @@ impl<'a> Watch<'a> {
 
     /// The sockets of the probe that goes out from this port; it is looked at in the next `poll`.
     pub fn sockets_of(&mut self, port: u16) -> Option<&mut SocketSet<'a>> {
-        let number = usize::from(port.checked_sub(FIRST_PORT)? / PORTS);
+        let number = check_of(port)?;
         let watched = self.watched.get_mut(number)?;
         self.touched |= 1 << number;
         Some(&mut watched.set)
+    }
+
+    /// Takes in a packet of ICMP or UDP, if it is for a probe: an answer, or a message that it could not be delivered.
+    pub fn hear(&mut self, now: Instant, packet: &frame::Packet<'_>) -> bool {
+        let undelivered = icmp::Undelivered::read(packet.body).filter(|_| packet.protocol == frame::PROTOCOL_ICMP);
+        let number = match (&undelivered, packet.protocol) {
+            (Some(undelivered), _) => undelivered.number(check_of),
+            (None, frame::PROTOCOL_ICMP) => icmp::replied(packet.body).map(usize::from),
+            (None, _) => {
+                packet.body.first_chunk::<4>().and_then(|ports| check_of(u16::from_be_bytes([ports[2], ports[3]])))
+            }
+        };
+        let Some(number) = number else { return false };
+        let Some(probe) = self.watched.get_mut(number).and_then(|watched| watched.probe.as_mut()) else { return false };
+        let heard = match &undelivered {
+            Some(undelivered) => probe.is_undelivered(undelivered),
+            None => probe.hear(now, packet),
+        };
+        self.touched |= u64::from(heard) << number;
+        heard
     }
 
     /// A neighbour may have become known: what waits for one goes on.
@@ -330,15 +362,21 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// The number of the check that this port is one of, if it is one.
+fn check_of(port: u16) -> Option<usize> {
+    Some(usize::from(port.checked_sub(FIRST_PORT)? / PORTS))
+}
+
 impl<'a> Watch<'a> {
     fn visit<N: Nic>(&mut self, number: usize, around: &mut Around<'_, '_, N>) {
-        let Around { now, nic, network, names, log } = around;
+        let Around { now, nic, network, names, time, log } = around;
         let now = *now;
         let Some(one) = self.watched.get_mut(number) else { return };
         let name = self.checks.text(one.check.name);
         let mut end = FAR;
         if let Some(probe) = &mut one.probe {
-            match probe.poll(now, one.set.get_mut(SocketHandle::default())) {
+            probe.send(now, *nic, network);
+            match probe.poll(now, one.set.get_mut(SocketHandle::default()), time) {
                 Progress::Until(deadline) => {
                     end = deadline;
                     if probe.is_connecting() {
@@ -374,11 +412,13 @@ impl<'a> Watch<'a> {
                     one.address = Some(address);
                     let target = Target { check: one.check, checks: self.checks, address };
                     let socket = one.set.get_mut(SocketHandle::default());
-                    Probe::start(now, target, from_port, trace, socket, network.context()).ok_or(ProbeReason::NoNetwork)
+                    let ways = Ways { from_port, number: number as u16, nonce: self.random.number(), trace };
+                    Probe::start(now, target, ways, socket, network.context()).ok_or(ProbeReason::NoNetwork)
                 }
             };
             match began {
-                Ok(probe) => {
+                Ok(mut probe) => {
+                    probe.send(now, *nic, network);
                     end = probe.deadline().min(now + limits::ARP_AGAIN);
                     network.seek(now, *nic, probe.address());
                     one.probe = Some(probe);

@@ -1,18 +1,26 @@
 //! One probe: what all kinds have in common. How each kind asks, and what it makes of the answer, stands in a file of its
-//! own ([`super::http`], [`super::tcp`]).
+//! own ([`super::http`], [`super::tcp`], [`super::icmp`], [`super::dns`], [`super::ntp`]).
 //!
 //! ```text
-//! start ─▶ Connecting ────────────▶ the kind's own ─────────────────────────────────▶ Outcome
-//!            │ refused, timeout_connect  │ what the kind says, timeout_response, slow
+//! start ─┬─▶ Connecting (TCP) ──────────▶ the kind's own ────────────────────────────▶ Outcome
+//!        │     │ refused, timeout_connect,  │ what the kind says, timeout_response, slow
+//!        │     │ unreachable                │
+//!        └─▶ a question of one packet ──────┘
 //! ```
-//! No IO of its own: its TCP socket is an argument. What always holds: a probe that was started gives exactly one outcome,
+//! No IO of its own: its TCP socket and the network are arguments. What always holds: a probe that was started gives exactly one outcome,
 //! at its deadline at the latest, whatever the target does.
 
 use super::http::Page;
+use super::icmp::Undelivered;
+use super::question::Question;
 use super::standing::Outcome;
 use super::tcp::Greeting;
 use crate::config::checks::{Check, Checks, Kind, Words};
 use crate::limits::PROBE_CONNECT_TIME;
+use crate::net::Network;
+use crate::net::frame::{self, Packet};
+use crate::nic::Nic;
+use crate::time::Time;
 use core::net::Ipv4Addr;
 use outpost_wire::ProbeReason;
 use smoltcp::iface::Context;
@@ -49,8 +57,25 @@ pub struct Probe<'c> {
     state: State<'c>,
 }
 
+/// How a probe is told from all others.
+pub struct Ways {
+    /// The port that its connection goes out from.
+    pub from_port: u16,
+    /// The number of its check.
+    pub number: u16,
+    /// What nobody else knows.
+    pub nonce: u64,
+    /// W3C trace id and span id.
+    pub trace: (u128, u64),
+}
+
 enum State<'c> {
-    Connecting,
+    /// Whether a router, or the target itself, says that it cannot be reached. Anybody may say so who guesses a port, so the
+    /// connection still has its time to come about: it is a reason, not an end (RFC 5927, section 5.2).
+    Connecting {
+        unreachable: bool,
+    },
+    Asking(Question),
     Greeting(Greeting<'c>),
     Page(Page<'c>),
 }
@@ -65,23 +90,28 @@ pub enum Progress {
 }
 
 impl<'c> Probe<'c> {
-    /// Begins to connect; `None` when the network cannot do that now.
+    /// Begins to connect, or to ask; `None` when the network cannot do that now.
     pub fn start(
         now: Instant,
         target: Target<'c>,
-        from_port: u16,
-        trace: (u128, u64),
+        ways: Ways,
         socket: &mut tcp::Socket<'_>,
         cx: &mut Context,
     ) -> Option<Probe<'c>> {
-        socket.abort();
-        socket.connect(cx, (target.address, target.check.peer.port), from_port).ok()?;
-        socket.set_nagle_enabled(false);
         let timeout = Duration::from_secs(target.check.timeout_s.into());
-        // Also for when nobody looks any more: what is left half-closed goes away.
-        socket.set_timeout(Some(timeout));
+        let state = match &target.check.kind {
+            Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } => State::Asking(Question::new(ways.number, ways.nonce)),
+            Kind::Tcp { .. } | Kind::Http { .. } => {
+                socket.abort();
+                socket.connect(cx, (target.address, target.check.peer.port), ways.from_port).ok()?;
+                socket.set_nagle_enabled(false);
+                // Also for when nobody looks any more: what is left half-closed goes away.
+                socket.set_timeout(Some(timeout));
+                State::Connecting { unreachable: false }
+            }
+        };
         let deadline = now + timeout.min(PROBE_CONNECT_TIME);
-        Some(Probe { target, trace, started: now, deadline, end: now + timeout, state: State::Connecting })
+        Some(Probe { target, trace: ways.trace, started: now, deadline, end: now + timeout, state })
     }
 
     /// When it is to be looked at if no segment comes before.
@@ -89,9 +119,45 @@ impl<'c> Probe<'c> {
         self.deadline
     }
 
-    /// Whether the connection is still to come about.
+    /// Whether the connection is still to come about, or the question to be sent.
     pub fn is_connecting(&self) -> bool {
-        matches!(self.state, State::Connecting)
+        match &self.state {
+            State::Connecting { .. } => true,
+            State::Asking(question) => question.sent().is_none(),
+            State::Greeting(_) | State::Page(_) => false,
+        }
+    }
+
+    /// Sends what is one packet, as soon as the way is known.
+    pub fn send<N: Nic>(&mut self, now: Instant, nic: &mut N, network: &mut Network<'_>) {
+        let State::Asking(question) = &mut self.state else { return };
+        let Some(own) = network.ip().filter(|_| question.sent().is_none()) else { return };
+        let (protocol, packet) = question.packet(self.target, own);
+        if network.send(now, nic, self.target.address, protocol, &packet) {
+            question.is_sent(now, &packet);
+            self.deadline = self.end;
+        }
+    }
+
+    /// Takes in a packet that may be the answer; `false` when it is not.
+    pub fn hear(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
+        match &mut self.state {
+            State::Asking(question) => question.hear(now, self.target, packet),
+            _ => false,
+        }
+    }
+
+    /// Takes in that a packet could not be delivered; `false` when it is none of this probe.
+    pub fn is_undelivered(&mut self, undelivered: &Undelivered) -> bool {
+        match &mut self.state {
+            _ if undelivered.to != self.target.address => false,
+            State::Asking(question) => question.is_unreachable(&undelivered.head),
+            State::Connecting { unreachable } if undelivered.protocol == frame::PROTOCOL_TCP => {
+                *unreachable = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The address that is probed.
@@ -100,8 +166,8 @@ impl<'c> Probe<'c> {
     }
 
     /// Goes on, in bounded time.
-    pub fn poll(&mut self, now: Instant, socket: &mut tcp::Socket<'_>) -> Progress {
-        match self.step(now, socket) {
+    pub fn poll(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Progress {
+        match self.step(now, socket, time) {
             None => Progress::Until(self.deadline),
             Some(reason) => {
                 // A target that did what it should is left in order, another at once.
@@ -118,17 +184,18 @@ impl<'c> Probe<'c> {
                 let reason = if slow && reason == ProbeReason::Ok { ProbeReason::Slow } else { reason };
                 let status = match &self.state {
                     State::Page(page) => page.status(),
-                    State::Connecting | State::Greeting(_) => 0,
+                    State::Connecting { .. } | State::Asking(_) | State::Greeting(_) => 0,
                 };
                 Progress::Ended(Outcome { at: now, took, reason, status })
             }
         }
     }
 
-    fn step(&mut self, now: Instant, socket: &mut tcp::Socket<'_>) -> Option<ProbeReason> {
-        if matches!(self.state, State::Connecting) {
+    fn step(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Option<ProbeReason> {
+        if let State::Connecting { unreachable } = self.state {
             match socket.state() {
                 tcp::State::SynSent | tcp::State::SynReceived if now < self.deadline => return None,
+                tcp::State::SynSent | tcp::State::SynReceived if unreachable => return Some(ProbeReason::Unreachable),
                 tcp::State::SynSent | tcp::State::SynReceived => return Some(ProbeReason::TimeoutConnect),
                 tcp::State::Closed => return Some(ProbeReason::Refused),
                 _ => {}
@@ -140,7 +207,11 @@ impl<'c> Probe<'c> {
             }
         }
         let read = match &mut self.state {
-            State::Connecting => None,
+            State::Connecting { .. } => None,
+            State::Asking(question) if question.sent().is_none() => {
+                return (now >= self.deadline).then_some(ProbeReason::TimeoutConnect);
+            }
+            State::Asking(question) => question.outcome(self.target, time),
             State::Greeting(greeting) => greeting.read(socket),
             State::Page(page) => page.read(socket),
         };
@@ -152,6 +223,8 @@ impl<'c> Probe<'c> {
         match &self.target.check.kind {
             Kind::Tcp { banner } => Greeting::begin(self.target.text(*banner)).map(State::Greeting),
             Kind::Http { .. } => Page::begin(self.target, self.trace, socket).map(State::Page),
+            // They have no connection.
+            Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } => Err(ProbeReason::Malformed),
         }
     }
 }

@@ -5,7 +5,7 @@
 //!    └────── fall bad ones ───▶ Down ── rise good ones ───▶ Up
 //! ```
 //! What always holds: after a boot nothing is believed before `rise` or `fall` probes agree; a probe that says nothing of
-//! its target (we had no network) neither counts nor makes what is believed look fresh.
+//! its target (we had no network, or no clock to judge it by) neither counts nor makes what is believed look fresh.
 
 use outpost_wire::ProbeReason;
 use smoltcp::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Outcome {
 
     /// Whether it says anything of the target.
     pub fn is_evidence(&self) -> bool {
-        self.reason != ProbeReason::NoNetwork
+        !matches!(self.reason, ProbeReason::NoNetwork | ProbeReason::NoClock)
     }
 }
 

@@ -26,6 +26,7 @@ mod nic;
 #[path = "../support/openapi.rs"]
 mod openapi;
 mod oracle;
+mod packets;
 mod probe;
 mod probing;
 mod rare;

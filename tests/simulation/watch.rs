@@ -5,6 +5,7 @@
 
 use crate::alone::{AGENT, AGENT_MAC};
 use crate::nic::AgentNic;
+use crate::packets::{self, Packets};
 use crate::probe;
 use crate::station::Station;
 use outpost::agent::{Agent, Wake};
@@ -21,14 +22,14 @@ const TARGETS: Ipv4Address = Ipv4Address::new(10, 1, 0, 20);
 const FIRST_PORT: u16 = 8000;
 
 /// From one end of the cable to the other.
-const DELAY: Duration = Duration::from_millis(1);
+pub const DELAY: Duration = Duration::from_millis(1);
 
 /// Steps of one world at most.
 const STEPS: usize = 2_000_000;
 
 /// What a target does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub enum Manner {
     /// Says this when it was asked something, and closes.
     Answers(&'static str),
     /// Says this at once, and stays.
@@ -60,15 +61,17 @@ struct Target {
 }
 
 /// The world.
-struct World {
+pub struct World {
+    /// Those that are no station: they answer single packets.
+    pub packets: Packets,
     station: Station,
     targets: Vec<Target>,
     /// Frames on their way: when they arrive, and in which direction.
     cable: VecDeque<(Instant, Way, Vec<u8>)>,
     /// SYNs to each target: when they left the agent.
-    syns: Vec<Vec<Instant>>,
+    pub syns: Vec<Vec<Instant>>,
     /// What the agent logged: when, and of which target.
-    events: Vec<(Instant, usize, Told)>,
+    pub events: Vec<(Instant, usize, Told)>,
     /// The targets that it said whose they are, and whether it said that this is an exercise.
     introduced: Vec<String>,
     exercise: bool,
@@ -77,16 +80,16 @@ struct World {
 
 /// An event of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+pub enum Told {
     Failed(ProbeReason, u16),
     Up,
     Down,
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall is well\n";
+pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall is well\n";
 
 impl World {
-    fn new(scripts: Vec<Vec<(Instant, Manner)>>) -> World {
+    pub fn new(scripts: Vec<Vec<(Instant, Manner)>>) -> World {
         let mac = EthernetAddress([2, 0, 0, 0, 0, 20]);
         let mut station = Station::new(mac, Ipv4Cidr::new(TARGETS, 24), None, 1, Instant::ZERO);
         let target = |script| Target {
@@ -99,6 +102,7 @@ impl World {
         let targets: Vec<Target> = scripts.into_iter().map(target).collect();
         let syns = vec![Vec::new(); targets.len()];
         World {
+            packets: Packets::default(),
             station,
             targets,
             cable: VecDeque::new(),
@@ -111,7 +115,7 @@ impl World {
     }
 
     /// Runs an agent with these checks for so long.
-    fn run(&mut self, checks: &str, until: Instant) {
+    pub fn run(&mut self, checks: &str, until: Instant) {
         let outcome = probe::alone(|| {
             let mut storage = probe::storage();
             let mut table = Checks::new();
@@ -144,12 +148,12 @@ impl World {
             agent.console(now, &mut &mut [0; 4096][..]);
             for frame in nic.take_sent() {
                 self.note(now, &frame);
-                self.cable.push_back((now + DELAY, Way::Out, frame));
+                self.carry(now + DELAY, Way::Out, frame);
             }
             seen = self.read(agent, seen);
             let targets = self.act(now);
             for frame in core::mem::take(&mut self.station.nic.tx) {
-                self.cable.push_back((now + DELAY, Way::Back, frame));
+                self.carry(now + DELAY, Way::Back, frame);
             }
             let agent_at = match wake {
                 Wake::At(at) => at.max(now + Duration::from_micros(1)),
@@ -163,6 +167,7 @@ impl World {
             }
             while self.cable.front().is_some_and(|(at, ..)| *at <= now) {
                 match self.cable.pop_front() {
+                    Some((_, Way::Out, frame)) if self.answer(now, &frame) => {}
                     Some((_, Way::Out, frame)) if !self.is_lost(now, &frame) => self.station.nic.rx.push_back(frame),
                     Some((_, Way::Back, frame)) => nic.arrive(frame),
                     _ => {}
@@ -170,6 +175,21 @@ impl World {
             }
         }
         panic!("more than {STEPS} steps until {now}");
+    }
+
+    /// Gives a frame to who answers single packets; `false` when it is for none of them.
+    fn answer(&mut self, now: Instant, frame: &[u8]) -> bool {
+        let Some(answers) = self.packets.take(now, frame) else { return false };
+        for (after, frame) in answers {
+            self.carry(now + after + DELAY, Way::Back, frame);
+        }
+        true
+    }
+
+    /// Puts a frame on the cable, which is in order.
+    fn carry(&mut self, at: Instant, way: Way, frame: Vec<u8>) {
+        let place = self.cable.partition_point(|(arrives, ..)| *arrives <= at);
+        self.cable.insert(place, (at, way, frame));
     }
 
     /// Lets each target do what its script says; returns when one has something to do.
@@ -269,8 +289,24 @@ impl World {
         last
     }
 
+    /// What was wrong with one target in every probe; `None` when it was up from first to last.
+    pub fn found(&self, number: usize) -> Option<ProbeReason> {
+        let told = self.told(number);
+        if told == [Told::Up] {
+            return None;
+        }
+        assert_eq!(told.iter().filter(|told| **told == Told::Down).count(), 1, "target {number}: {told:?}");
+        let mut reasons = told.iter().filter_map(|told| match told {
+            Told::Failed(reason, 0) => Some(*reason),
+            _ => None,
+        });
+        let first = reasons.next();
+        assert!(reasons.all(|reason| Some(reason) == first) && !told.contains(&Told::Up), "target {number}: {told:?}");
+        first
+    }
+
     /// What was told of one target.
-    fn told(&self, number: usize) -> Vec<Told> {
+    pub fn told(&self, number: usize) -> Vec<Told> {
         self.events.iter().filter(|(_, of, _)| *of == number).map(|(.., told)| *told).collect()
     }
 }
@@ -287,10 +323,12 @@ fn segment(frame: &[u8]) -> Option<(usize, bool)> {
     Some((usize::from(segment.dst_port().checked_sub(FIRST_PORT)?), segment.syn()))
 }
 
-/// A document of checks: of each target what stands in `kind`, with `{}` for its address and port.
-fn document(kinds: &[&str], interval_s: u64, timeout_s: u64) -> String {
+/// A document of checks: of each target what stands in `kind`, with `{}` for its address and port, `{ip}` for the address
+/// of one that is asked by single packets.
+pub fn document(kinds: &[&str], interval_s: u64, timeout_s: u64) -> String {
     let check = |(number, kind): (usize, &&str)| {
         let kind = kind.replace("{}", &format!("{TARGETS}:{}", FIRST_PORT as usize + number));
+        let kind = kind.replace("{ip}", &packets::address(number).to_string());
         format!(
             r#"{{"name": "target-{number}", "owner": "o", "impact": "i", "runbook": "r", "interval_s": {interval_s},
                 "timeout_s": {timeout_s}, {kind}}}"#
@@ -300,11 +338,11 @@ fn document(kinds: &[&str], interval_s: u64, timeout_s: u64) -> String {
     format!(r#"{{"drill": {{"exercise": true}}, "checks": [{}]}}"#, checks.join(","))
 }
 
-fn always(manner: Manner) -> Vec<(Instant, Manner)> {
+pub fn always(manner: Manner) -> Vec<(Instant, Manner)> {
     vec![(Instant::ZERO, manner)]
 }
 
-const PAGE: &str = r#""http": {"url": "http://{}/health"}"#;
+pub const PAGE: &str = r#""http": {"url": "http://{}/health"}"#;
 
 #[test]
 fn each_way_to_be_bad_has_its_reason() {

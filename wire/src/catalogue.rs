@@ -233,6 +233,8 @@ words! {
         Late = 21 "late",
         /// Who sends the heartbeats says that it failed.
         Reported = 22 "reported",
+        /// Our own clock is not good enough to judge by: it says nothing of the target.
+        NoClock = 23 "no_clock",
     }
 }
 

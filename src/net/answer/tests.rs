@@ -11,7 +11,7 @@ const ASKED: &[u8] = &[0xc0, 12];
 
 /// An answer to `host` with these flags and records.
 fn answer(host: &str, id: u16, flags: u16, records: &[Record<'_>]) -> Vec<u8> {
-    let mut packet = question(host, id).to_vec();
+    let mut packet = question(host, ADDRESS, id).to_vec();
     packet[2..4].copy_from_slice(&flags.to_be_bytes());
     packet[6..8].copy_from_slice(&(records.len() as u16).to_be_bytes());
     for (name, kind, ttl, data) in records {
@@ -85,7 +85,7 @@ fn only_an_answer_to_our_question_is_one() {
     assert_eq!(parse(&good, HOST, 8), Err(Refusal::NotOurs));
     assert_eq!(parse(&good, "logs.example.com", 7), Err(Refusal::NotOurs));
     assert_eq!(parse(&good, "example.org", 7), Err(Refusal::NotOurs));
-    assert_eq!(parse(&question(HOST, 7), HOST, 7), Err(Refusal::NotOurs), "our own question");
+    assert_eq!(parse(&question(HOST, ADDRESS, 7), HOST, 7), Err(Refusal::NotOurs), "our own question");
     for (at, byte) in [(2, 0xa8), (5, 0), (5, 2), (12 + HOST.len() + 3, 28), (12 + HOST.len() + 5, 3)] {
         let mut packet = good.clone();
         packet[at] = byte;
