@@ -444,5 +444,23 @@ pub const PROBE_BANNER: usize = 512;
 /// Segments that one probe may send in one poll: a request, its end, and one to spare.
 pub const PROBE_SEGMENTS: usize = 3;
 
+/// Checks that speak TLS. Each has a session of its own, so that a server that hangs in a handshake holds up no other.
+pub const TLS_CHECKS: usize = 16;
+
+/// Bytes of each pipe between a session of TLS and the rest: more comes as they are read.
+pub const TLS_PIPE: usize = 1024;
+
+/// Bytes of a record that a session sends: a ClientHello with the longest name, or the longest request.
+pub const TLS_WRITE: usize = 1024;
+
+/// Bytes of a session's future.
+pub const TLS_FUTURE: usize = 4096;
+
+/// Longest RSA key that is verified, in bytes; the shortest is half of it.
+pub const RSA_MAX: usize = 512;
+
+/// Bytes of a certificate's names that are shown.
+pub const TLS_NAMES: usize = 96;
+
 // The longest request: the path and the name at their longest, and what is the same in each.
 const _: () = assert!(PROBE_TX >= CONFIG_TEXT_MAX + HOST_NAME_MAX + 200);

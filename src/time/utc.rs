@@ -40,6 +40,16 @@ pub fn rfc3339(unix_us: u64) -> [u8; LEN] {
     text
 }
 
+/// Days from 1970-01-01 to a date of any year that four digits can say; before it they are negative. A day that its month
+/// does not have is one of the next month.
+pub const fn days(year: i64, month: i64, day: i64) -> i64 {
+    // As above, the other way round (Hinnant, days_from_civil).
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +70,19 @@ mod tests {
         ] {
             assert_eq!(core::str::from_utf8(&rfc3339(unix_us)), Ok(expected));
         }
+    }
+
+    #[test]
+    fn dates_come_from_their_days() {
+        // A certificate that ends on a leap day, or in a century that has none.
+        for day in (-200_000i64..700_000).step_by(13) {
+            let text = rfc3339((day.max(0) * 86_400_000_000) as u64);
+            let number = |from: usize, to: usize| {
+                text[from..to].iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
+            };
+            assert_eq!(days(number(0, 4), number(5, 7), number(8, 10)), day.max(0));
+        }
+        assert_eq!(days(1969, 12, 31), -1);
+        assert_eq!(days(0, 3, 1), -719_468);
     }
 }

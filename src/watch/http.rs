@@ -2,12 +2,12 @@
 
 use super::probe::Target;
 use super::response::{Reading, Response};
+use super::stream::Stream;
 use crate::config::checks::Kind;
 use crate::limits::PROBE_TX;
 use core::fmt::Write;
 use heapless::String;
 use outpost_wire::ProbeReason;
-use smoltcp::socket::tcp;
 
 /// The port that a URL need not name.
 pub const HTTP_PORT: u16 = 80;
@@ -20,14 +20,12 @@ pub struct Page<'c> {
 
 impl<'c> Page<'c> {
     /// The connection is open: asks. A reason is the end.
-    pub fn begin(
-        target: Target<'c>,
-        trace: (u128, u64),
-        socket: &mut tcp::Socket<'_>,
-    ) -> Result<Page<'c>, ProbeReason> {
+    pub fn begin(target: Target<'c>, trace: (u128, u64), stream: &mut dyn Stream) -> Result<Page<'c>, ProbeReason> {
         let Kind::Http { head, body, .. } = &target.check.kind else { return Err(ProbeReason::Malformed) };
         let request = request(target, trace).map_err(|_| ProbeReason::Malformed)?;
-        socket.send_slice(request.as_bytes()).map_err(|_| ProbeReason::Closed)?;
+        if !stream.send(request.as_bytes()) {
+            return Err(ProbeReason::Closed);
+        }
         let needle = if *head { "" } else { target.text(*body) };
         Ok(Page { target, response: Response::new(needle.as_bytes()) })
     }
@@ -38,12 +36,12 @@ impl<'c> Page<'c> {
     }
 
     /// Reads what has come; a reason is the end.
-    pub fn read(&mut self, socket: &mut tcp::Socket<'_>) -> Option<ProbeReason> {
-        let mut reading = Reading::More;
-        while socket.can_recv() && reading == Reading::More {
-            reading = socket.recv(|bytes| (bytes.len(), self.response.read(bytes))).unwrap_or(Reading::More);
+    pub fn read(&mut self, stream: &mut dyn Stream) -> Option<ProbeReason> {
+        let (mut reading, mut more) = (Reading::More, true);
+        while more && reading == Reading::More {
+            more = stream.receive(&mut |bytes| reading = self.response.read(bytes));
         }
-        if reading == Reading::More && !socket.may_recv() {
+        if reading == Reading::More && stream.is_over() {
             if !self.response.has_begun() {
                 return Some(ProbeReason::Closed);
             }

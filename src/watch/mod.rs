@@ -19,7 +19,10 @@ mod question;
 mod response;
 mod schedule;
 mod standing;
+mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use dns::{DNS_PORT, is_name, is_value};
 pub use history::{History, Past};

@@ -1,9 +1,9 @@
 //! The kind `tcp`: a connection, and the first words of the server where some are expected.
 
 use super::response::Needle;
+use super::stream::Stream;
 use crate::limits::PROBE_BANNER;
 use outpost_wire::ProbeReason;
-use smoltcp::socket::tcp;
 
 /// What a server says first, and how much it has said.
 pub struct Greeting<'c> {
@@ -22,13 +22,14 @@ impl<'c> Greeting<'c> {
     }
 
     /// Reads what has come; a reason is the end.
-    pub fn read(&mut self, socket: &mut tcp::Socket<'_>) -> Option<ProbeReason> {
-        while socket.can_recv() && !self.needle.found() && self.read < PROBE_BANNER {
-            let _ = socket.recv(|bytes| {
-                let bytes = bytes.get(..PROBE_BANNER - self.read).unwrap_or(bytes);
-                bytes.iter().for_each(|&byte| self.needle.see(byte));
-                self.read += bytes.len();
-                (bytes.len(), ())
+    pub fn read(&mut self, stream: &mut dyn Stream) -> Option<ProbeReason> {
+        let (needle, read) = (&mut self.needle, &mut self.read);
+        let mut more = true;
+        while more && !needle.found() && *read < PROBE_BANNER {
+            more = stream.receive(&mut |bytes| {
+                let bytes = bytes.get(..PROBE_BANNER - *read).unwrap_or(bytes);
+                bytes.iter().for_each(|&byte| needle.see(byte));
+                *read += bytes.len();
             });
         }
         if self.needle.found() {
@@ -37,6 +38,6 @@ impl<'c> Greeting<'c> {
         if self.read >= PROBE_BANNER {
             return Some(ProbeReason::Banner);
         }
-        (!socket.may_recv()).then_some(ProbeReason::Closed)
+        stream.is_over().then_some(ProbeReason::Closed)
     }
 }
