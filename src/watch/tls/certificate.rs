@@ -55,21 +55,21 @@ impl<'d> Certificate<'d> {
         let mut certificate = outer.enter(der::SEQUENCE)?;
         let mut tbs = certificate.enter(der::SEQUENCE)?;
         certificate.enter(der::SEQUENCE)?;
-        certificate.take(der::BIT_STRING)?;
+        certificate.read(der::BIT_STRING)?;
         if !(outer.is_empty() && certificate.is_empty()) {
             return None;
         }
-        tbs.take_if(VERSION);
-        tbs.take(der::INTEGER)?;
+        tbs.read_if(VERSION);
+        tbs.read(der::INTEGER)?;
         tbs.enter(der::SEQUENCE)?;
         tbs.enter(der::SEQUENCE)?;
         let mut validity = tbs.enter(der::SEQUENCE)?;
         let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
-        let subject = tbs.take(der::SEQUENCE)?;
+        let subject = tbs.read(der::SEQUENCE)?;
         let spki = tbs.next().filter(|spki| spki.tag == der::SEQUENCE)?;
         let key = key(spki.content)?;
         let mut names: &[u8] = &[];
-        while let Some(element) = tbs.next() {
+        for element in tbs.by_ref() {
             if element.tag == EXTENSIONS {
                 names = alternative_names(element.content)?;
             }
@@ -79,9 +79,9 @@ impl<'d> Certificate<'d> {
 
     /// The DNS names that it is for; without a list of them, the common name.
     pub fn names(&self) -> impl Iterator<Item = &'d [u8]> {
-        let (mut list, mut subject) = (Reader::new(self.names), Reader::new(self.subject));
-        let listed = core::iter::from_fn(move || list.next()).filter(|name| name.tag == DNS_NAME);
-        let common = core::iter::from_fn(move || subject.take(der::SET)).filter_map(common_name);
+        let mut subject = Reader::new(self.subject);
+        let listed = Reader::new(self.names).filter(|name| name.tag == DNS_NAME);
+        let common = core::iter::from_fn(move || subject.read(der::SET)).filter_map(common_name);
         let common = common.take(if self.names.is_empty() { usize::MAX } else { 0 });
         listed.map(|name| name.content).chain(common)
     }
@@ -117,7 +117,7 @@ impl<'d> Certificate<'d> {
 /// AttributeTypeAndValue (RFC 5280, section 4.1.2.4), the first of a set.
 fn common_name(set: &[u8]) -> Option<&[u8]> {
     let mut pair = Reader::new(set).enter(der::SEQUENCE)?;
-    (pair.take(der::OID)? == COMMON_NAME).then(|| pair.next().map(|value| value.content))?
+    (pair.read(der::OID)? == COMMON_NAME).then(|| pair.next().map(|value| value.content))?
 }
 
 /// Extensions (RFC 5280, section 4.1.2.9).
@@ -126,11 +126,11 @@ fn alternative_names(extensions: &[u8]) -> Option<&[u8]> {
     let mut names: &[u8] = &[];
     while !list.is_empty() {
         let mut extension = list.enter(der::SEQUENCE)?;
-        let name = extension.take(der::OID)?;
-        extension.take_if(der::BOOLEAN);
-        let value = extension.take(der::OCTET_STRING)?;
+        let name = extension.read(der::OID)?;
+        extension.read_if(der::BOOLEAN);
+        let value = extension.read(der::OCTET_STRING)?;
         if name == SUBJECT_ALT_NAME {
-            names = Reader::new(value).take(der::SEQUENCE)?;
+            names = Reader::new(value).read(der::SEQUENCE)?;
         }
     }
     Some(names)
@@ -140,11 +140,11 @@ fn alternative_names(extensions: &[u8]) -> Option<&[u8]> {
 fn key(spki: &[u8]) -> Option<Key<'_>> {
     let mut spki = Reader::new(spki);
     let mut algorithm = spki.enter(der::SEQUENCE)?;
-    let name = algorithm.take(der::OID)?;
+    let name = algorithm.read(der::OID)?;
     // The first byte says how many bits of the last are not used: none.
-    let bits = spki.take(der::BIT_STRING)?.strip_prefix(&[0])?;
+    let bits = spki.read(der::BIT_STRING)?.strip_prefix(&[0])?;
     Some(match name {
-        EC_PUBLIC_KEY if algorithm.take(der::OID) == Some(PRIME256V1) => Key::P256(bits),
+        EC_PUBLIC_KEY if algorithm.read(der::OID) == Some(PRIME256V1) => Key::P256(bits),
         RSA_ENCRYPTION => {
             let mut numbers = Reader::new(bits).enter(der::SEQUENCE)?;
             let (modulus, exponent) = (number(&mut numbers)?, number(&mut numbers)?);
@@ -158,7 +158,7 @@ fn key(spki: &[u8]) -> Option<Key<'_>> {
 
 /// A positive number without its leading zero.
 fn number<'d>(reader: &mut Reader<'d>) -> Option<&'d [u8]> {
-    let bytes = reader.take(der::INTEGER)?;
+    let bytes = reader.read(der::INTEGER)?;
     match bytes {
         [0, rest @ ..] => Some(rest),
         [1..0x80, ..] => Some(bytes),

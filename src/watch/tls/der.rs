@@ -50,7 +50,7 @@ impl<'d> Reader<'d> {
     }
 
     /// The next element; `None` when there is none, or it is not DER.
-    pub fn next(&mut self) -> Option<Element<'d>> {
+    fn element(&mut self) -> Option<Element<'d>> {
         let whole = self.0;
         let (&tag, rest) = whole.split_first()?;
         // The long form of tags stands in no certificate.
@@ -76,17 +76,25 @@ impl<'d> Reader<'d> {
     }
 
     /// The content of the next element, when it has this tag.
-    pub fn take(&mut self, tag: u8) -> Option<&'d [u8]> {
-        self.next().filter(|element| element.tag == tag).map(|element| element.content)
+    pub fn read(&mut self, tag: u8) -> Option<&'d [u8]> {
+        self.element().filter(|element| element.tag == tag).map(|element| element.content)
     }
 
     /// The content of the next element, when it has this tag; otherwise it is left for later.
-    pub fn take_if(&mut self, tag: u8) -> Option<&'d [u8]> {
-        if self.0.first() == Some(&tag) { self.take(tag) } else { None }
+    pub fn read_if(&mut self, tag: u8) -> Option<&'d [u8]> {
+        if self.0.first() == Some(&tag) { self.read(tag) } else { None }
     }
 
     /// What the next element holds, when it has this tag.
     pub fn enter(&mut self, tag: u8) -> Option<Reader<'d>> {
-        self.take(tag).map(Reader)
+        self.read(tag).map(Reader)
+    }
+}
+
+impl<'d> Iterator for Reader<'d> {
+    type Item = Element<'d>;
+
+    fn next(&mut self) -> Option<Element<'d>> {
+        self.element()
     }
 }

@@ -22,6 +22,7 @@ use p256::ecdsa::signature::digest::Digest;
 const CONTEXT: &[u8] = b"TLS 1.3, server CertificateVerify\0";
 const SIGNED: usize = 64 + CONTEXT.len() + 32;
 
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a session, and no heap")]
 enum Trust {
     Start,
     /// A certificate was shown: with a pin, the key in it, and what is to be signed with it.

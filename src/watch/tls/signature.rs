@@ -16,6 +16,7 @@ const HASH: usize = 32;
 
 /// A key that outlives the certificate it stood in.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a session, and no heap")]
 pub enum OwnKey {
     /// See [`Key::P256`].
     P256(VerifyingKey),
