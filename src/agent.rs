@@ -225,8 +225,8 @@ impl<'a> Agent<'a> {
             self.names.restart(now);
             (self.names_at, self.time_at) = (now, now);
         }
-        self.look_up(now);
-        self.keep_time(now);
+        self.look_up(now, nic);
+        self.keep_time(now, nic);
         if self.safe_until.is_some_and(|until| now >= until) {
             self.safe_until = None;
             self.judge_at = now;
@@ -301,7 +301,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Looks up the host names that are due, and wakes those who use them when they have other addresses.
-    fn look_up(&mut self, now: Instant) {
+    fn look_up<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if now < self.names_at {
             return;
         }
@@ -313,6 +313,9 @@ impl<'a> Agent<'a> {
         let servers = self.network.address().map(|address| address.dns.clone()).unwrap_or_default();
         let (changed, at) = self.names.poll(now, self.network.dns(), &servers, &mut self.log);
         self.names_at = at.unwrap_or(FAR);
+        if let Some(server) = self.names.awaited() {
+            self.network.seek(now, nic, server);
+        }
         if changed {
             (self.ship_at, self.sink_at, self.time_at) = (now, now, now);
         }
@@ -332,7 +335,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Asks the time servers that are due, and takes in what they say. Not in safe mode.
-    fn keep_time(&mut self, now: Instant) {
+    fn keep_time<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if let Some(until) = self.safe_until {
             self.time_at = until;
         }
@@ -343,6 +346,9 @@ impl<'a> Agent<'a> {
         self.judge_at = now;
         self.follow_time_servers(now);
         self.time_at = self.time.poll(now, self.network.ntp(), up, &mut self.log).unwrap_or(FAR);
+        for server in self.time.awaited() {
+            self.network.seek(now, nic, server);
+        }
         if !up {
             self.time_at = self.time_at.max(now + limits::OFFLINE);
         }

@@ -6,6 +6,7 @@
 
 use crate::collect::{OpenError, Store, escape, utc};
 use crate::forward::{Receiver, receivers};
+use outpost_wire::{BootPreviousEnded, Event};
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -131,7 +132,7 @@ fn report(connection: &Connection) -> rusqlite::Result<Report> {
         "SELECT boots.id, name, boot_id, next, (SELECT count(*) FROM conflicts WHERE boot = boots.id)
          FROM boots JOIN agents ON agents.id = boots.agent ORDER BY boots.id",
     )?;
-    let boots = boots
+    let mut boots: Vec<BootReport> = boots
         .query_map([], |row| {
             let unsigned = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
             let empty = BootReport {
@@ -149,11 +150,33 @@ fn report(connection: &Connection) -> rusqlite::Result<Report> {
             walk(&snapshot, row.get(0)?, empty)
         })?
         .collect::<rusqlite::Result<_>>()?;
+    hear_successors(&snapshot, &mut boots)?;
     let oddities = snapshot.query_row("SELECT count(*), ifnull(max(id), 0) - count(*) FROM oddities", [], |row| {
         Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
     })?;
     let damage = damage.into_iter().filter(|line| line != "ok").collect();
     Ok(Report { boots, damage, oddities, receivers: receivers(&snapshot)? })
+}
+
+/// What a boot says of the one before it: where a store lost records after it had acknowledged them (it was rolled back to a
+/// backup), the agent has them no more and cannot say so, but the boot that came after told how many there were.
+fn hear_successors(connection: &Connection, boots: &mut [BootReport]) -> rusqlite::Result<()> {
+    let mut told = connection.prepare(
+        "SELECT name, fields FROM records JOIN boots ON boots.id = records.boot JOIN agents ON agents.id = boots.agent
+         WHERE event = ?1",
+    )?;
+    let mut rows = told.query(params![BootPreviousEnded::SPEC.id])?;
+    while let Some(row) = rows.next()? {
+        let (agent, fields): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let Some(Event::BootPreviousEnded(ended)) = Event::decode(BootPreviousEnded::SPEC.id, &fields) else {
+            continue;
+        };
+        let boot_id = u64::from_be_bytes(ended.boot_id);
+        if let Some(boot) = boots.iter_mut().find(|boot| boot.agent == agent && boot.boot_id == boot_id) {
+            boot.emitted = boot.emitted.max(ended.last_seq);
+        }
+    }
+    Ok(())
 }
 
 /// Walks over all that is known of a boot in the order of seq.
@@ -275,4 +298,46 @@ fn json(report: &Report) -> serde_json::Value {
         "verdict": verdict, "boots": boots, "damage": report.damage, "receivers": receivers,
         "oddities": { "kept": report.oddities.0, "gone": report.oddities.1 },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outpost_wire::EndCause;
+
+    #[test]
+    fn what_a_store_lost_of_a_boot_that_is_over_is_told_by_the_next() {
+        // A backup is restored: the agent has those records no more and cannot declare them, so somebody else must know.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        drop(Store::open(&path).unwrap());
+        let ended = BootPreviousEnded {
+            cause: EndCause::Reset,
+            last_seq: 9,
+            salvaged: 0,
+            torn: 0,
+            boot_id: [0, 0, 0, 0, 0, 0, 0, 7],
+            uptime_s: 1,
+            abnormal_ends: 1,
+            safe_mode: false,
+        };
+        let mut fields = [0; outpost_wire::limits::FIELDS_MAX];
+        let len = Event::from(ended).encode(&mut fields).unwrap();
+        let store = Connection::open(&path).unwrap();
+        store
+            .execute_batch(
+                "INSERT INTO agents VALUES (1, 'a');
+                 INSERT INTO boots VALUES (1, 1, 7, 0, 0, NULL, NULL, NULL, 6, 5), (2, 1, 8, 0, 0, NULL, NULL, NULL, 1, 0);
+                 WITH RECURSIVE seqs(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM seqs WHERE seq < 5)
+                 INSERT INTO records (boot, seq, received_us, mono_us, severity, event) SELECT 1, seq, 0, 0, 9, 1 FROM seqs;",
+            )
+            .unwrap();
+        assert_eq!(verify(&path).unwrap().verdict(), Verdict::Accounted);
+        let insert = "INSERT INTO records (boot, seq, received_us, mono_us, severity, event, fields)
+                      VALUES (2, 1, 0, 0, 9, ?1, ?2)";
+        store.execute(insert, params![BootPreviousEnded::SPEC.id, &fields[..len]]).unwrap();
+        let report = verify(&path).unwrap();
+        assert_eq!(report.verdict(), Verdict::UnknownTail);
+        assert!(text(&report).contains("unknown tail: seqs 6 to 9"), "{}", text(&report));
+    }
 }

@@ -202,6 +202,11 @@ impl Resolver {
         (changed, deadline.or(self.names.iter().map(|name| name.next).min()))
     }
 
+    /// The server whose answer is awaited.
+    pub fn awaited(&self) -> Option<Ipv4Addr> {
+        Some(self.lookup.as_ref()?.sent?.server)
+    }
+
     /// The network is gone, or our address is another: what is on its way counts for nothing, and asking begins anew.
     pub fn restart(&mut self, now: Instant) {
         self.lookup = None;

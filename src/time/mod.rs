@@ -257,6 +257,11 @@ impl Time {
         self.estimate.is_some_and(|estimate| now - estimate.at < LOST_AFTER)
     }
 
+    /// The servers whose answers are awaited.
+    pub fn awaited(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.servers.iter().filter(|server| server.waiting.is_some()).map(|server| server.address)
+    }
+
     /// Reads answers and asks who is due, on a socket of its own; returns when there is more to do if no frame comes
     /// before.
     pub fn poll(&mut self, now: Instant, socket: &mut udp::Socket<'_>, up: bool, log: &mut Log<'_>) -> Option<Instant> {

@@ -180,7 +180,15 @@ impl Oracle {
     }
 
     /// The law, at the end. `buffered`: from which seq on the ring still holds each boot's records.
-    pub fn judge(&mut self, stored: &BTreeMap<u64, Stored>, buffered: &BTreeMap<u64, u64>) {
+    pub fn judge(&mut self, stored: &BTreeMap<u64, Stored>, buffered: &BTreeMap<u64, u64>, rolled_back: bool) {
+        // What a collector lost after it had acknowledged it, the agent cannot declare when its boot is over and has left
+        // the ring; but the boot after it said how many there were, and by that `outpost verify` finds it.
+        let bodies = stored.values().flat_map(|store| &store.rows).filter(|_| rolled_back);
+        let ended = |(seq, body): (&u64, &Vec<u8>)| match Record::decode_body(*seq, body).ok()?.decode_event()? {
+            Event::BootPreviousEnded(ended) => Some((u64::from_be_bytes(ended.boot_id), ended.last_seq)),
+            _ => None,
+        };
+        let told: BTreeMap<u64, u64> = bodies.filter_map(ended).collect();
         let mut fate: BTreeMap<Identity, &'static str> = BTreeMap::new();
         let mut notes = Vec::new();
         for (&boot, store) in stored {
@@ -214,7 +222,8 @@ impl Oracle {
         for &(boot, seq) in self.emitted.keys() {
             let damaged = self.boots[..self.damaged].iter().any(|&(id, _)| id == boot);
             let in_ring = buffered.get(&boot).is_some_and(|&from| seq >= from);
-            if fate.contains_key(&(boot, seq)) || in_ring || damaged {
+            let told = told.get(&boot).is_some_and(|last| seq <= *last);
+            if fate.contains_key(&(boot, seq)) || in_ring || damaged || told {
                 continue;
             }
             match nowhere.last_mut() {

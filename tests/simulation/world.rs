@@ -771,7 +771,8 @@ impl World {
         let stored = self.collector.service.stored();
         // The last records may still be on their way; all others must have arrived.
         let buffered = probe::buffered(region, &self.oracle, |boot| self.collector.service.durable(boot));
-        self.oracle.judge(&stored, &buffered);
+        let rolled_back = self.scenario.changes.iter().any(|(_, change)| *change == Change::CollectorRollsBack);
+        self.oracle.judge(&stored, &buffered, rolled_back);
         self.judge_syslog();
         self.judge_losses(stored.values().flat_map(|store| &store.lost));
         let unfinished = self.clients.iter().filter(|client| !client.done()).count();
