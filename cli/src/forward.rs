@@ -13,7 +13,10 @@
 //! what was lost before goes out as a record that says so.
 
 mod bound;
+mod channel;
 mod cursor;
+mod notice;
+mod notify;
 mod otlp;
 mod syslog;
 mod target;
@@ -22,7 +25,7 @@ pub use cursor::{Receiver, receivers};
 pub use target::Target;
 
 use crate::collect::Stored;
-use crate::store_read::{Entry, Place};
+use crate::store_read::{Entry, Place, Reader};
 use bound::Bound;
 use cursor::Cursor;
 use std::collections::VecDeque;
@@ -94,8 +97,18 @@ impl From<String> for Failure {
 
 /// A way to a receiver.
 trait Sink: Send {
-    /// Sends a batch; returns what of it the receiver refused for good, one sentence each.
-    fn send(&mut self, items: &[Item]) -> Result<Vec<Refused>, Failure>;
+    /// Sends a batch of what the store has; returns what of it the receiver refused for good, one sentence each.
+    fn send(&mut self, items: &[Item], store: &Reader) -> Result<Vec<Refused>, Failure>;
+
+    /// How many of these, from the first on, make one batch: at least one.
+    fn batch(&self, items: &[Item]) -> usize {
+        items.len()
+    }
+
+    /// Whether something has arrived that must not be sent twice for want of a saved cursor.
+    fn must_save(&mut self) -> bool {
+        false
+    }
 
     /// How many batches have become certain to have arrived since the last call, from the oldest on.
     fn settle(&mut self) -> Result<usize, Failure>;
@@ -138,20 +151,25 @@ impl Forwarders {
         if let Some(both) = targets.iter().find(|target| forget.contains(&target.name)) {
             return Err(format!("{} is to be forwarded to and forgotten: take one of the two away", both.name));
         }
+        if let Some((at, twice)) =
+            (0..).zip(targets).find(|(at, it)| targets.iter().take(*at).any(|other| other.name == it.name))
+        {
+            return Err(format!("{} is given twice ({}): once is enough", twice.name, at + 1));
+        }
         let remembered = cursor::forget(store, forget)
             .map_err(|error| format!("what was forwarded before cannot be read: {error}"))?;
         for Receiver { name, waiting, .. } in remembered {
             if targets.iter().all(|target| target.name != name) {
                 tell(&format!(
-                    "{name}: nothing is sent there any more, {waiting} records have not arrived. To go on: --forward \
-                     '{name}'. To forget how far it is: --forget '{name}'"
+                    "{name}: nothing is sent there any more, {waiting} records have not arrived. To go on: give it again \
+                     by --forward or --notify. To forget how far it is: --forget '{name}'"
                 ));
             }
         }
         let stop = Arc::new(AtomicBool::new(false));
         let mut forwarders = Forwarders { stop: stop.clone(), threads: Vec::new() };
         for target in targets {
-            let cursor = Cursor::open(store, &target.name)
+            let cursor = Cursor::open(store, &target.name, target.begins_now())
                 .map_err(|error| format!("the cursor of {} cannot be read: {error}", target.name))?;
             let mut forwarder = Forwarder::new(target, cursor, stop.clone(), tell);
             let thread = std::thread::Builder::new()
@@ -204,7 +222,7 @@ impl Forwarder {
         Forwarder {
             name: target.name.clone(),
             cursor,
-            sink: target.sink(),
+            sink: target.sink(tell),
             bound: Bound::default(),
             sent: settled.clone(),
             in_flight: VecDeque::new(),
@@ -230,7 +248,8 @@ impl Forwarder {
                     self.wait(wait);
                 }
             }
-            self.cursor.save(SAVE);
+            let every = if self.sink.must_save() { Duration::ZERO } else { SAVE };
+            self.cursor.save(every);
         }
         self.cursor.save(Duration::ZERO);
     }
@@ -259,9 +278,10 @@ impl Forwarder {
             self.idle_at = Some(version);
             return Ok(settled > 0);
         }
-        let place = Place::of(&entries);
-        let items = self.bound.items(reader, &self.sent, entries).map_err(reading)?;
-        for refused in self.sink.send(&items)? {
+        let mut items = self.bound.items(reader, &self.sent, entries).map_err(reading)?;
+        items.truncate(self.sink.batch(&items).max(1));
+        let place = Place::of(items.iter().map(|item| &item.entry));
+        for refused in self.sink.send(&items, reader)? {
             self.cursor.refuse(refused.records);
             (self.tell)(&format!("{}: refused {} records for good: {}", self.name, refused.records, refused.why));
         }

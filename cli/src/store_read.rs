@@ -344,7 +344,7 @@ impl Place {
     }
 
     /// Where these entries end.
-    pub fn of(entries: &[Entry]) -> Place {
+    pub fn of<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Place {
         let mut place = Place::default();
         for entry in entries {
             if let What::Oddity { row, .. } = entry.what {

@@ -241,7 +241,7 @@ fn text(report: &Report) -> String {
         (kept, 0) => lines.push(format!("{kept} oddities were told: outpost logs shows them")),
         (kept, gone) => lines.push(format!("{kept} oddities are told by outpost logs, {gone} older ones went")),
     }
-    for Receiver { name, waiting, refused, arrived_us } in &report.receivers {
+    for Receiver { name, waiting, refused, arrived_us, .. } in &report.receivers {
         let name = escape(name);
         let mut line =
             format!("forwarded to {name}: {waiting} records have not arrived, {refused} were refused for good");
@@ -288,7 +288,7 @@ fn json(report: &Report) -> serde_json::Value {
     let receivers: Vec<_> = report
         .receivers
         .iter()
-        .map(|Receiver { name, waiting, refused, arrived_us }| {
+        .map(|Receiver { name, waiting, refused, arrived_us, .. }| {
             serde_json::json!({
                 "name": name, "waiting": waiting, "refused": refused, "last_arrival": utc(*arrived_us),
             })

@@ -357,6 +357,14 @@ impl Collector {
             let waiting = |it: &Receiver| (label("forwarder", &it.name), it.waiting as f64);
             let rows = receivers.iter().map(waiting).collect();
             metric("forwarder_waiting_records", "gauge", "Seqs that a forwarder's receiver does not have yet.", rows);
+            let refused = |it: &Receiver| (label("forwarder", &it.name), it.refused as f64);
+            let rows = receivers.iter().map(refused).collect();
+            metric("forwarder_refused_records_total", "counter", "Records that a receiver would not take.", rows);
+            let problems = receivers.iter().filter(|it| it.name.starts_with("notify=")).flat_map(|it| {
+                let of = |state| format!("{{forwarder=\"{}\",state=\"{state}\"}}", label_value(&it.name));
+                [(of("open"), it.open as f64), (of("held"), it.held as f64)]
+            });
+            metric("problems", "gauge", "Problems told to a receiver and not over, or held.", problems.collect());
         }
         out
     }

@@ -49,6 +49,7 @@ Examples:
   outpost collect --keep 30d --max-size 10GiB  let the oldest records go, and say which
   outpost verify outpost.db                    is every record of every boot accounted for?
   outpost collect --forward otlp=http://127.0.0.1:4318 --forward 'syslog=logs:601?facility=local3'
+  outpost collect --notify /etc/outpost/page --notify http://127.0.0.1:8080/alert   (docs/notify.md)
 
 In the agent's configuration: {\"collector\": {\"address\": \"10.0.0.5:7600\", \"key\": \"…\"}}
 `outpost key new --agent NAME` makes a key and its line for the key file.
@@ -79,7 +80,12 @@ pub struct Args {
     /// until it has arrived; a new receiver gets the store from its beginning. More than once: to each
     #[arg(long, value_name = "RECEIVER")]
     pub forward: Vec<Target>,
-    /// Forget how far a receiver is that --forward does not name any more, written as it was there
+    /// Tell of targets that go down or come up, of agents that fall silent, are isolated or start anew, and of incidents:
+    /// a JSON document on the standard input of this command, or posted to this http:// URL; one at a time, in order,
+    /// again until it has arrived. More than once: to each
+    #[arg(long, value_name = "CMD|URL", value_parser = Target::notify)]
+    pub notify: Vec<Target>,
+    /// Forget how far a receiver is that --forward or --notify does not name any more, written as the log names it
     #[arg(long, value_name = "RECEIVER")]
     pub forget: Vec<String>,
     /// File of the agents' keys (lines `agent key`, or a JSON object): only sessions with them are served
@@ -137,7 +143,8 @@ fn collect(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     // A server has opened the store, so that it has its tables.
-    let forwarders = Forwarders::start(&args.store, &args.forward, &args.forget, |line| eprintln!("forward {line}"))?;
+    let receivers = [&args.forward[..], &args.notify].concat();
+    let forwarders = Forwarders::start(&args.store, &receivers, &args.forget, |line| eprintln!("forward {line}"))?;
     let mut printer = Printer::new(Format::of(args.json, args.pretty));
     let ended_by_itself = printer.print_until(&output, &stop);
     let result = server.stop();

@@ -11,7 +11,8 @@
 use super::clock::{self, Clock};
 use super::limits;
 use super::show::{self, Stored};
-use outpost_wire::{Record, Severity, limits::RECORD_MAX, session::BootRange, session::Hello, session::LossReason};
+use outpost_wire::session::{BootRange, Hello, LossReason};
+use outpost_wire::{Event, NameId, Record, Severity, limits::RECORD_MAX};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params, params};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -92,6 +93,23 @@ const MIGRATIONS: &[&str] = &[
     -- UTC is computed when records are read: a later clock.sync changes it.
     ALTER TABLE records DROP COLUMN utc_us;
     ALTER TABLE records DROP COLUMN utc_error_us;
+",
+    "
+    -- Whether the boot said that it is of an exercise.
+    ALTER TABLE boots ADD COLUMN exercise INTEGER NOT NULL DEFAULT 0;
+    -- What target.watched records say, kept when they are retired.
+    CREATE TABLE watched (
+        boot INTEGER NOT NULL, target TEXT NOT NULL, owner TEXT NOT NULL, impact TEXT NOT NULL, runbook TEXT NOT NULL,
+        PRIMARY KEY (boot, target)
+    ) WITHOUT ROWID;
+    -- What a receiver of notifications was told and has not ended, or would have been told but for a maintenance.
+    CREATE TABLE problems (
+        id INTEGER PRIMARY KEY,
+        forwarder TEXT NOT NULL, key TEXT NOT NULL, agent TEXT NOT NULL,
+        held INTEGER NOT NULL,             -- not told yet
+        notice TEXT NOT NULL,              -- the document
+        UNIQUE (forwarder, key)
+    );
 ",
 ];
 
@@ -301,6 +319,7 @@ impl Store {
                 .prepare_cached("INSERT OR REPLACE INTO names (boot, id, text) VALUES (?1, ?2, ?3)")?
                 .execute(params![boot.row, id, text])?;
         }
+        self.note(boot, record)?;
         if clock::note(&self.connection, boot.row, record)? || self.clocks.len() > limits::SESSIONS {
             self.clocks.clear();
         }
@@ -472,6 +491,27 @@ impl Store {
                 |row| row.get(0),
             )?;
         Ok(Boot { row, agent: name.clone(), boot_id: range.boot_id })
+    }
+
+    /// Keeps what a record says of its whole boot, as notifications need it when the record has gone.
+    fn note(&self, boot: &Boot, record: &Record<'_>) -> rusqlite::Result<()> {
+        match record.decode_event() {
+            Some(Event::DrillStarted(_)) => {
+                self.connection.prepare_cached("UPDATE boots SET exercise = 1 WHERE id = ?1")?.execute([boot.row])?;
+            }
+            Some(Event::TargetWatched(watched)) => {
+                let NameId(id) = watched.check;
+                let target = self.name(boot, id).unwrap_or_else(|| format!("#{id}"));
+                let (owner, impact) = (watched.owner.as_str(), watched.impact.as_str());
+                self.connection
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO watched (boot, target, owner, impact, runbook) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
+                    .execute(params![boot.row, target, owner, impact, watched.runbook.as_str()])?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn name(&self, boot: &Boot, id: u16) -> Option<String> {

@@ -27,6 +27,10 @@ pub struct Receiver {
     pub refused: u64,
     /// When something last arrived, in microseconds since 1970-01-01 UTC.
     pub arrived_us: i64,
+    /// Problems that it was told of and that go on.
+    pub open: u64,
+    /// Problems that are held while a maintenance lasts.
+    pub held: u64,
 }
 
 /// Every receiver that something ever arrived at, in use or not: the store cannot know.
@@ -34,7 +38,9 @@ pub fn receivers(connection: &Connection) -> rusqlite::Result<Vec<Receiver>> {
     let mut statement = connection.prepare_cached(
         "SELECT name, refused, arrived_us,
              (SELECT ifnull(sum(max(durable - ifnull(seq, 0), 0)), 0) FROM boots
-              LEFT JOIN cursors ON cursors.forwarder = forwarders.name AND cursors.boot = boots.id)
+              LEFT JOIN cursors ON cursors.forwarder = forwarders.name AND cursors.boot = boots.id),
+             (SELECT count(*) FROM problems WHERE forwarder = name AND NOT held),
+             (SELECT count(*) FROM problems WHERE forwarder = name AND held)
          FROM forwarders ORDER BY name",
     )?;
     let rows = statement.query_map([], |row| {
@@ -44,6 +50,8 @@ pub fn receivers(connection: &Connection) -> rusqlite::Result<Vec<Receiver>> {
             waiting: waiting.cast_unsigned(),
             refused: refused.cast_unsigned(),
             arrived_us: row.get(2)?,
+            open: row.get::<_, i64>(4)?.cast_unsigned(),
+            held: row.get::<_, i64>(5)?.cast_unsigned(),
         })
     })?;
     rows.collect()
@@ -59,6 +67,7 @@ pub(super) fn forget(store: &Path, names: &[String]) -> rusqlite::Result<Vec<Rec
         for name in names {
             transaction.execute("DELETE FROM cursors WHERE forwarder = ?1", [name])?;
             transaction.execute("DELETE FROM forwarders WHERE name = ?1", [name])?;
+            transaction.execute("DELETE FROM problems WHERE forwarder = ?1", [name])?;
         }
         transaction.commit()?;
     }
@@ -76,8 +85,9 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// The cursor of the forwarder with this name; a new one stands at the beginning of the store.
-    pub(super) fn open(store: &Path, name: &str) -> rusqlite::Result<Cursor> {
+    /// The cursor of the forwarder with this name; a new one stands at the beginning of the store, or at its end when it
+    /// `begins_now`.
+    pub(super) fn open(store: &Path, name: &str, begins_now: bool) -> rusqlite::Result<Cursor> {
         let connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -93,8 +103,17 @@ impl Cursor {
                 }
             }
         }
+        let known = "SELECT count(*) FROM forwarders WHERE name = ?1";
+        let is_new = connection.query_row(known, [name], |row| row.get::<_, i64>(0))? == 0;
         let (reader, name) = (Reader::new(connection), name.to_owned());
-        Ok(Cursor { name, reader, place, unsaved: Place::default(), refused: 0, saved: Instant::now() })
+        if !(is_new && begins_now) {
+            return Ok(Cursor { name, reader, place, unsaved: Place::default(), refused: 0, saved: Instant::now() });
+        }
+        let end = Place::end(&reader, &reader.boots()?)?;
+        let cursor = Cursor { name, reader, place: end.clone(), unsaved: end, refused: 0, saved: Instant::now() };
+        // Where it began must not move by a restart before anything has arrived.
+        cursor.write()?;
+        Ok(Cursor { unsaved: Place::default(), ..cursor })
     }
 
     /// Where it stood when it was opened.

@@ -5,7 +5,7 @@
 //! bad batches are cut in halves until the bad record is alone; that one is told and counted as refused.
 
 use super::{Failure, Item, Refused, Sink};
-use crate::store_read::Boot;
+use crate::store_read::{Boot, Reader};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -105,7 +105,7 @@ impl Otlp {
 }
 
 impl Sink for Otlp {
-    fn send(&mut self, items: &[Item]) -> Result<Vec<Refused>, Failure> {
+    fn send(&mut self, items: &[Item], _: &Reader) -> Result<Vec<Refused>, Failure> {
         let mut refused = Vec::new();
         self.export(items, &mut refused)?;
         self.taken += 1;
@@ -143,7 +143,7 @@ fn partial_success(body: &[u8], items: &[Item]) -> Option<Refused> {
 }
 
 /// Seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(value: &str) -> Option<Duration> {
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
@@ -165,7 +165,7 @@ fn text(body: &[u8]) -> String {
     }
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let start: String = text.trim().chars().take(TEXT_SHOWN).collect();
     crate::collect::escape(&start)
 }
@@ -274,7 +274,9 @@ pub(super) fn two_records(url: &str) -> Result<Vec<Refused>, Failure> {
         }
     };
     let mut otlp = Otlp { proven: true, ..Otlp::new(url.to_owned()) };
-    otlp.send(&[item(1), item(2)])
+    let mut refused = Vec::new();
+    otlp.export(&[item(1), item(2)], &mut refused)?;
+    Ok(refused)
 }
 
 #[cfg(test)]

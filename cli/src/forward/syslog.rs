@@ -15,7 +15,7 @@
 
 use super::{Failure, Item, Refused, Sink};
 use crate::collect::utc;
-use crate::store_read::{Utc, What};
+use crate::store_read::{Reader, Utc, What};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write as _};
@@ -106,7 +106,7 @@ impl Syslog {
 }
 
 impl Sink for Syslog {
-    fn send(&mut self, items: &[Item]) -> Result<Vec<Refused>, Failure> {
+    fn send(&mut self, items: &[Item], _: &Reader) -> Result<Vec<Refused>, Failure> {
         let mut bytes = Vec::new();
         for item in items {
             let message = message(item, self.facility);

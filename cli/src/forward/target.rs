@@ -1,6 +1,8 @@
-//! Where to forward to, as the command line says it: `otlp=http://host:4318`, `syslog=host:601?facility=local3`.
+//! Where to forward to, as the command line says it: `otlp=http://host:4318`, `syslog=host:601?facility=local3`; and whom
+//! to notify: a URL or a command.
 
-use super::{Sink, otlp::Otlp, syslog::Syslog};
+use super::{Sink, channel::Channel, notify::Notify, otlp::Otlp, syslog::Syslog};
+use sha2::{Digest, Sha256};
 use std::str::FromStr;
 
 /// The syslog facilities with the numbers of RFC 5424, table 1.
@@ -35,13 +37,50 @@ pub struct Target {
 enum Kind {
     Otlp { url: String },
     Syslog { address: String, facility: u8 },
+    Notify(Channel),
 }
 
 impl Target {
-    pub(super) fn sink(&self) -> Box<dyn Sink> {
+    /// A receiver of notifications: an `http://` URL, or else a command for the shell.
+    pub fn notify(text: &str) -> Result<Target, String> {
+        let Some(rest) = text.strip_prefix("http://") else {
+            if text.starts_with("https://") {
+                return Err("TLS is not in this version: give a command that posts it, like curl --json @- URL (docs/notify.md has one)".to_owned());
+            }
+            let (command, name) = (text.trim().to_owned(), format!("notify={}", text.trim()));
+            return match command.is_empty() || command.contains(char::is_control) {
+                true => Err("neither a URL nor a command: write http://HOST/PATH or the path of a program".to_owned()),
+                false => Ok(Target { name, kind: Kind::Notify(Channel::Command(command)) }),
+            };
+        };
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        if authority.is_empty() || rest.contains(['@', '#']) || rest.contains(char::is_whitespace) {
+            return Err(
+                "not a URL to post to: write it like http://127.0.0.1:8080/alert, without user or fragment".to_owned()
+            );
+        }
+        // What comes after the host is often a secret, and the name stands in metrics and in the log.
+        let name = match rest.len() - authority.len() {
+            0 | 1 => format!("notify=http://{authority}"),
+            _ => {
+                let digest = Sha256::digest(text);
+                let mark: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                format!("notify=http://{authority}/#{mark}")
+            }
+        };
+        Ok(Target { name, kind: Kind::Notify(Channel::Url(text.to_owned())) })
+    }
+
+    /// Whether it is told only of what happens from its first start on.
+    pub(super) fn begins_now(&self) -> bool {
+        matches!(self.kind, Kind::Notify(_))
+    }
+
+    pub(super) fn sink(&self, tell: fn(&str)) -> Box<dyn Sink> {
         match &self.kind {
             Kind::Otlp { url } => Box::new(Otlp::new(url.clone())),
             Kind::Syslog { address, facility } => Box::new(Syslog::new(address.clone(), *facility)),
+            Kind::Notify(channel) => Box::new(Notify::new(self.name.clone(), channel.clone(), tell)),
         }
     }
 }
