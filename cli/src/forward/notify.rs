@@ -6,7 +6,7 @@
 //!                  └─ news ─────────────▶ told
 //! ```
 //! What is open or held stands in the store (`problems`), so that neither a restart of ours nor of the agent tells
-//! anything a second time. What always holds: in the order of the log; the next one only after the one before has arrived
+//! anything a second time. What always holds: in the order of each boot's log; the next one only after the one before has arrived
 //! or was given up; at least once, each time with the same `id`. A target that fails while its maintenance lasts is held:
 //! told when the maintenance ends and it is still down.
 
@@ -201,5 +201,107 @@ impl Problems<'_> {
         )?;
         let rows = statement.query_map(params![self.forwarder, agent], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::{Store, Stored};
+    use crate::store_read::{Boot, Entry, What};
+    use outpost_wire::session::{BootRange, Hello};
+    use serde_json::json;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn item(row: i64, event: &str, fields: Value) -> Item {
+        let boot = Arc::new(Boot { row: 1, agent: "fra1".into(), boot_id: 0xa, durable: 9 });
+        let mut stored = Stored::oddity(boot.agent.clone(), boot.boot_id, 0, event, fields);
+        stored.event = event.to_owned();
+        let what = What::Oddity { row, event: event.to_owned(), detail: String::new() };
+        Item { entry: Entry { boot, received_us: 0, utc: None, what }, stored, trace: None, version: None }
+    }
+
+    fn target(row: i64, event: &str, name: &str, maintenance: bool) -> Item {
+        item(row, event, json!({ "check": name, "maintenance": maintenance }))
+    }
+
+    /// What a receiver gets of these.
+    fn told(folder: &Path, items: &[Item]) -> Vec<String> {
+        let (path, file) = (folder.join("store.db"), folder.join("told"));
+        let current = BootRange { boot_id: 0xa, oldest: 1, next: 1 };
+        let ids = ([0; 8], [0; 32], [0; 8]);
+        let hello = Hello {
+            features: 0,
+            agent: "fra1",
+            current,
+            previous: None,
+            catalogue: ids.0,
+            image_id: ids.1,
+            config: ids.2,
+            severities: [0; 8],
+        };
+        let mut store = Store::open(&path).unwrap();
+        store.hello(&hello, "peer", 0).unwrap();
+        store.commit().unwrap();
+        let reader = Reader::new(Connection::open(&path).unwrap());
+        let channel = Channel::Command(format!("cat >> {}", file.display()));
+        let mut notify = Notify::new("notify=x".to_owned(), channel, |_| {});
+        for item in items {
+            assert!(notify.send(std::slice::from_ref(item), &reader).unwrap().is_empty());
+        }
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let line = |line: &str| {
+            let it: Value = serde_json::from_str(line).unwrap();
+            format!("{} {} {}", it["target"].as_str().unwrap_or("-"), it["state"].as_str().unwrap(), it["held"])
+        };
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn a_maintenance_holds_what_fails_in_it_until_its_end() {
+        // Held for ever is an outage that nobody hears of; told at once is what the announcement was to prevent.
+        let folder = tempfile::tempdir().unwrap();
+        let all = told(
+            folder.path(),
+            &[
+                target(1, "target.down", "early", false),
+                target(2, "target.down", "short", true),
+                target(3, "target.down", "long", true),
+                target(4, "target.down", "left", true),
+                target(5, "target.up", "short", true),
+                // The end of what was told is told, whatever lasts.
+                target(6, "target.up", "early", true),
+                // The agent started anew, without the maintenance.
+                target(7, "target.down", "left", false),
+                item(8, "maintenance.ended", json!({})),
+                item(9, "maintenance.ended", json!({})),
+                target(10, "target.up", "long", false),
+            ],
+        );
+        assert_eq!(all, ["early down false", "early up false", "left down true", "long down true", "long up false"]);
+    }
+
+    #[test]
+    fn an_orderly_end_and_the_end_of_what_nobody_was_told_are_no_news() {
+        // Sixty-four messages after each start teach people to look away.
+        let folder = tempfile::tempdir().unwrap();
+        let ended = |row, cause: &str| item(row, "boot.previous_ended", json!({ "cause": cause }));
+        let items = [
+            target(1, "target.up", "shop", false),
+            item(2, "agent.back", json!({})),
+            ended(3, "shutdown"),
+            ended(4, "resumed"),
+            item(5, "probe.failed", json!({ "check": "shop" })),
+            ended(6, "panic"),
+            item(7, "incident.opened", json!({ "incident": "i1", "state": "investigating" })),
+            item(8, "agent.isolated", json!({})),
+            item(9, "agent.isolated", json!({})),
+            item(10, "agent.rejoined", json!({})),
+        ];
+        assert_eq!(
+            told(folder.path(), &items),
+            ["- restarted false", "- investigating false", "- isolated false", "- rejoined false"]
+        );
     }
 }
