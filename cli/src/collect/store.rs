@@ -106,7 +106,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE problems (
         id INTEGER PRIMARY KEY,
         forwarder TEXT NOT NULL, key TEXT NOT NULL, agent TEXT NOT NULL,
-        held INTEGER NOT NULL,             -- not told yet
+        held INTEGER NOT NULL,             -- 0 told, 1 not told yet, 2 no problem but news that was told
         notice TEXT NOT NULL,              -- the document
         UNIQUE (forwarder, key)
     );

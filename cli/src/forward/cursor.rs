@@ -39,8 +39,8 @@ pub fn receivers(connection: &Connection) -> rusqlite::Result<Vec<Receiver>> {
         "SELECT name, refused, arrived_us,
              (SELECT ifnull(sum(max(durable - ifnull(seq, 0), 0)), 0) FROM boots
               LEFT JOIN cursors ON cursors.forwarder = forwarders.name AND cursors.boot = boots.id),
-             (SELECT count(*) FROM problems WHERE forwarder = name AND NOT held),
-             (SELECT count(*) FROM problems WHERE forwarder = name AND held)
+             (SELECT count(*) FROM problems WHERE forwarder = name AND held = 0),
+             (SELECT count(*) FROM problems WHERE forwarder = name AND held = 1)
          FROM forwarders ORDER BY name",
     )?;
     let rows = statement.query_map([], |row| {

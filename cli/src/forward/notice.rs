@@ -16,7 +16,7 @@ pub(super) enum Action {
     Open,
     /// It is over.
     Close,
-    /// Nothing: it is news.
+    /// Nothing: it is news, the same only once.
     Tell,
 }
 
@@ -69,8 +69,10 @@ fn row(item: &Item) -> Option<(Action, &str, &str)> {
     if event == "boot.previous_ended" {
         return word("cause").filter(|cause| !ORDERLY.contains(cause)).map(|_| (Action::Tell, "boot", "restarted"));
     }
-    if event.starts_with("incident.") {
-        return Some((Action::Tell, "incident", word("state").unwrap_or("changed")));
+    match event {
+        "incident.changed" => return Some((Action::Tell, "incident", word("status").unwrap_or("changed"))),
+        "incident.overdue" => return Some((Action::Tell, "overdue", "overdue")),
+        _ => {}
     }
     TABLE.iter().find(|(name, ..)| *name == event).map(|(_, action, kind, state)| (*action, *kind, *state))
 }

@@ -23,6 +23,11 @@ const REFUSALS: u32 = 5;
 /// Problems of one receiver that are remembered: more than 100 agents with all their targets.
 const PROBLEMS: u32 = 10_000;
 
+/// What `problems.held` says: it was told, it is held, it is no problem but news that was told.
+const OPEN: u8 = 0;
+const HELD: u8 = 1;
+const NEWS: u8 = 2;
+
 /// A receiver of notifications.
 pub(super) struct Notify {
     name: String,
@@ -71,7 +76,7 @@ impl Notify {
         let known = problems.find(&notice.key).map_err(reading)?;
         match (notice.action, known) {
             (Action::Open, None) if notice.maintenance => {
-                problems.put(&notice, true).map_err(reading)?;
+                problems.put(&notice, HELD).map_err(reading)?;
                 (self.tell)(&format!("{}: held while its maintenance lasts: {}", self.name, notice.key));
                 Ok(Vec::new())
             }
@@ -83,7 +88,7 @@ impl Notify {
                 let refused = self.deliver(&notice.document)?;
                 if refused.is_none() {
                     let problems = Problems { store, forwarder: &self.name };
-                    problems.put(&notice, false).map_err(reading)?;
+                    problems.put(&notice, OPEN).map_err(reading)?;
                 }
                 Ok(refused.into_iter().collect())
             }
@@ -94,7 +99,16 @@ impl Notify {
                 Ok(refused.into_iter().collect())
             }
             (Action::Close, None) => Ok(Vec::new()),
-            (Action::Tell, _) => Ok(self.deliver(&notice.document)?.into_iter().collect()),
+            (Action::Tell, _) => {
+                // An agent that starts anew tells its incidents again.
+                let before = problems.document(&notice.key).map_err(reading)?;
+                if before.get("fields") == notice.document.get("fields") {
+                    return Ok(Vec::new());
+                }
+                let refused = self.deliver(&notice.document)?;
+                Problems { store, forwarder: &self.name }.put(&notice, NEWS).map_err(reading)?;
+                Ok(refused.into_iter().collect())
+            }
         }
     }
 
@@ -163,11 +177,20 @@ struct Problems<'s> {
 impl Problems<'_> {
     /// Whether it is held, where it is known.
     fn find(&self, key: &str) -> rusqlite::Result<Option<bool>> {
-        let mut statement = self.store.prepare_cached("SELECT held FROM problems WHERE forwarder = ?1 AND key = ?2")?;
+        let mut statement =
+            self.store.prepare_cached("SELECT held = 1 FROM problems WHERE forwarder = ?1 AND key = ?2")?;
         statement.query_row(params![self.forwarder, key], |row| row.get(0)).optional()
     }
 
-    fn put(&self, notice: &Notice, held: bool) -> rusqlite::Result<()> {
+    /// The document that was put last, or null.
+    fn document(&self, key: &str) -> rusqlite::Result<Value> {
+        let mut statement =
+            self.store.prepare_cached("SELECT notice FROM problems WHERE forwarder = ?1 AND key = ?2")?;
+        let text: Option<String> = statement.query_row(params![self.forwarder, key], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    fn put(&self, notice: &Notice, held: u8) -> rusqlite::Result<()> {
         let document = notice.document.to_string();
         self.store
             .prepare_cached(
@@ -197,7 +220,7 @@ impl Problems<'_> {
     /// Key and document of what is held of an agent, oldest first.
     fn held(&self, agent: &str) -> rusqlite::Result<Vec<(String, String)>> {
         let mut statement = self.store.prepare_cached(
-            "SELECT key, notice FROM problems WHERE forwarder = ?1 AND agent = ?2 AND held ORDER BY id",
+            "SELECT key, notice FROM problems WHERE forwarder = ?1 AND agent = ?2 AND held = 1 ORDER BY id",
         )?;
         let rows = statement.query_map(params![self.forwarder, agent], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
@@ -294,14 +317,24 @@ mod tests {
             ended(4, "resumed"),
             item(5, "probe.failed", json!({ "check": "shop" })),
             ended(6, "panic"),
-            item(7, "incident.opened", json!({ "incident": "i1", "state": "investigating" })),
+            item(7, "incident.changed", json!({ "incident": "i1", "status": "investigating" })),
+            item(7, "incident.overdue", json!({ "incident": "i1" })),
+            item(7, "incident.changed", json!({ "incident": "i1", "status": "investigating" })),
+            item(7, "incident.changed", json!({ "incident": "i1", "status": "resolved" })),
             item(8, "agent.isolated", json!({})),
             item(9, "agent.isolated", json!({})),
             item(10, "agent.rejoined", json!({})),
         ];
         assert_eq!(
             told(folder.path(), &items),
-            ["- restarted false", "- investigating false", "- isolated false", "- rejoined false"]
+            [
+                "- restarted false",
+                "- investigating false",
+                "- overdue false",
+                "- resolved false",
+                "- isolated false",
+                "- rejoined false"
+            ]
         );
     }
 }
