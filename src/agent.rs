@@ -123,6 +123,7 @@ impl<'a> Agent<'a> {
         let [connection_seed, network_seed, ship_seed, time_seed, sink_seed, names_seed, watch_seed] =
             seeds(&facts.seed);
         let mut facts = facts;
+        let (log_region, days) = split_days(log_region);
         let mut log = Log::new(log_region, facts.boot_id);
         for &(event, severity) in &config.config.severity.0 {
             log.set_severity(event, severity);
@@ -177,7 +178,7 @@ impl<'a> Agent<'a> {
         let mut names = Resolver::new(settings.hosts().map(|(_, host)| host), names_seed, now);
         let time = Time::new(&names.all::<{ limits::TIME_SERVERS }>(&settings.time.servers), time_seed, now);
         let Storage { network, server, watch } = storage;
-        let watch = Watch::new(checks, watch, facts.boot_id, watch_seed, now);
+        let watch = Watch::new(checks, watch, days, facts.boot_id, watch_seed, now);
         names.watch(checks.hosts(), now);
         let network = Network::new(&settings.network, network, nic, network_seed, now);
         let server = Server::new(
@@ -647,6 +648,12 @@ impl<'a> Agent<'a> {
     pub fn on_panic(&self) -> crate::config::OnPanic {
         self.config.config.on_panic
     }
+}
+
+/// The memory that survives resets: the ring, and behind it the days of checks where there is room for both.
+fn split_days(region: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+    let days = if region.len() >= limits::LOG_REGION / 4 { watch::DAYS_REGION } else { 0 };
+    region.split_at_mut(region.len() - days)
 }
 
 /// Takes over what the boot before this one left, and says how it ended.

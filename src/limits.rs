@@ -312,7 +312,7 @@ const LOG_MEAN_BYTES: u64 = 28;
 const _: () = assert!(
     3600 * (20 * LOG_MEAN_BYTES + LOG_TRACED_PER_SECOND * LOG_TRACED_BYTES + LOG_SUMMARY_BYTES)
         + LOG_TRACED_BURST * LOG_TRACED_BYTES
-        <= LOG_REGION as u64
+        <= (LOG_REGION - LAST_WORDS - crate::watch::DAYS_REGION) as u64
 );
 
 /// Lines of libraries that wait for the next poll.
@@ -416,6 +416,13 @@ pub const CHECK_STATUS: usize = 400 + 4 * CHECK_SENTENCE;
 
 /// Past outcomes of a check that are kept: half an hour at the common interval.
 pub const CHECK_HISTORY: usize = 60;
+
+/// Days of a check that are kept, today among them.
+pub const CHECK_DAYS: usize = 90;
+
+/// Changes from up to down and back that are kept, of all checks together: what a reader of the feed who asks once an hour
+/// wants of a bad one.
+pub const CHECK_CHANGES: usize = 32;
 
 /// Receive buffer of a probe, in bytes: more comes as it is read.
 pub const PROBE_RX: usize = 2048;

@@ -9,7 +9,8 @@ use super::{Known, View, targets};
 use crate::health::{CHECKS, Check, Reason, State};
 use crate::limits;
 use crate::log::{Phase, Ship, Stats, Status};
-use crate::watch::{Shown, Watch, Watched};
+use crate::watch::{Day, History, Past, Shown, Watch, Watched};
+use core::net::Ipv4Addr;
 use outpost_wire::{ConfigSource, EntropySource};
 use smoltcp::time::Instant;
 
@@ -40,8 +41,9 @@ const GROUP: usize = 64 + 6 * limits::CHECK_GROUP;
 const TARGET: usize = 320;
 const TARGET_DOWN: usize = 160;
 
-/// Out of service on purpose, and for no other reason.
+/// Neither good nor bad: not known, or out of service on purpose and for no other reason.
 const HOLD: &str = "hold";
+const MAINTENANCE: &str = "In maintenance";
 
 /// What the page tells.
 struct Page<'v, 'a> {
@@ -51,7 +53,17 @@ struct Page<'v, 'a> {
     session: Option<Status>,
     clock: Clock,
     watch: &'v Watch<'a>,
+    /// The agent's own address.
+    address: Option<Ipv4Addr>,
+    /// How many points a curve has at most; `None`: no drawings at all.
+    graphics: Option<usize>,
+    /// Bytes that are kept free behind the targets: 0 while it is tried whether all fits.
+    reserve: usize,
 }
+
+/// From the page with everything to the one that always fits. Who watches many targets on a bad day sees coarser drawings
+/// before fewer words.
+const TRIES: [(Option<usize>, usize); 4] = [(Some(60), 0), (Some(30), 0), (Some(10), 0), (None, REST)];
 
 /// UTC, as far as it is known.
 #[derive(Clone, Copy)]
@@ -67,6 +79,8 @@ struct Clock {
 struct Verdict {
     class: &'static str,
     title: &'static str,
+    /// Of how many targets that is said; 0: of all, or not of targets.
+    count: usize,
 }
 
 impl View<'_, '_> {
@@ -76,10 +90,9 @@ impl View<'_, '_> {
         let (now, stats) = (self.now, self.log.stats());
         let clock = Clock::of(&known, now);
         let session = known.ship.map(Ship::status);
-        let page = Page { now, known, stats, session, clock, watch: self.watch };
-        let mut writer = Writer::new(out, html);
-        page.write(&mut writer);
-        writer.finish()
+        let address = self.network.address().map(|address| address.cidr.address());
+        let watch = self.watch;
+        Page { now, known, stats, session, clock, watch, address, graphics: None, reserve: 0 }.fit(html, out)
     }
 }
 
@@ -102,19 +115,36 @@ impl Clock {
 }
 
 impl Page<'_, '_> {
-    fn write(&self, w: &mut Writer<'_>) {
+    /// Writes as much as fits.
+    fn fit(mut self, html: bool, out: &mut [u8]) -> Option<usize> {
+        for (graphics, reserve) in TRIES {
+            (self.graphics, self.reserve) = (graphics.filter(|_| html), reserve);
+            let mut writer = Writer::new(out, html);
+            let complete = self.write(&mut writer);
+            let len = writer.finish();
+            if reserve > 0 || complete && len.is_some() {
+                return len;
+            }
+        }
+        None
+    }
+
+    /// `false`: some targets did not fit.
+    fn write(&self, w: &mut Writer<'_>) -> bool {
         let config = &self.known.loaded.config;
         let verdict = self.verdict();
         w.tag(HEAD);
         w.say(&config.name);
         w.say(": ");
-        w.say(verdict.title);
+        self.write_title(&verdict, w);
         w.tag("</title></head><body><main><header class=\"");
         w.tag(verdict.class);
         w.tag("\"><p class=\"n\">");
         w.quote(&config.name);
         w.tag("</p><h1>");
-        w.tag(verdict.title);
+        if w.is_html() {
+            self.write_title(&verdict, w);
+        }
         w.tag("</h1><p>");
         w.plain("\n");
         self.write_summary(&verdict, w);
@@ -122,21 +152,25 @@ impl Page<'_, '_> {
         w.plain("\n");
         w.say("As of ");
         self.moment(w, self.now);
-        w.say(", up ");
+        if self.clock.pair.is_some() {
+            w.say(" ");
+            w.error(self.clock.error_us);
+        }
+        w.say(", agent up ");
         w.duration(self.seconds_since(self.known.started));
         w.tag("</p></header>");
         w.plain("\n");
-        self.write_targets(w);
-        self.write_checks(w);
-        w.tag("<div class=\"g\">");
-        self.write_log(w);
-        self.write_clock(w);
-        self.write_identity(w);
+        let complete = self.write_targets(w);
+        w.tag("<div class=\"c\">");
         self.write_contact(w);
+        self.write_checks(w);
+        self.write_clock(w);
+        self.write_log(w);
+        self.write_identity(w);
         w.tag("</div>");
         self.write_advice(w);
         w.tag(
-            "<footer><p>This page does not refresh itself; reload it for how things are now. Programs read \
+            "<footer><p>Reload for how things are now. Programs read \
              <a href=\"/readyz\">/readyz</a> and <a href=\"/livez\">/livez</a>; operators also \
              <a href=\"/status\">/status</a>, <a href=\"/metrics\">/metrics</a>, <a href=\"/events\">/events</a>, \
              <a href=\"/debug/net\">/debug/net</a>, <a href=\"/config\">/config</a>, <a href=\"/about\">/about</a> and \
@@ -146,30 +180,46 @@ impl Page<'_, '_> {
             "\nPrograms:  /readyz /livez\n\
              Operators: /readyz?verbose /status /metrics /events /debug/net /config /about\n",
         );
+        complete
     }
 
+    /// The agent's own state where it is not to be relied on, else that of its targets.
     fn verdict(&self) -> Verdict {
         let health = self.known.health;
         let fails = |check| health.get(check).state() == State::Fail;
-        let (class, title) = match health.worst() {
-            State::Pass => ("pass", "Ready"),
-            State::Warn => ("warn", "Ready, with warnings"),
-            State::Fail if health.get(Check::Boot).reason == Reason::SafeMode => ("fail", "Not ready: safe mode"),
+        let all = self.watch.all().len();
+        let (down, up) = (self.count(Shown::Down), self.count(Shown::Up));
+        let (class, title, count) = match health.worst() {
+            State::Fail if health.get(Check::Boot).reason == Reason::SafeMode => ("fail", "Not ready: safe mode", 0),
             State::Fail if CHECKS.iter().all(|&check| fails(check) == (check == Check::Maintenance)) => {
-                (HOLD, "In maintenance")
+                (HOLD, MAINTENANCE, 0)
             }
-            State::Fail => ("fail", "Not ready"),
+            State::Fail => ("fail", "Not ready", 0),
+            _ if down > 0 => ("fail", " targets down", down),
+            _ if up < all => (HOLD, " targets not known", all - up),
+            _ if all > 0 => ("pass", "All targets up", 0),
+            State::Pass => ("pass", "Ready", 0),
+            State::Warn => ("warn", "Ready, with warnings", 0),
         };
-        Verdict { class, title }
+        Verdict { class, title, count }
+    }
+
+    fn write_title(&self, verdict: &Verdict, w: &mut Writer<'_>) {
+        if verdict.count > 0 {
+            w.number(verdict.count as u64);
+            w.say(" of ");
+            w.number(self.watch.all().len() as u64);
+        }
+        w.say(verdict.title);
     }
 
     /// The sentences under the title: which checks do not pass, and what it means.
     fn write_summary(&self, verdict: &Verdict, w: &mut Writer<'_>) {
         let health = self.known.health;
-        if verdict.class == HOLD {
+        if verdict.title == MAINTENANCE {
             return w.say("Its operator has taken it out of service.");
         }
-        for (state, label) in [(State::Fail, "Failing: "), (State::Warn, "Warnings: ")] {
+        for (state, label) in [(State::Fail, "The agent is failing: "), (State::Warn, "The agent warns: ")] {
             let mut between = label;
             for check in CHECKS.into_iter().filter(|&check| health.get(check).state() == state) {
                 w.say(between);
@@ -181,26 +231,20 @@ impl Page<'_, '_> {
             }
         }
         w.say(match health.worst() {
-            State::Pass => "All checks pass.",
+            State::Pass => "The agent itself is well.",
             State::Warn => "A warning does not take it out of service.",
             State::Fail => "It answers, but should not be relied on now.",
         });
     }
 
-    /// What is watched, by groups in the order of the configuration.
-    fn write_targets(&self, w: &mut Writer<'_>) {
+    /// What is watched, by groups in the order of the configuration. `false`: some did not fit.
+    fn write_targets(&self, w: &mut Writer<'_>) -> bool {
         let (all, checks) = (self.watch.all(), self.watch.checks());
         if all.is_empty() {
-            return;
+            return true;
         }
         section(w, "Targets");
-        w.tag("<table><caption>");
         self.write_tally(w);
-        w.tag(
-            "</caption><thead><tr><th scope=\"col\">Target</th><th scope=\"col\">State</th>\
-             <th scope=\"col\">Last probe</th></tr></thead>",
-        );
-        w.plain("\n");
         let mut left_out = 0;
         for (number, first) in all.iter().enumerate() {
             let group = checks.text(first.check().group);
@@ -208,27 +252,26 @@ impl Page<'_, '_> {
             if all.iter().take(number).any(|other| same(&other)) {
                 continue;
             }
-            if w.room() < REST + GROUP + TARGET {
+            if w.room() < self.reserve + GROUP + TARGET {
                 left_out += all.iter().filter(same).count() as u64;
                 continue;
             }
-            w.tag("<tbody>");
             if !group.is_empty() {
-                w.tag("<tr><th colspan=\"3\" scope=\"rowgroup\">");
+                w.tag("<h3>");
                 w.say(group);
-                w.tag("</th></tr>");
+                w.tag("</h3>");
                 w.plain(":\n");
             }
+            w.tag("<ul>");
             for watched in all.iter().filter(same) {
-                if w.room() < REST + TARGET {
+                if w.room() < self.reserve + TARGET {
                     left_out += 1;
                 } else {
                     self.write_target(w, watched);
                 }
             }
-            w.tag("</tbody>");
+            w.tag("</ul>");
         }
-        w.tag("</table>");
         if left_out > 0 {
             w.tag("<p>");
             w.number(left_out);
@@ -237,15 +280,22 @@ impl Page<'_, '_> {
             w.tag("</p>");
         }
         w.tag("</section>");
+        left_out == 0
     }
 
-    /// How many targets there are, and how many of them are not up.
+    /// How many targets there are, where they are looked at from, and how many of them are not up.
     fn write_tally(&self, w: &mut Writer<'_>) {
         let all = self.watch.all();
+        w.tag("<p>");
         w.number(all.len() as u64);
-        w.say(" watched from here");
+        w.say(" watched from ");
+        w.say(&self.known.loaded.config.name);
+        if let Some(address) = self.address {
+            w.say(" at ");
+            w.address(address.octets());
+        }
         for state in [Shown::Down, Shown::Unknown, Shown::Stale] {
-            let count = all.iter().filter(|watched| watched.shown(self.now).0 == state).count();
+            let count = self.count(state);
             if count > 0 {
                 w.say(", ");
                 w.number(count as u64);
@@ -253,8 +303,22 @@ impl Page<'_, '_> {
                 w.say(state.name());
             }
         }
-        w.say(".");
+        w.say(". Times are UTC.");
         w.plain("\n");
+        if self.graphics.is_some() {
+            w.quote(
+                " Bars: 90 days of UTC, today last; green: all good, taller amber: some bad, tallest red: over 5 % bad, \
+                 grey line: no data. Curve: latency of the last 60 probes, red where bad.",
+            );
+            if self.watch.days().today().is_none() {
+                w.quote(" Days are counted once the clock is synchronised.");
+            }
+        }
+        w.tag("</p>");
+    }
+
+    fn count(&self, state: Shown) -> usize {
+        self.watch.all().iter().filter(|watched| watched.shown(self.now).0 == state).count()
     }
 
     fn write_target(&self, w: &mut Writer<'_>, watched: &Watched<'_>) {
@@ -265,19 +329,21 @@ impl Page<'_, '_> {
             Shown::Down => "fail",
             Shown::Unknown | Shown::Stale => HOLD,
         };
-        w.tag("<tr><th scope=\"row\">");
+        w.tag("<li class=\"");
+        w.tag(class);
+        w.tag("\"><strong>");
         w.plain("  ");
         w.say(checks.text(check.name));
         w.column(COLUMN);
-        w.tag("</th><td class=\"");
-        w.tag(class);
-        w.tag("\"><b>");
+        w.tag("</strong><b>");
         w.say(shown.name());
-        w.tag("</b></td><td>");
+        w.tag("</b><span>");
         w.plain("  ");
         match watched.belief().last() {
             None => w.say("not probed yet"),
             Some(last) => {
+                w.say(check.kind.name());
+                w.say(" ");
                 w.say(targets::reason(last.reason));
                 if last.status != 0 {
                     w.say(" ");
@@ -286,12 +352,18 @@ impl Page<'_, '_> {
                 w.say(", ");
                 w.number(last.took.total_millis());
                 w.say(" ms, ");
+                if let Some(unix_s) = self.clock.unix_s(last.at) {
+                    w.time_of_day(unix_s);
+                    w.say(", ");
+                }
                 w.duration(self.seconds_since(last.at));
                 w.say(" ago");
             }
         }
+        w.tag("</span>");
+        self.write_history(w, watched);
         let texts = [check.impact, check.owner, check.runbook].map(|words| escaped_len(checks.text(words)));
-        if shown == Shown::Down && w.room() >= REST + TARGET_DOWN + texts.iter().sum::<usize>() {
+        if shown == Shown::Down && w.room() >= self.reserve + TARGET_DOWN + texts.iter().sum::<usize>() {
             w.tag("<small>");
             w.plain("\n    ");
             w.say("Down since ");
@@ -301,48 +373,106 @@ impl Page<'_, '_> {
             w.say(". Owner ");
             w.say(checks.text(check.owner));
             w.say(", runbook ");
-            w.say(checks.text(check.runbook));
+            let runbook = checks.text(check.runbook);
+            let served = self.known.facts.content.has_runbook(runbook);
+            if served {
+                w.tag("<a href=\"/runbook/");
+                w.quote(runbook);
+                w.tag("\">");
+            }
+            w.say(runbook);
+            if served {
+                w.tag("</a>");
+            }
             w.tag("</small>");
         }
-        w.tag("</td></tr>");
+        w.tag("</li>");
         w.plain("\n");
     }
 
+    /// The days, as bars, and the last latencies, as a curve; in plain text the days' sum alone.
+    #[inline(never)]
+    fn write_history(&self, w: &mut Writer<'_>, watched: &Watched<'_>) {
+        let days = self.watch.days();
+        let (Day { good, bad }, count) = days.total(watched.number());
+        if let Some(points) = self.graphics {
+            let slowest = watched.history().iter().map(Past::took_ms).max();
+            w.tag("<svg viewBox=\"0 0 152 12\" role=\"img\" aria-label=\"");
+            w.number(count.into());
+            w.quote(" days with data");
+            if let Some(slowest) = slowest {
+                w.quote(", latency up to ");
+                w.number(slowest.into());
+                w.quote(" ms");
+            }
+            w.tag("\">");
+            for (class, level) in [("<path d=\"", 0), ("<path class=\"w\" d=\"", 1), ("<path class=\"r\" d=\"", 2)] {
+                let mut runs = Runs { before: class, end: 0, len: 0 };
+                for (at, day) in days.of(watched.number()).enumerate() {
+                    // The first is a ground on which the others stand.
+                    if day.is_some_and(|day| level == 0 || level_of(day) == level) {
+                        runs.extend(w, at);
+                    }
+                }
+                for (at, past) in watched.history().iter().enumerate() {
+                    if level == 2 && !past.is_good() {
+                        runs.extend(w, CURVE_AT + at);
+                    }
+                }
+                runs.finish(w);
+            }
+            write_curve(w, watched.history(), points, slowest.unwrap_or_default());
+            w.tag("</svg>");
+        }
+        if count > 0 {
+            w.tag("<i>");
+            w.plain(", ");
+            w.percent(good.into(), u64::from(good) + u64::from(bad));
+            w.say(" of ");
+            w.number(count.into());
+            w.say(" d");
+            w.tag("</i>");
+        }
+    }
+
+    /// How the agent itself is doing: what does not pass on a line of its own, the rest in a sentence.
     fn write_checks(&self, w: &mut Writer<'_>) {
-        section(w, "Checks");
-        w.tag(
-            "<table><caption>How this agent itself is doing</caption><thead><tr><th scope=\"col\">Check</th>\
-             <th scope=\"col\">State</th><th scope=\"col\">Since</th></tr></thead><tbody>",
-        );
-        for check in CHECKS {
-            let finding = self.known.health.get(check);
+        section(w, "This agent");
+        let health = self.known.health;
+        w.tag("<ul>");
+        for check in CHECKS.into_iter().filter(|&check| health.get(check).state() != State::Pass) {
+            let finding = health.get(check);
             let state = finding.state().name();
-            let why = if finding.reason == Reason::Ok { fine(check) } else { finding.reason.text() };
-            w.tag("<tr><th scope=\"row\">");
+            w.tag("<li class=\"");
+            w.tag(state);
+            w.tag("\"><strong>");
             w.plain("  ");
             w.say(check.name());
             w.column(COLUMN);
-            w.tag("<small>");
-            w.quote(why);
-            w.tag("</small></th><td class=\"");
-            w.tag(state);
-            w.tag("\"><b>");
+            w.tag("</strong><b>");
             w.say(state);
-            w.tag("</b></td><td>");
-            w.plain("  since ");
+            w.tag("</b><span>");
+            w.plain("  ");
+            w.say(finding.reason.text());
+            w.say(", since ");
+            w.plain("\n    ");
             self.moment(w, finding.since);
-            w.tag("<small>");
-            w.plain(" (");
+            w.say(" (");
             w.duration(self.seconds_since(finding.since));
-            w.plain(")");
-            if finding.reason != Reason::Ok {
-                w.plain(": ");
-                w.plain(why);
-            }
-            w.tag("</small></td></tr>");
+            w.say(")");
+            w.tag("</span></li>");
             w.plain("\n");
         }
-        w.tag("</tbody></table></section>");
+        w.tag("</ul><p>");
+        let mut between = "Pass: ";
+        for check in CHECKS.into_iter().filter(|&check| health.get(check).state() == State::Pass) {
+            w.plain(if between == ", " { "" } else { "  " });
+            w.say(between);
+            w.say(check.name());
+            between = ", ";
+        }
+        w.plain("\n");
+        w.tag("</p></section>");
     }
 
     fn write_log(&self, w: &mut Writer<'_>) {
@@ -512,18 +642,84 @@ fn escaped_len(text: &str) -> usize {
     text.bytes().map(|byte| if b"&<>\"".contains(&byte) { "&quot;".len() } else { 1 }).sum()
 }
 
-/// What it means that a check passes.
-fn fine(check: Check) -> &'static str {
-    match check {
-        Check::Network => "card, link and address are there",
-        Check::Config => "given and valid",
-        Check::Clock => "synchronised",
-        Check::Collector => "records are delivered",
-        Check::Entropy => "secrets cannot be guessed",
-        Check::Memory => "enough is left",
-        Check::Maintenance => "off",
-        Check::Boot => "in order",
+/// What kind of a day it was: 0 all good, 1 some bad, 2 over 5 % bad.
+fn level_of(Day { good, bad }: Day) -> u8 {
+    u8::from(bad > 0) + u8::from(u64::from(bad) * 20 > u64::from(good) + u64::from(bad))
+}
+
+/// Where the curve begins in the drawing, behind the bars of the days.
+const CURVE_AT: usize = limits::CHECK_DAYS + 2;
+
+/// The highest point of the curve above its base line.
+const CURVE_HEIGHT: u32 = 9;
+
+/// Bars side by side, drawn as one line: `M60 6h30`.
+struct Runs {
+    /// What stands before the first one.
+    before: &'static str,
+    end: usize,
+    len: usize,
+}
+
+impl Runs {
+    #[inline(never)]
+    fn extend(&mut self, w: &mut Writer<'_>, at: usize) {
+        if self.len > 0 && self.end == at {
+            self.len += 1;
+        } else {
+            self.flush(w);
+            self.len = 1;
+        }
+        self.end = at + 1;
     }
+
+    fn flush(&mut self, w: &mut Writer<'_>) {
+        if self.len > 0 {
+            w.tag(core::mem::take(&mut self.before));
+            w.tag("M");
+            w.number((self.end - self.len) as u64);
+            w.tag(" 6h");
+            w.number(self.len as u64);
+        }
+    }
+
+    #[inline(never)]
+    fn finish(mut self, w: &mut Writer<'_>) {
+        self.flush(w);
+        if self.len > 0 {
+            w.tag("\"/>");
+        }
+    }
+}
+
+/// The latencies, the highest of them at the top, in so many points at most: each is the slowest of those it stands for.
+#[inline(never)]
+fn write_curve(w: &mut Writer<'_>, history: &History, points: usize, slowest: u16) {
+    let each = limits::CHECK_HISTORY / points;
+    let count = history.iter().count();
+    let height = |point: usize| {
+        let took = history.iter().skip(point * each).take(each).map(Past::took_ms).max().unwrap_or_default();
+        i32::try_from(u32::from(took) * CURVE_HEIGHT / u32::from(slowest.max(1))).unwrap_or_default()
+    };
+    let last = count.div_ceil(each).saturating_sub(1);
+    if last == 0 {
+        // The last path is the curve, whatever there is of it.
+        return w.tag("<path/>");
+    }
+    w.tag("<path d=\"M");
+    let (mut at, mut level) = (0, height(0));
+    w.step(CURVE_AT as u32, 11 - level);
+    w.tag("l");
+    for point in 1..=last {
+        let next = height(point);
+        // A stretch that is level is one step.
+        if next == level && point < last && height(point + 1) == level {
+            continue;
+        }
+        w.step(((point - at) * each) as u32, level - next);
+        (at, level) = (point, next);
+    }
+    w.tag("\"/>");
 }
 
 #[inline(never)]
@@ -578,7 +774,6 @@ mod tests {
     use super::*;
     use crate::config::checks::Checks;
     use crate::config::{Loaded, load_into};
-    use crate::crash::History;
     use crate::facts::{Facts, WallTime};
     use crate::health::Health;
     use crate::http::answer::{HeadOf, write_head};
@@ -610,7 +805,7 @@ mod tests {
         let memory = Box::leak(Box::new(watch::Memory::new()));
         Scene {
             loaded,
-            watch: Watch::new(checks, memory, 1, 1, Instant::from_secs(1)),
+            watch: Watch::new(checks, memory, vec![0; watch::DAYS_REGION].leak(), 1, 1, Instant::from_secs(1)),
             facts: Facts {
                 boot_id: 0xb007,
                 seed: [0; 32],
@@ -623,7 +818,7 @@ mod tests {
                 image_id: [0xa5; 32],
                 revision: "test",
                 phases: heapless::Vec::new(),
-                history: History::default(),
+                history: crate::crash::History::default(),
                 content: crate::content::Content::NONE,
                 watchdog: None,
             },
@@ -643,7 +838,21 @@ mod tests {
     }
 
     impl Scene {
+        fn try_with(&self, graphics: Option<usize>) -> Option<usize> {
+            self.page(|mut page| {
+                page.graphics = graphics;
+                let mut out = vec![0; 64 * 1024];
+                let mut writer = Writer::new(&mut out, true);
+                page.write(&mut writer);
+                writer.finish()
+            })
+        }
+
         fn fill(&self, out: &mut [u8], html: bool) -> Option<usize> {
+            self.page(|page| page.fit(html, out))
+        }
+
+        fn page<R>(&self, give: impl FnOnce(Page<'_, '_>) -> R) -> R {
             let (time, vitals) = (Time::new(&[], 0, Instant::ZERO), Vitals::default());
             let names = Resolver::new(core::iter::empty(), 0, Instant::ZERO);
             let known = Known {
@@ -665,10 +874,11 @@ mod tests {
                 session: self.session,
                 clock: self.clock,
                 watch: &self.watch,
+                address: Some([10, 0, 2, 15].into()),
+                graphics: None,
+                reserve: 0,
             };
-            let mut writer = Writer::new(out, html);
-            page.write(&mut writer);
-            writer.finish()
+            give(page)
         }
 
         fn written(&self, html: bool) -> String {
@@ -698,9 +908,10 @@ mod tests {
         scene.says(
             &[
                 "outpost-fra1: Ready",
-                "All checks pass.",
+                "The agent itself is well.",
                 "2026-11-22 13:40:05 UTC",
-                "2026-11-22 12:33:26 UTC",
+                "2026-11-22 13:40:05 UTC",
+                "Pass: network, config, clock, collector",
                 "1 h 6 min",
                 "connected, authenticated and encrypted",
                 "1,204",
@@ -757,17 +968,81 @@ mod tests {
         scene.watch.find(3, long_ago, &mut crate::log::Log::new(&mut region, 1));
         scene.says(
             &[
-                "4 watched from here, 1 down, 1 unknown, 1 stale.",
-                "status 503, 35 ms, 5 s ago",
+                "1 of 4 targets down",
+                "4 watched from outpost at 10.0.2.15, 1 down, 1 unknown, 1 stale. Times are UTC.",
+                "http status 503, 35 ms, 13:40:00, 5 s ago",
                 "not probed yet",
                 "runbook r",
             ],
             &["192.0.2.10"],
         );
         let text = scene.written(false);
-        assert!(text.contains("\n  shop         down  status 503, 35 ms, 5 s ago\n    Down since 2026-11-22 13:40:00 UTC: customers <cannot> pay. "), "{text}");
-        assert!(text.contains("\n  search       up  ok, 35 ms, 5 s ago\n"), "{text}");
+        assert!(text.contains("\n  shop         down  http status 503, 35 ms, 13:40:00, 5 s ago\n    Down since 2026-11-22 13:40:00 UTC: customers <cannot> pay. "), "{text}");
+        assert!(text.contains("\n  search       up  http ok, 35 ms, 13:40:00, 5 s ago\n"), "{text}");
         assert!(scene.written(true).contains("customers &lt;cannot&gt; pay"));
+    }
+
+    /// Twenty targets in their groups with a history of 90 days and 60 probes each, none of them dull.
+    fn twenty() -> Scene {
+        let names = ["shop", "search", "login", "checkout", "mail", "imap", "dns-1", "dns-2", "git", "wiki"];
+        let checks: Vec<String> = (0..20)
+            .map(|at| {
+                let group = ["Shop", "Mail and names", "Inside", "Partners"][at / 5];
+                check(&format!("{}{}", names[at % 10], if at < 10 { "" } else { "-b" }), group, "customers cannot pay")
+            })
+            .collect();
+        let contact = r#"{"name": "On-call", "tel": "+49 30 000000", "mail": "oncall@example.org"}"#;
+        let mut scene = scene(&format!(
+            r#"{{"name": "outpost-fra1", "contact": {contact}, "collector": {{"address": "192.0.2.77:7600"}}, "checks": [{}]}}"#,
+            checks.join(",")
+        ));
+        assert_eq!(scene.loaded.problem_count, 0, "{:?}", scene.loaded.problems);
+        let mut random = crate::random::Random::new(1);
+        let today = 20_779;
+        scene.watch.days_mut().know(today * 86_400_000_000, today * 86_400_000_000);
+        for number in 0..20 {
+            let begun = if number == 19 { 0 } else { random.number() % 90 };
+            for day in today - begun..=today {
+                let bad = match random.number() % 60 {
+                    0 => 2,
+                    1 => 300,
+                    _ => 0,
+                };
+                scene.watch.days_mut().set(number, day as u32, Day { good: 2880 - bad, bad });
+            }
+        }
+        let mut region = vec![0; 64 * 1024];
+        let mut log = crate::log::Log::new(&mut region, 1);
+        for number in (0..20).filter(|number| *number != 7) {
+            for back in (0..60).rev() {
+                let down = number == 3 && back < 5 || random.number().is_multiple_of(300) && back > 5;
+                let (reason, status) = if down { (ProbeReason::TimeoutResponse, 0) } else { (ProbeReason::Ok, 200) };
+                let took = Duration::from_millis(
+                    20 + random.number() % 15 + if random.number().is_multiple_of(9) { 60 } else { 0 },
+                );
+                let at = NOW - Duration::from_secs(12 + 30 * back);
+                scene.watch.find(number, Outcome { at, took, reason, status }, &mut log);
+            }
+        }
+        scene
+    }
+
+    #[test]
+    fn twenty_targets_with_all_their_history_fit() {
+        // Beyond ten segments a page needs another round trip, on the day when round trips are lost.
+        let scene = twenty();
+        let page = scene.written(true);
+        if let Some(path) = std::env::var_os("OUTPOST_PAGE_SAMPLE") {
+            std::fs::write(path, &page).unwrap();
+        }
+        println!("{} bytes", page.len());
+        for (graphics, _) in TRIES {
+            println!("{graphics:?}: {:?}", scene.try_with(graphics));
+        }
+        assert!(page.contains("1 of 20 targets down") && page.contains("1 unknown"), "{page}");
+        assert_eq!(page.matches("<svg").count(), 20, "{page}");
+        assert_eq!(page.matches("class=\"pass\"><strong>").count(), 18);
+        assert!(!page.contains("more have no room"), "{page}");
     }
 
     #[test]
@@ -792,17 +1067,17 @@ mod tests {
         // A banner that says less than the checks do is the one thing people look at.
         let scene = || scene(r#"{"name": "x"}"#);
         scene().with(Check::Collector, Reason::Disconnected).says(
-            &["x: Ready, with warnings", "Warnings: collector. ", "2026-11-22 13:40:00 UTC", "5 s"],
-            &["Failing"],
+            &["x: Ready, with warnings", "The agent warns: collector. ", "2026-11-22 13:40:00 UTC", "5 s"],
+            &["is failing"],
         );
         scene()
             .with(Check::Network, Reason::NoAddress)
             .with(Check::Clock, Reason::Unsynchronised)
             .with(Check::Entropy, Reason::WeakEntropy)
-            .says(&["x: Not ready", "Failing: network. Warnings: clock, entropy. "], &["x: Ready"]);
+            .says(&["x: Not ready", "The agent is failing: network. The agent warns: clock, entropy. "], &["x: Ready"]);
         scene()
             .with(Check::Maintenance, Reason::Maintenance)
-            .says(&["x: In maintenance", "Its operator has"], &["Failing"]);
+            .says(&["x: In maintenance", "Its operator has"], &["is failing"]);
         scene()
             .with(Check::Maintenance, Reason::Maintenance)
             .with(Check::Config, Reason::ConfigInvalid)

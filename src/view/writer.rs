@@ -25,6 +25,11 @@ impl<'o> Writer<'o> {
         (self.len <= self.out.len()).then_some(self.len)
     }
 
+    /// Whether it is HTML.
+    pub fn is_html(&self) -> bool {
+        self.html
+    }
+
     /// How many bytes still fit.
     pub fn room(&self) -> usize {
         self.out.len().saturating_sub(self.len)
@@ -132,12 +137,58 @@ impl<'o> Writer<'o> {
     pub fn moment(&mut self, unix_s: u64) {
         if self.html {
             self.put("<time datetime=\"");
-            self.date(unix_s, b'T');
-            self.put("Z\">");
+            self.utc(unix_s);
+            self.put("\">");
         }
         self.date(unix_s, b' ');
         self.put(" UTC");
         self.tag("</time>");
+    }
+
+    /// A moment as RFC 3339 has it, like `2026-11-22T13:40:05Z`.
+    #[inline(never)]
+    pub fn utc(&mut self, unix_s: u64) {
+        self.date(unix_s, b'T');
+        self.byte(b'Z');
+    }
+
+    /// The time of a day, like `13:40:05`.
+    #[inline(never)]
+    pub fn time_of_day(&mut self, unix_s: u64) {
+        for (number, after) in [(unix_s / 3600 % 24, ":"), (unix_s / 60 % 60, ":"), (unix_s % 60, "")] {
+            self.digits(number, 2);
+            self.put(after);
+        }
+    }
+
+    /// A part of a whole, rounded down, like `99.95 %`: all is only what is all.
+    #[inline(never)]
+    pub fn percent(&mut self, part: u64, whole: u64) {
+        let hundredths = part * 10_000 / whole.max(1);
+        self.digits(hundredths / 100, 1);
+        self.byte(b'.');
+        self.digits(hundredths % 100, 2);
+        self.put(" %");
+    }
+
+    /// An IPv4 address.
+    #[inline(never)]
+    pub fn address(&mut self, octets: [u8; 4]) {
+        for (at, octet) in octets.into_iter().enumerate() {
+            self.put(if at > 0 { "." } else { "" });
+            self.digits(octet.into(), 1);
+        }
+    }
+
+    /// Two numbers of a drawing, the first of them not negative; a sign or a space parts what needs to be.
+    #[inline(never)]
+    pub fn step(&mut self, right: u32, down: i32) {
+        if self.len > 0 && self.out.get(self.len - 1).is_some_and(u8::is_ascii_digit) {
+            self.byte(b' ');
+        }
+        self.digits(right.into(), 1);
+        self.byte(if down < 0 { b'-' } else { b' ' });
+        self.digits(down.unsigned_abs().into(), 1);
     }
 
     #[inline(never)]

@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! schedule (when) ─▶ probe (what happens) ─▶ standing (what is believed) ─▶ an event on each change
-//!                                        └─▶ history (the last outcomes)
+//!                                        └─▶ history (the last outcomes), days (the last 90), changes (for the feed)
 //! ```
 //! As with the server's connections, each socket is alone in its set: a frame, a timer or a slot meets one check, however
 //! many there are. Which one a segment is for its port says. What always holds: after a boot everything is unknown; what
 //! targets do never changes the agent's own health.
 
+mod changes;
+mod days;
 mod dns;
 mod history;
 mod http;
@@ -24,6 +26,8 @@ mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
 
+pub use changes::{Change, Changes};
+pub use days::{Day, Days, REGION as DAYS_REGION};
 pub use dns::{DNS_PORT, is_name, is_value};
 pub use history::{History, Past};
 pub use http::HTTP_PORT;
@@ -42,7 +46,9 @@ use crate::random::Random;
 use crate::time::Time;
 use core::net::Ipv4Addr;
 use heapless::Vec;
-use outpost_wire::{Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text};
+use outpost_wire::{
+    CheckDay, HistoryDamaged, HistoryKept, Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text,
+};
 use probe::{Probe, Progress, Target, Ways};
 use schedule::Slots;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
@@ -62,6 +68,8 @@ const _: () = assert!(CHECKS <= 64, "a bit of a u64 is kept for each");
 
 /// The transactions of probes are numbered from here, those of requests from 1.
 const FIRST_TRANSACTION: u32 = 1 << 31;
+
+const HOUR_US: u64 = 3_600_000_000;
 
 /// The memory of all checks. Empty memory is all zeros: it is .bss in the image.
 pub struct Memory<'a> {
@@ -91,6 +99,7 @@ impl Default for Memory<'_> {
 
 /// One check at work.
 pub struct Watched<'a> {
+    number: u8,
     check: &'a Check,
     set: SocketSet<'a>,
     probe: Option<Probe<'a>>,
@@ -149,6 +158,11 @@ pub struct Counters {
 }
 
 impl Watched<'_> {
+    /// Its number: its place in the configuration.
+    pub fn number(&self) -> usize {
+        self.number.into()
+    }
+
     /// What is watched.
     pub fn check(&self) -> &Check {
         self.check
@@ -180,7 +194,7 @@ impl Watched<'_> {
     }
 
     /// Takes in what a probe found, and tells what is new.
-    fn take(&mut self, outcome: Outcome, name: &str, log: &mut Log<'_>) {
+    fn take(&mut self, outcome: Outcome, name: &str, past: &mut Ledger<'_>, log: &mut Log<'_>) {
         let Outcome { at: now, reason, status, .. } = outcome;
         let took_us = u32::try_from(outcome.took.total_micros()).unwrap_or(u32::MAX);
         let address = Ip4(self.address.map_or([0; 4], |address| address.octets()));
@@ -190,6 +204,7 @@ impl Watched<'_> {
         let changed = self.belief.take(outcome, rules);
         if outcome.is_evidence() {
             self.history.push(outcome.is_good(), outcome.took);
+            past.days.add(self.number.into(), outcome.is_good());
         }
         if !outcome.is_good() {
             if let Some(count) = self.counters.failures.get_mut(usize::from(u8::from(reason))) {
@@ -211,6 +226,7 @@ impl Watched<'_> {
         } else {
             log.emit(now, transaction, TargetDown { check, reason, status, up_s: lasted_s, address });
         }
+        past.changes.push(Change { number: self.number, outcome, lasted_s });
     }
 
     /// What to show of the target, and since when it is so.
@@ -242,10 +258,19 @@ pub struct Around<'w, 'a, N> {
     pub log: &'w mut Log<'a>,
 }
 
+/// What is kept of all checks together.
+struct Ledger<'a> {
+    days: Days<'a>,
+    changes: Changes,
+}
+
 /// All checks at work.
 pub struct Watch<'a> {
     checks: &'a Checks,
     watched: &'a mut [Watched<'a>],
+    past: Ledger<'a>,
+    /// The hour since 1970-01-01 UTC whose counts were told.
+    told_hour: Option<u64>,
     boot_id: u64,
     /// A bit for each check that a segment came for.
     touched: u64,
@@ -256,8 +281,16 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Watches what the configuration names. `seed` makes what answers have to repeat unguessable.
-    pub fn new(checks: &'a Checks, memory: &'a mut Memory<'a>, boot_id: u64, seed: u64, now: Instant) -> Watch<'a> {
+    /// Watches what the configuration names. `days` is memory as the last boot left it, see [`DAYS_REGION`]; `seed` makes
+    /// what answers have to repeat unguessable.
+    pub fn new(
+        checks: &'a Checks,
+        memory: &'a mut Memory<'a>,
+        days: &'a mut [u8],
+        boot_id: u64,
+        seed: u64,
+        now: Instant,
+    ) -> Watch<'a> {
         let Memory { receive, send, sockets, watched } = memory;
         while sockets.len() < checks.list().len() && sockets.push(SocketStorage::EMPTY).is_ok() {}
         let parts = sockets.chunks_mut(1).zip(receive).zip(send);
@@ -266,6 +299,7 @@ impl<'a> Watch<'a> {
             set.add(Socket::new(SocketBuffer::new(&mut receive[..]), SocketBuffer::new(&mut send[..])));
             let slots = Slots::new(checks.text(check.name), Duration::from_secs(check.interval_s.into()), now);
             let fresh = Watched {
+                number: number as u8,
                 check,
                 set,
                 probe: None,
@@ -284,6 +318,8 @@ impl<'a> Watch<'a> {
         Watch {
             checks,
             watched: watched.as_mut_slice(),
+            past: Ledger { days: Days::new(checks, days), changes: Changes::new() },
+            told_hour: None,
             boot_id,
             touched: 0,
             due: now,
@@ -300,6 +336,16 @@ impl<'a> Watch<'a> {
     /// All checks, in the order of the configuration.
     pub fn all(&self) -> &[Watched<'a>] {
         self.watched
+    }
+
+    /// The last 90 days of each, by its number.
+    pub fn days(&self) -> &Days<'a> {
+        &self.past.days
+    }
+
+    /// What became up or down lately.
+    pub fn changes(&self) -> &Changes {
+        &self.past.changes
     }
 
     /// The sockets of the probe that goes out from this port; it is looked at in the next `poll`.
@@ -343,6 +389,9 @@ impl<'a> Watch<'a> {
         if self.touched == 0 && now < self.due {
             return;
         }
+        if let (Some(time), Some(booted_us)) = (around.time.now(now), around.time.boot_unix_us()) {
+            self.know(now, time.unix_us, booted_us.max(0) as u64, around.log);
+        }
         let touched = core::mem::take(&mut self.touched);
         for number in 0..self.watched.len() {
             if touched >> number & 1 == 1 || now >= self.watched[number].due {
@@ -352,11 +401,41 @@ impl<'a> Watch<'a> {
         self.due = self.watched.iter().map(|watched| watched.due).min().unwrap_or(FAR);
     }
 
+    /// Keeps days and hours of UTC: says once what is left of earlier boots, and every hour what the day is like so far.
+    // Seldom needed, and not what a visit is about.
+    #[inline(never)]
+    fn know(&mut self, now: Instant, unix_us: u64, booted_us: u64, log: &mut Log<'_>) {
+        let hour = unix_us / HOUR_US;
+        if self.told_hour == Some(hour) {
+            return;
+        }
+        let over = self.told_hour.replace(hour).map(|before| (before / 24) as u32);
+        if let Some(found) = self.past.days.know(unix_us, booted_us) {
+            log.emit(now, None, HistoryKept { days: found.kept });
+            if found.damaged > 0 {
+                log.emit(now, None, HistoryDamaged { days: found.damaged });
+            }
+        }
+        let Some(day) = over else { return };
+        for (number, watched) in self.watched.iter().enumerate() {
+            if let Some(Day { good, bad }) = self.past.days.read(number, day) {
+                let check = log.name(now, self.checks.text(watched.check.name));
+                log.emit(now, None, CheckDay { check, day, good, bad });
+            }
+        }
+    }
+
     /// As if a probe had found this.
     #[cfg(test)]
     pub fn find(&mut self, number: usize, outcome: Outcome, log: &mut Log<'_>) {
-        let name = self.checks.text(self.watched[number].check.name);
-        self.watched[number].take(outcome, name, log);
+        let one = &mut self.watched[number];
+        one.take(outcome, self.checks.text(one.check.name), &mut self.past, log);
+    }
+
+    /// As if this were a day's history.
+    #[cfg(test)]
+    pub fn days_mut(&mut self) -> &mut Days<'a> {
+        &mut self.past.days
     }
 
     /// When there is more to do, if no segment comes before.
@@ -389,7 +468,7 @@ impl<'a> Watch<'a> {
                 }
                 Progress::Ended(outcome) => {
                     one.probe = None;
-                    one.take(outcome, name, log);
+                    one.take(outcome, name, &mut self.past, log);
                 }
             }
         }
@@ -426,7 +505,10 @@ impl<'a> Watch<'a> {
                     network.seek(now, *nic, probe.address());
                     one.probe = Some(probe);
                 }
-                Err(reason) => one.take(Outcome { at: now, took: Duration::ZERO, reason, status: 0 }, name, log),
+                Err(reason) => {
+                    let outcome = Outcome { at: now, took: Duration::ZERO, reason, status: 0 };
+                    one.take(outcome, name, &mut self.past, log);
+                }
             }
         }
         let tcp = network.egress_for(now, *nic, &mut one.set);

@@ -748,6 +748,36 @@ events! {
         /// drill.record events in each second.
         records_per_s: u16,
     }
+
+    /// How a check's day is so far, told every hour, and once more when the day is over: what its history consists of.
+    39 CheckDay = "check.day", Bulk, INFO, since "0.1.0",
+    action "Nothing to do: the days of the status page can be made from these again."
+    {
+        /// The check's name.
+        check: NameId,
+        /// The day, counted from 1970-01-01 UTC.
+        day: u32,
+        /// Probes that were good.
+        good: u32,
+        /// Probes that were bad; those that could not be made for want of a network count as neither.
+        bad: u32,
+    }
+
+    /// The day is known, and with it which days of the checks are left of earlier boots.
+    40 HistoryKept = "history.kept", Vital, INFO, since "0.1.0",
+    action "Nothing to do; 0 after a cold start, for memory forgets."
+    {
+        /// Days with data, of all checks.
+        days: u16,
+    }
+
+    /// Days of the checks were not what had been written: they count as days without data.
+    41 HistoryDamaged = "history.damaged", Vital, WARN, since "0.1.0",
+    action "Suspect the host's memory when the machine was reset without a new image; else nothing to do."
+    {
+        /// How many.
+        days: u16,
+    }
 }
 
 #[cfg(test)]
