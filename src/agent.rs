@@ -179,7 +179,7 @@ impl<'a> Agent<'a> {
         let time = Time::new(&names.all::<{ limits::TIME_SERVERS }>(&settings.time.servers), time_seed, now);
         let Storage { network, server, watch } = storage;
         let watch = Watch::new(checks, watch, days, facts.boot_id, watch_seed, now);
-        names.watch(checks.hosts(), now);
+        names.watch(checks.names(), now);
         let network = Network::new(&settings.network, network, nic, network_seed, now);
         let server = Server::new(
             settings.http.port,

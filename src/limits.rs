@@ -402,6 +402,9 @@ pub const CHECK_GROUP: usize = 32;
 /// Statuses that one check takes for good.
 pub const CHECK_STATUSES: usize = 8;
 
+/// Hosts that the redirects of one check may lead to, besides its own.
+pub const CHECK_REDIRECTS: usize = 4;
+
 /// Values that one check expects of a DNS server.
 pub const CHECK_ANSWERS: usize = 4;
 
@@ -439,6 +442,12 @@ pub const PROBE_CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Longest head of a probed server's answer with the framing of its body, in bytes: as common clients have it.
 pub const PROBE_HEAD: usize = 16 * 1024;
 
+/// Bytes of a line of it that are looked at: a redirect leads to a URL that is no longer than one in the configuration.
+pub const PROBE_LINE: usize = CONFIG_TEXT_MAX + 20;
+
+/// Redirects that one probe follows.
+pub const PROBE_REDIRECTS: u8 = 4;
+
 /// Bytes of its body that are searched.
 pub const PROBE_BODY: usize = 64 * 1024;
 
@@ -470,4 +479,4 @@ pub const RSA_MAX: usize = 512;
 pub const TLS_NAMES: usize = 96;
 
 // The longest request: the path and the name at their longest, and what is the same in each.
-const _: () = assert!(PROBE_TX >= CONFIG_TEXT_MAX + HOST_NAME_MAX + 200);
+const _: () = assert!(PROBE_TX >= PROBE_LINE + HOST_NAME_MAX + 200);

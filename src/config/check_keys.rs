@@ -1,13 +1,13 @@
 //! The keys of `checks`. A check with any mistake is left out whole: one that watches something else than it says is
 //! worse than none, and the problem is told.
 
-use super::checks::{Check, Kind, Record, Words};
+use super::checks::{Check, Checks, Kind, Record, Words};
 use super::keys::{host, parse_host, parse_peer, peer, text, word};
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
 use super::{Host, Peer};
 use crate::limits::{
-    CHECK_ANSWERS, CHECK_GROUP, CHECK_NAMES, CHECK_SENTENCE, CHECK_STATUSES, CHECK_TEXT, CHECKS, CONFIG_TEXT_MAX,
-    PROBE_NEEDLE,
+    CHECK_ANSWERS, CHECK_GROUP, CHECK_NAMES, CHECK_REDIRECTS, CHECK_SENTENCE, CHECK_STATUSES, CHECK_TEXT, CHECKS,
+    CONFIG_TEXT_MAX, PROBE_NEEDLE,
 };
 use crate::watch::{DNS_PORT, HTTP_PORT, NTP_PORT, is_name, is_value};
 use heapless::{String, Vec};
@@ -83,6 +83,15 @@ const HTTP: &[Key<Draft>] = &[
         },
     },
     Key { name: "body", required: false, read: |walker, draft| keep(walker, &mut draft.expected, needle) },
+    Key {
+        name: "redirects",
+        required: false,
+        read: |walker, draft| {
+            const _: () = assert!(CHECK_REDIRECTS == 4, "the sentence names it");
+            let otherwise = "is not a list of hosts: allowed is one like [\"www.example.org\"]";
+            keep_list(walker, &mut draft.redirects, otherwise, host_text)
+        },
+    },
 ];
 
 const TCP: &[Key<Draft>] = &[
@@ -123,16 +132,9 @@ const DNS: &[Key<Draft>] = &[
         required: false,
         read: |walker, draft| {
             draft.answers_at = walker.position();
-            walker.array("is not a list of values: allowed is one like [\"192.0.2.10\"]", &mut |walker| {
-                let (at, full) = (walker.position(), draft.answers.is_full());
-                const _: () = assert!(CHECK_ANSWERS == 4, "the sentence names it");
-                let too_many = "is one too many: allowed are at most 4";
-                if let Some(text) = walker.value(|leaf| if full { Err(too_many) } else { dns_value(leaf) })? {
-                    // There is room: checked in the line above.
-                    let _ = draft.answers.push(keep_text(walker, at, &text));
-                }
-                Ok(())
-            })
+            const _: () = assert!(CHECK_ANSWERS == 4, "the sentence names it");
+            let otherwise = "is not a list of values: allowed is one like [\"192.0.2.10\"]";
+            keep_list(walker, &mut draft.answers, otherwise, dns_value)
         },
     },
 ];
@@ -167,6 +169,7 @@ struct Draft {
     path: Words,
     head: bool,
     statuses: Vec<u16, CHECK_STATUSES>,
+    redirects: Vec<Words, CHECK_REDIRECTS>,
     expected: Words,
     record: Record,
     rcode: u8,
@@ -200,6 +203,7 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
             path: Words::default(),
             head: false,
             statuses: Vec::new(),
+            redirects: Vec::new(),
             expected: Words::default(),
             record: Record::A,
             rcode: 0,
@@ -234,9 +238,7 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     if checks.find(checks.text(draft.name)).is_some() && !checks.text(draft.name).is_empty() {
         walker.report_in("name", at, format_args!("another check has this name: each needs one of its own"));
     }
-    if let Some(Peer { host: Host::Name(name), .. }) = &draft.target
-        && walker.found.checks.names_with(name) > CHECK_NAMES
-    {
+    if too_many_names(walker.found.checks, &draft) {
         walker.report(at, format_args!("is one host name too many: allowed are {CHECK_NAMES} in all checks"));
     }
     let whole = draft.target.zip(draft.kind).filter(|_| walker.found.problems.count == before);
@@ -260,11 +262,23 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     }
 }
 
+fn too_many_names(checks: &Checks, draft: &Draft) -> bool {
+    let redirects = draft.redirects.iter().map(|host| checks.text(*host));
+    let named = redirects.filter(|host| matches!(parse_host(host), Some(Host::Name(_))));
+    let own = draft.target.as_ref().and_then(|peer| match &peer.host {
+        Host::Name(name) => Some(name.as_str()),
+        Host::Address(_) => None,
+    });
+    let more = named.chain(own);
+    more.clone().next().is_some() && checks.names_with(more) > CHECK_NAMES
+}
+
 fn read_http(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     draft.kinds += 1;
     walker.object(HTTP, draft, "is not an object: allowed is one like {\"url\": \"http://192.0.2.10/health\"}")?;
     let (path, head, body) = (draft.path, draft.head, draft.expected);
-    draft.kind = Some(Kind::Http { path, head, statuses: draft.statuses.clone(), body });
+    let (statuses, redirects) = (draft.statuses.clone(), draft.redirects.clone());
+    draft.kind = Some(Kind::Http { path, head, statuses, body, redirects });
     Ok(())
 }
 
@@ -316,6 +330,29 @@ fn keep(walker: &mut Walker<'_>, into: &mut Words, parse: fn(&Leaf<'_>) -> Verdi
         *into = keep_text(walker, at, &text);
     }
     Ok(())
+}
+
+/// Reads at most four texts into the table.
+fn keep_list(
+    walker: &mut Walker<'_>,
+    list: &mut Vec<Words, 4>,
+    otherwise: &'static str,
+    parse: fn(&Leaf<'_>) -> Verdict<Short>,
+) -> Step {
+    walker.array(otherwise, &mut |walker| {
+        let (at, full) = (walker.position(), list.is_full());
+        let too_many = "is one too many: allowed are at most 4";
+        if let Some(text) = walker.value(|leaf| if full { Err(too_many) } else { parse(leaf) })? {
+            // There is room: checked in the line above.
+            let _ = list.push(keep_text(walker, at, &text));
+        }
+        Ok(())
+    })
+}
+
+fn host_text(leaf: &Leaf<'_>) -> Verdict<Short> {
+    host(leaf)?;
+    text(leaf).and_then(|host| Short::try_from(host).ok()).ok_or("is too long")
 }
 
 fn keep_text(walker: &mut Walker<'_>, at: usize, text: &str) -> Words {

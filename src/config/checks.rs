@@ -4,11 +4,11 @@
 //! they stand in a table that its owner lends to the loader, and later to the agent. Texts stand one after the other in
 //! one buffer: nobody pays for the longest name.
 
-use crate::limits::{CHECK_ANSWERS, CHECK_STATUSES, CHECK_TEXT, CHECKS};
+use crate::limits::{CHECK_ANSWERS, CHECK_REDIRECTS, CHECK_STATUSES, CHECK_TEXT, CHECKS};
 use heapless::{String, Vec};
 use sha2::{Digest, Sha256};
 
-use super::{Host, HostName, Peer};
+use super::{Host, Peer};
 
 /// All checks. Empty, it is all zeros.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +73,8 @@ pub enum Kind {
         statuses: Vec<u16, CHECK_STATUSES>,
         /// What must stand in the body; empty: anything.
         body: Words,
+        /// The hosts that redirects may lead to, besides its own.
+        redirects: Vec<Words, CHECK_REDIRECTS>,
     },
     /// Sends an echo.
     Icmp,
@@ -158,16 +160,24 @@ impl Checks {
         self.list.iter().position(|check| self.text(check.name) == name)
     }
 
-    /// The machines that are probed.
-    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        self.list.iter().map(|check| &check.peer.host)
+    /// The names of the machines that are probed, and of those that they may lead to.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.list.iter().flat_map(|check| {
+            let host = match &check.peer.host {
+                Host::Name(name) => Some(name.as_str()),
+                Host::Address(_) => None,
+            };
+            let redirects: &[Words] = if let Kind::Http { redirects, .. } = &check.kind { redirects } else { &[] };
+            let others = redirects.iter().map(|host| self.text(*host));
+            host.into_iter().chain(others.filter(|text| text.parse::<core::net::Ipv4Addr>().is_err()))
+        })
     }
 
-    /// How many host names there are when this one is there, too.
-    pub(super) fn names_with(&self, name: &HostName) -> usize {
-        let names = || self.hosts().filter_map(|host| if let Host::Name(name) = host { Some(name) } else { None });
-        let first = |(at, name): &(usize, &HostName)| names().position(|other| other == *name) == Some(*at);
-        names().enumerate().filter(first).count() + usize::from(names().all(|other| other != name))
+    /// How many different names there are when these are there, too.
+    pub(super) fn names_with<'n>(&'n self, more: impl Iterator<Item = &'n str> + Clone) -> usize {
+        let names = self.names().chain(more);
+        let is_first = |(at, name): &(usize, &str)| names.clone().position(|other| other == *name) == Some(*at);
+        names.clone().enumerate().filter(is_first).count()
     }
 
     /// Takes all that is watched, and how, into a hash: nothing of it when there are no checks.
@@ -188,11 +198,12 @@ impl Checks {
             hash_text(digest, kind.name());
             match kind {
                 Kind::Tcp { banner } => hash_text(digest, self.text(*banner)),
-                Kind::Http { path, head, statuses, body } => {
+                Kind::Http { path, head, statuses, body, redirects } => {
                     hash_text(digest, self.text(*path));
                     hash_text(digest, self.text(*body));
                     digest.update([u8::from(*head)]);
                     statuses.iter().for_each(|status| digest.update(status.to_be_bytes()));
+                    redirects.iter().for_each(|host| hash_text(digest, self.text(*host)));
                 }
                 Kind::Icmp => {}
                 Kind::Dns { name, record, rcode, answers } => {

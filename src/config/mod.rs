@@ -120,20 +120,22 @@ impl<'c> Loader<'c> {
         if !network.dns.is_empty() {
             return;
         }
-        for (pointer, host) in self.config.hosts().chain(self.checks.hosts().map(|host| ("/checks", host))) {
-            if let Host::Name(name) = host {
-                let mut short = String::<32>::new();
-                problem::write_cut(&mut short, format_args!("{name}"));
-                let source = self.origins.get(pointer).unwrap_or(ConfigSource::Default);
-                self.problems.add(
-                    source,
-                    None,
-                    pointer,
-                    format_args!(
-                        "{short} is a name that no server can look up: add network.static.dns, or give an address"
-                    ),
-                );
-            }
+        let own = self.config.hosts().filter_map(|(pointer, host)| match host {
+            Host::Name(name) => Some((pointer, name.as_str())),
+            Host::Address(_) => None,
+        });
+        for (pointer, name) in own.chain(self.checks.names().map(|name| ("/checks", name))) {
+            let mut short = String::<32>::new();
+            problem::write_cut(&mut short, format_args!("{name}"));
+            let source = self.origins.get(pointer).unwrap_or(ConfigSource::Default);
+            self.problems.add(
+                source,
+                None,
+                pointer,
+                format_args!(
+                    "{short} is a name that no server can look up: add network.static.dns, or give an address"
+                ),
+            );
         }
     }
 }

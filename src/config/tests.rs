@@ -1035,7 +1035,7 @@ fn checks_are_read_whole_or_not_at_all() {
     assert_eq!((shop_check.interval_s, shop_check.timeout_s, shop_check.rise, shop_check.fall), (20, 10, 1, 2));
     assert_eq!((ssh_check.interval_s, ssh_check.timeout_s, ssh_check.rise, ssh_check.fall), (5, 5, 2, 3));
     assert_eq!(shop_check.peer.to_string(), "shop.example.org:8080");
-    let checks::Kind::Http { path, head, statuses, body } = &shop_check.kind else { panic!("{shop_check:?}") };
+    let checks::Kind::Http { path, head, statuses, body, .. } = &shop_check.kind else { panic!("{shop_check:?}") };
     assert_eq!(
         (checks.text(*path), *head, statuses.as_slice(), checks.text(*body)),
         ("/health?x=1", true, &[200, 204][..], "ok")
@@ -1082,6 +1082,119 @@ fn checks_are_read_whole_or_not_at_all() {
         let told = loaded.problems.first().map(|problem| problem.text.as_str()).unwrap_or_default();
         assert!(loaded.problem_count == 1 && told.contains(sentence), "{check}: {told}");
     }
+}
+
+#[test]
+fn each_kind_of_check_is_read_and_its_mistakes_are_told() {
+    // A key that is read as something else makes a check of something that nobody asked about.
+    let mut checks = Box::new(Checks::new());
+    let mut read = |kind: &str| {
+        let base = r#""name": "a", "owner": "o", "impact": "i", "runbook": "r""#;
+        let loaded = load_into(Some(format!(r#"{{"checks": [{{{base}, {kind}}}]}}"#).as_bytes()), &mut checks);
+        let told = loaded.problems.first().map(|problem| format!("{} {}", problem.pointer, problem.text));
+        let check = checks.list().first().map(|check| {
+            let text = |words: &checks::Words| checks.text(*words).to_string();
+            let kind = match &check.kind {
+                checks::Kind::Dns { name, record, rcode, answers } => {
+                    format!(
+                        "{} {record:?} {rcode} {:?}",
+                        text(name),
+                        answers.iter().map(text).collect::<std::vec::Vec<_>>()
+                    )
+                }
+                checks::Kind::Ntp { max_offset_ms, max_stratum } => format!("{max_offset_ms} {max_stratum}"),
+                checks::Kind::Http { redirects, .. } => {
+                    format!("{:?}", redirects.iter().map(text).collect::<std::vec::Vec<_>>())
+                }
+                _ => std::string::String::new(),
+            };
+            format!("{} {} {kind}", check.kind.name(), check.peer)
+        });
+        assert_eq!(told.is_some(), check.is_none(), "{kind}");
+        told.or(check).unwrap_or_default()
+    };
+    for (kind, found) in [
+        (r#""icmp": {"address": "192.0.2.1"}"#, "icmp 192.0.2.1:0 "),
+        (r#""dns": {"server": "192.0.2.53", "name": "_a.Example.org"}"#, "dns 192.0.2.53:53 _a.Example.org A 0 []"),
+        (
+            r#""dns": {"answers": ["10 mx.a"], "type": "MX", "name": "a", "server": "ns.example:5353"}"#,
+            r#"dns ns.example:5353 a Mx 0 ["10 mx.a"]"#,
+        ),
+        (r#""dns": {"server": "192.0.2.53", "name": "a", "rcode": "NXDOMAIN"}"#, "dns 192.0.2.53:53 a A 3 []"),
+        (r#""ntp": {"server": "192.0.2.123"}"#, "ntp 192.0.2.123:123 0 15"),
+        (
+            r#""ntp": {"server": "192.0.2.123:124", "max_offset_ms": 250, "max_stratum": 3}"#,
+            "ntp 192.0.2.123:124 250 3",
+        ),
+        (
+            r#""http": {"url": "http://192.0.2.1/", "redirects": ["www.example.org", "192.0.2.2"]}"#,
+            r#"http 192.0.2.1:80 ["www.example.org", "192.0.2.2"]"#,
+        ),
+        (r#""icmp": {"address": "192.0.2.1:7"}"#, "/checks/0/icmp/address is not a machine's address or name"),
+        (r#""icmp": {}"#, "/checks/0/icmp \"address\" is missing"),
+        (r#""icmp": 7"#, "/checks/0/icmp is not an object"),
+        (r#""dns": {"server": "192.0.2.53"}"#, "/checks/0/dns \"name\" is missing"),
+        (r#""dns": {"server": "192.0.2.53:0", "name": "a"}"#, "/checks/0/dns/server is not a server"),
+        (r#""dns": {"server": "192.0.2.53", "name": "a..b"}"#, "/checks/0/dns/name is not a name"),
+        (r#""dns": {"server": "192.0.2.53", "name": "a", "type": "ANY"}"#, "/checks/0/dns/type is not a type"),
+        (r#""dns": {"server": "192.0.2.53", "name": "a", "rcode": "3"}"#, "/checks/0/dns/rcode is not an rcode"),
+        (
+            r#""dns": {"server": "192.0.2.53", "name": "a", "answers": ["192.0.2"]}"#,
+            "/checks/0/dns/answers a value is none of this type: allowed is one like \"192.0.2.10\"",
+        ),
+        (
+            r#""dns": {"server": "192.0.2.53", "name": "a", "type": "AAAA", "answers": ["192.0.2.1"]}"#,
+            "/checks/0/dns/answers a value is none of this type: allowed is one like \"2001:db8::10\"",
+        ),
+        (
+            r#""dns": {"server": "192.0.2.53", "name": "a", "rcode": "NXDOMAIN", "answers": ["192.0.2.1"]}"#,
+            "/checks/0/dns/answers an answer with this rcode has no values",
+        ),
+        (
+            r#""dns": {"server": "192.0.2.53", "name": "a", "type": "TXT", "answers": ["a", "b", "c", "d", "e"]}"#,
+            "/checks/0/dns/answers/4 is one too many: allowed are at most 4",
+        ),
+        (r#""ntp": {"server": "192.0.2.123", "max_offset_ms": 0}"#, "/checks/0/ntp/max_offset_ms is not a time"),
+        (r#""ntp": {"server": "192.0.2.123", "max_stratum": 16}"#, "/checks/0/ntp/max_stratum is not a stratum"),
+        (
+            r#""http": {"url": "http://192.0.2.1/", "redirects": ["127.0.0.1"]}"#,
+            "/checks/0/http/redirects/0 is not a machine's address or name",
+        ),
+        (
+            r#""icmp": {"address": "192.0.2.1"}, "tcp": {"address": "192.0.2.1:1"}"#,
+            "/checks/0 a check has exactly one of the keys",
+        ),
+    ] {
+        let told = read(kind);
+        let whole = match found.split_once(' ') {
+            Some((pointer, sentence)) if pointer.starts_with('/') => {
+                told.split_once(' ').is_some_and(|(at, told)| at == pointer && told.contains(sentence))
+            }
+            _ => told == found,
+        };
+        assert!(whole, "{kind}: {told}");
+    }
+}
+
+#[test]
+fn the_names_that_redirects_may_lead_to_count_among_all() {
+    // A name that is not looked up is a redirect that is refused, for no reason that anybody can see.
+    let mut checks = Box::new(Checks::new());
+    let mut kept = |per_check: usize, count: usize| {
+        let check = |number: usize| {
+            let hosts: std::vec::Vec<_> = (0..per_check).map(|host| format!(r#""h{number}-{host}""#)).collect();
+            format!(
+                r#"{{"name": "c{number}", "owner": "o", "impact": "i", "runbook": "r",
+                    "http": {{"url": "http://shop/", "redirects": [{}]}}}}"#,
+                hosts.join(",")
+            )
+        };
+        let all: std::vec::Vec<_> = (0..count).map(check).collect();
+        let loaded = load_into(Some(format!(r#"{{"checks": [{}]}}"#, all.join(",")).as_bytes()), &mut checks);
+        (checks.list().len(), checks.names().count(), loaded.problem_count)
+    };
+    assert_eq!(kept(3, 5), (5, 5 * 4, 0), "one name is that of all");
+    assert_eq!(kept(3, 6), (5, 5 * 4, 1));
 }
 
 #[test]

@@ -94,25 +94,29 @@ impl Resolver {
         let random = Random::new(seed);
         let mut resolver =
             Resolver { names: Vec::new(), own: 0, lookup: None, preferred: 0, random, questions: 0, ignored: 0 };
-        hosts.for_each(|host| resolver.add(host, now));
+        for host in hosts {
+            if let Host::Name(name) = host {
+                resolver.add(name, now);
+            }
+        }
         resolver.own = resolver.names.len();
         resolver
     }
 
     /// Looks up what is watched, too; whether that can be is not the agent's own health.
-    pub fn watch<'h>(&mut self, hosts: impl Iterator<Item = &'h Host>, now: Instant) {
-        hosts.for_each(|host| self.add(host, now));
+    pub fn watch<'h>(&mut self, names: impl Iterator<Item = &'h str>, now: Instant) {
+        names.for_each(|name| self.add(name, now));
     }
 
-    fn add(&mut self, host: &Host, now: Instant) {
-        let Host::Name(host) = host else { return };
-        if self.named(host).is_some() {
+    fn add(&mut self, name: &str, now: Instant) {
+        let Ok(host) = HostName::try_from(name) else { return };
+        if self.named(name).is_some() {
             return;
         }
         let (addresses, answered) = (Vec::new(), None);
         let (failure, failures, next, told) = (None, 0, now, [None; 2]);
         // There is room: the configuration counts the names of the agent's own keys, and refuses too many of checks.
-        let _ = self.names.push(Name { host: host.clone(), addresses, answered, failure, failures, next, told });
+        let _ = self.names.push(Name { host, addresses, answered, failure, failures, next, told });
     }
 
     /// All names.
@@ -136,6 +140,11 @@ impl Resolver {
             Host::Address(address) => core::slice::from_ref(address),
             Host::Name(name) => self.named(name).map_or(&[], |name| &name.addresses),
         }
+    }
+
+    /// The first address of a host that is written out.
+    pub fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        host.parse().ok().or_else(|| self.named(host)?.addresses.first().copied())
     }
 
     /// The addresses of several hosts: first one of each, as far as there is room.

@@ -449,6 +449,13 @@ fn check_of(port: u16) -> Option<usize> {
     Some(usize::from(port.checked_sub(FIRST_PORT)? / PORTS))
 }
 
+/// The next of the ports of a check.
+fn next_port(number: usize, used: &mut u16) -> u16 {
+    let port = FIRST_PORT + number as u16 * PORTS + *used;
+    *used = (*used + 1) % PORTS;
+    port
+}
+
 impl<'a> Watch<'a> {
     fn visit<N: Nic>(&mut self, number: usize, around: &mut Around<'_, '_, N>) {
         let Around { now, nic, network, names, time, log } = around;
@@ -458,15 +465,25 @@ impl<'a> Watch<'a> {
         let mut end = FAR;
         if let Some(probe) = &mut one.probe {
             probe.send(now, *nic, network);
-            match probe.poll(now, one.set.get_mut(SocketHandle::default()), time) {
-                Progress::Until(deadline) => {
+            let mut progress = probe.poll(now, one.set.get_mut(SocketHandle::default()), time);
+            if progress.is_none() {
+                // What is left of the connection goes first.
+                network.egress_for(now, *nic, &mut one.set);
+                let from_port = next_port(number, &mut one.ports_used);
+                let socket = one.set.get_mut(SocketHandle::default());
+                progress = Some(probe.follow(now, names, socket, network.context(), from_port));
+                one.address = Some(probe.address());
+            }
+            match progress {
+                None => {}
+                Some(Progress::Until(deadline)) => {
                     end = deadline;
                     if probe.is_connecting() {
                         network.seek(now, *nic, probe.address());
                         end = end.min(now + limits::ARP_AGAIN);
                     }
                 }
-                Progress::Ended(outcome) => {
+                Some(Progress::Ended(outcome)) => {
                     one.probe = None;
                     one.take(outcome, name, &mut self.past, log);
                 }
@@ -483,8 +500,7 @@ impl<'a> Watch<'a> {
             self.transactions = self.transactions.wrapping_add(1) | FIRST_TRANSACTION;
             one.transaction = self.transactions;
             let address = names.addresses(&one.check.peer.host).first().copied();
-            let from_port = FIRST_PORT + number as u16 * PORTS + one.ports_used;
-            one.ports_used = (one.ports_used + 1) % PORTS;
+            let from_port = next_port(number, &mut one.ports_used);
             let span = answer::span(self.boot_id, one.transaction);
             let trace = (u128::from(self.boot_id) << 64 | u128::from(one.transaction), span);
             let began = match address {

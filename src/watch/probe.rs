@@ -19,6 +19,7 @@ use crate::config::checks::{Check, Checks, Kind, Words};
 use crate::limits::PROBE_CONNECT_TIME;
 use crate::net::Network;
 use crate::net::frame::{self, Packet};
+use crate::net::resolve::Resolver;
 use crate::nic::Nic;
 use crate::time::Time;
 use core::net::Ipv4Addr;
@@ -50,6 +51,8 @@ pub struct Probe<'c> {
     target: Target<'c>,
     /// W3C trace id and span id of this probe, sent to whoever is asked.
     trace: (u128, u64),
+    /// Where it is by now.
+    address: Ipv4Addr,
     started: Instant,
     /// Of the state, and of the whole.
     deadline: Instant,
@@ -70,10 +73,12 @@ pub struct Ways {
 }
 
 enum State<'c> {
-    /// Whether a router, or the target itself, says that it cannot be reached. Anybody may say so who guesses a port, so the
-    /// connection still has its time to come about: it is a reason, not an end (RFC 5927, section 5.2).
     Connecting {
+        /// Whether a router, or the target itself, says that it cannot be reached. Anybody may say so who guesses a port, so
+        /// the connection still has its time to come about: it is a reason, not an end (RFC 5927, section 5.2).
         unreachable: bool,
+        /// The page that another has led to.
+        page: Option<Page<'c>>,
     },
     Asking(Question),
     Greeting(Greeting<'c>),
@@ -102,16 +107,13 @@ impl<'c> Probe<'c> {
         let state = match &target.check.kind {
             Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } => State::Asking(Question::new(ways.number, ways.nonce)),
             Kind::Tcp { .. } | Kind::Http { .. } => {
-                socket.abort();
-                socket.connect(cx, (target.address, target.check.peer.port), ways.from_port).ok()?;
-                socket.set_nagle_enabled(false);
-                // Also for when nobody looks any more: what is left half-closed goes away.
-                socket.set_timeout(Some(timeout));
-                State::Connecting { unreachable: false }
+                connect(socket, cx, (target.address, target.check.peer.port), ways.from_port, timeout)?;
+                State::Connecting { unreachable: false, page: None }
             }
         };
         let deadline = now + timeout.min(PROBE_CONNECT_TIME);
-        Some(Probe { target, trace: ways.trace, started: now, deadline, end: now + timeout, state })
+        let (trace, address) = (ways.trace, target.address);
+        Some(Probe { target, trace, address, started: now, deadline, end: now + timeout, state })
     }
 
     /// When it is to be looked at if no segment comes before.
@@ -150,9 +152,9 @@ impl<'c> Probe<'c> {
     /// Takes in that a packet could not be delivered; `false` when it is none of this probe.
     pub fn is_undelivered(&mut self, undelivered: &Undelivered) -> bool {
         match &mut self.state {
-            _ if undelivered.to != self.target.address => false,
+            _ if undelivered.to != self.address => false,
             State::Asking(question) => question.is_unreachable(&undelivered.head),
-            State::Connecting { unreachable } if undelivered.protocol == frame::PROTOCOL_TCP => {
+            State::Connecting { unreachable, .. } if undelivered.protocol == frame::PROTOCOL_TCP => {
                 *unreachable = true;
                 true
             }
@@ -162,13 +164,17 @@ impl<'c> Probe<'c> {
 
     /// The address that is probed.
     pub fn address(&self) -> Ipv4Addr {
-        self.target.address
+        self.address
     }
 
-    /// Goes on, in bounded time.
-    pub fn poll(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Progress {
+    /// Goes on, in bounded time; `None` when the answer leads elsewhere: then [`Probe::follow`] goes on.
+    pub fn poll(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Option<Progress> {
         match self.step(now, socket, time) {
-            None => Progress::Until(self.deadline),
+            None if matches!(&self.state, State::Page(page) if page.leads()) => {
+                socket.abort();
+                None
+            }
+            None => Some(Progress::Until(self.deadline)),
             Some(reason) => {
                 // A target that did what it should is left in order, another at once.
                 if reason == ProbeReason::Ok {
@@ -176,23 +182,53 @@ impl<'c> Probe<'c> {
                 } else {
                     socket.abort()
                 }
-                let took = now - self.started;
-                let slow = match self.target.check.slow_ms {
-                    0 => false,
-                    slow_ms => took > Duration::from_millis(slow_ms.into()),
-                };
-                let reason = if slow && reason == ProbeReason::Ok { ProbeReason::Slow } else { reason };
-                let status = match &self.state {
-                    State::Page(page) => page.status(),
-                    State::Connecting { .. } | State::Asking(_) | State::Greeting(_) => 0,
-                };
-                Progress::Ended(Outcome { at: now, took, reason, status })
+                Some(Progress::Ended(self.outcome(now, reason)))
             }
         }
     }
 
+    /// Begins to connect to where the answer leads, if it may lead there.
+    pub fn follow(
+        &mut self,
+        now: Instant,
+        names: &Resolver,
+        socket: &mut tcp::Socket<'_>,
+        cx: &mut Context,
+        from_port: u16,
+    ) -> Progress {
+        let nowhere = State::Connecting { unreachable: false, page: None };
+        let State::Page(mut page) = core::mem::replace(&mut self.state, nowhere) else {
+            return Progress::Ended(self.outcome(now, ProbeReason::Redirect));
+        };
+        let connected = page.follow(names).and_then(|to| {
+            connect(socket, cx, to, from_port, self.end - now)?;
+            Some(to.0)
+        });
+        let Some(address) = connected else {
+            self.state = State::Page(page);
+            return Progress::Ended(self.outcome(now, ProbeReason::Redirect));
+        };
+        self.state = State::Connecting { unreachable: false, page: Some(page) };
+        (self.address, self.deadline) = (address, self.end.min(now + PROBE_CONNECT_TIME));
+        Progress::Until(self.deadline)
+    }
+
+    fn outcome(&self, now: Instant, reason: ProbeReason) -> Outcome {
+        let took = now - self.started;
+        let slow = match self.target.check.slow_ms {
+            0 => false,
+            slow_ms => took > Duration::from_millis(slow_ms.into()),
+        };
+        let reason = if slow && reason == ProbeReason::Ok { ProbeReason::Slow } else { reason };
+        let status = match &self.state {
+            State::Page(page) => page.status(),
+            State::Connecting { .. } | State::Asking(_) | State::Greeting(_) => 0,
+        };
+        Outcome { at: now, took, reason, status }
+    }
+
     fn step(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Option<ProbeReason> {
-        if let State::Connecting { unreachable } = self.state {
+        if let State::Connecting { unreachable, .. } = self.state {
             match socket.state() {
                 tcp::State::SynSent | tcp::State::SynReceived if now < self.deadline => return None,
                 tcp::State::SynSent | tcp::State::SynReceived if unreachable => return Some(ProbeReason::Unreachable),
@@ -219,12 +255,33 @@ impl<'c> Probe<'c> {
     }
 
     /// The connection is open: begins what the kind has to do. An error is the end of the probe.
-    fn connected(&self, socket: &mut tcp::Socket<'_>) -> Result<State<'c>, ProbeReason> {
+    fn connected(&mut self, socket: &mut tcp::Socket<'_>) -> Result<State<'c>, ProbeReason> {
+        let page = if let State::Connecting { page, .. } = &mut self.state { page.take() } else { None };
         match &self.target.check.kind {
             Kind::Tcp { banner } => Greeting::begin(self.target.text(*banner)).map(State::Greeting),
-            Kind::Http { .. } => Page::begin(self.target, self.trace, socket).map(State::Page),
+            Kind::Http { .. } => {
+                let mut page = page.unwrap_or_else(|| Page::new(self.target));
+                page.ask(self.trace, socket)?;
+                Ok(State::Page(page))
+            }
             // They have no connection.
             Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } => Err(ProbeReason::Malformed),
         }
     }
+}
+
+/// Opens a connection; `None` when that cannot be done now.
+fn connect(
+    socket: &mut tcp::Socket<'_>,
+    cx: &mut Context,
+    to: (Ipv4Addr, u16),
+    from_port: u16,
+    timeout: Duration,
+) -> Option<()> {
+    socket.abort();
+    socket.connect(cx, to, from_port).ok()?;
+    socket.set_nagle_enabled(false);
+    // Also for when nobody looks any more: what is left half-closed goes away.
+    socket.set_timeout(Some(timeout));
+    Some(())
 }

@@ -4,10 +4,7 @@
 //! Whatever a server sends, this ends: the head and the body are read up to a bound. The rules are those of RFC 9112;
 //! where a server breaks them in a way that leaves its meaning open, it is `malformed`, not guessed at.
 
-use crate::limits::{PROBE_BODY, PROBE_HEAD, PROBE_NEEDLE};
-
-/// Bytes of a line that are looked at: the longest field that counts is `Transfer-Encoding: chunked`, with its value.
-const LINE: usize = 64;
+use crate::limits::{PROBE_BODY, PROBE_HEAD, PROBE_LINE, PROBE_NEEDLE};
 
 /// What can be said of the answer so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +15,8 @@ pub enum Reading {
     Done,
     /// It is no HTTP/1.x answer.
     Malformed,
+    /// It leads elsewhere: [`Response::place`] says where.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +36,8 @@ enum Part {
 pub struct Response<'n> {
     needle: Needle<'n>,
     part: Part,
-    line: [u8; LINE],
-    /// How long this line is; it may be longer than what is kept of it.
+    line: [u8; PROBE_LINE],
+    /// How long this line is; it may be longer than what is kept of it. In the end, what is kept is where it leads.
     line_len: usize,
     /// Bytes of heads and of framing so far, and of the body.
     head: usize,
@@ -46,6 +45,8 @@ pub struct Response<'n> {
     status: u16,
     length: Option<u64>,
     chunked: bool,
+    /// Whether an answer that leads elsewhere is none yet.
+    leads: bool,
 }
 
 impl<'n> Response<'n> {
@@ -53,9 +54,10 @@ impl<'n> Response<'n> {
     /// head is.
     pub fn new(needle: &'n [u8]) -> Response<'n> {
         Response {
+            leads: false,
             needle: Needle::new(needle),
             part: Part::StatusLine,
-            line: [0; LINE],
+            line: [0; PROBE_LINE],
             line_len: 0,
             head: 0,
             body: 0,
@@ -63,6 +65,33 @@ impl<'n> Response<'n> {
             length: None,
             chunked: false,
         }
+    }
+
+    /// An answer that leads elsewhere ends with that: the page is still to come.
+    pub fn that_leads(self) -> Response<'n> {
+        Response { leads: true, ..self }
+    }
+
+    /// What is read next is another answer; the place that the last one led to stays until it begins.
+    pub fn begin_again(&mut self) {
+        let (line, line_len, leads) = (self.line, self.line_len, self.leads);
+        *self = Response { line, line_len, leads, ..Response::new(self.needle.text) };
+    }
+
+    /// Where it leads, as long as nothing else was read; nothing when that is too long.
+    pub fn place(&self) -> &[u8] {
+        self.line.get(..self.line_len).unwrap_or_default()
+    }
+
+    /// Keeps a part of the place.
+    pub fn keep_place(&mut self, from: usize) {
+        self.line.copy_within(from.min(PROBE_LINE).., 0);
+        self.line_len = self.line_len.saturating_sub(from);
+    }
+
+    /// The place was asked for, and is forgotten.
+    pub fn forget_place(&mut self) {
+        self.line_len = 0;
     }
 
     /// Whether anything has come.
@@ -121,7 +150,7 @@ impl<'n> Response<'n> {
                 }
                 let line = self.line;
                 let kept = line.get(..self.line_len).unwrap_or(&line);
-                let whole = self.line_len <= LINE;
+                let whole = self.line_len <= PROBE_LINE;
                 self.line_len = 0;
                 // A lone LF ends a line as well (RFC 9112, section 2.2).
                 self.end_line(kept.strip_suffix(b"\r").unwrap_or(kept), whole)
@@ -140,9 +169,7 @@ impl<'n> Response<'n> {
         match self.part {
             Part::StatusLine => self.status_line(line),
             Part::Field if line.is_empty() => self.end_head(),
-            // A field that is longer than what is kept is not one that counts.
-            Part::Field if !whole => Reading::More,
-            Part::Field => self.field(line),
+            Part::Field => self.field(line, whole),
             Part::ChunkSize => self.chunk_size(line),
             Part::ChunkEnd if line.is_empty() => self.go_on(Part::ChunkSize),
             Part::ChunkEnd | Part::Body(_) | Part::Chunk(_) => Reading::Malformed,
@@ -170,9 +197,21 @@ impl<'n> Response<'n> {
         self.go_on(Part::Field)
     }
 
-    fn field(&mut self, line: &[u8]) -> Reading {
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else { return Reading::Malformed };
+    fn field(&mut self, line: &[u8], whole: bool) -> Reading {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            return if whole { Reading::Malformed } else { Reading::More };
+        };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        // RFC 9110, section 15.4: those of which a client knows where to go on.
+        if self.leads && matches!(self.status, 301..=303 | 307 | 308) && name.eq_ignore_ascii_case(b"location") {
+            self.line_len = if whole { value.len() } else { 0 };
+            self.line[..self.line_len].copy_from_slice(&value[..self.line_len]);
+            return Reading::Elsewhere;
+        }
+        if !whole {
+            // A field that is longer than what is kept is not one that counts.
+            return Reading::More;
+        }
         if name.eq_ignore_ascii_case(b"content-length") {
             let length = number(value, 10);
             if length.is_none() || self.length.is_some_and(|before| Some(before) != length) {

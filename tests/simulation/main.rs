@@ -31,6 +31,7 @@ mod probe;
 mod probing;
 mod rare;
 mod real;
+mod redirects;
 mod rng;
 mod scenario;
 mod siege;

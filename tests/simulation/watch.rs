@@ -15,7 +15,7 @@ use outpost_wire::{Event, ProbeReason};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{self, State};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{EthernetAddress, EthernetFrame, Ipv4Address, Ipv4Cidr, Ipv4Packet, TcpPacket};
+use smoltcp::wire::{EthernetAddress, EthernetFrame, IpCidr, Ipv4Address, Ipv4Cidr, Ipv4Packet, TcpPacket};
 use std::collections::VecDeque;
 
 const TARGETS: Ipv4Address = Ipv4Address::new(10, 1, 0, 20);
@@ -32,6 +32,8 @@ const STEPS: usize = 2_000_000;
 pub enum Manner {
     /// Says this when it was asked something, and closes.
     Answers(&'static str),
+    /// Leads whoever asks for `/health` to this place, and answers [`OK`] to any other.
+    Leads(&'static str),
     /// Says this at once, and stays.
     Greets(&'static str),
     /// Takes what comes and says nothing.
@@ -75,7 +77,7 @@ pub struct World {
     /// The targets that it said whose they are, and whether it said that this is an exercise.
     introduced: Vec<String>,
     exercise: bool,
-    requests: Vec<Vec<u8>>,
+    pub requests: Vec<Vec<u8>>,
 }
 
 /// An event of a target.
@@ -92,6 +94,9 @@ impl World {
     pub fn new(scripts: Vec<Vec<(Instant, Manner)>>) -> World {
         let mac = EthernetAddress([2, 0, 0, 0, 0, 20]);
         let mut station = Station::new(mac, Ipv4Cidr::new(TARGETS, 24), None, 1, Instant::ZERO);
+        station.interface.update_ip_addrs(|addresses| {
+            addresses.push(IpCidr::new(Ipv4Address::new(10, 1, 0, 21).into(), 24)).expect("a second address fits")
+        });
         let target = |script| Target {
             handle: station.tcp_socket(4096, 4096),
             script,
@@ -168,7 +173,11 @@ impl World {
             while self.cable.front().is_some_and(|(at, ..)| *at <= now) {
                 match self.cable.pop_front() {
                     Some((_, Way::Out, frame)) if self.answer(now, &frame) => {}
-                    Some((_, Way::Out, frame)) if !self.is_lost(now, &frame) => self.station.nic.rx.push_back(frame),
+                    Some((_, Way::Out, frame)) if !self.is_lost(now, &frame) => {
+                        // One by one: the end of a connection and the next one may come in the same moment.
+                        self.station.nic.rx.push_back(frame);
+                        self.act(now);
+                    }
                     Some((_, Way::Back, frame)) => nic.arrive(frame),
                     _ => {}
                 }
@@ -217,6 +226,14 @@ impl World {
             let was_asked = target.asked.ends_with(b"\r\n\r\n");
             match manner {
                 Manner::Answers(text) if was_asked && target.said == 0 && socket.can_send() => {
+                    target.said = socket.send_slice(text.as_bytes()).unwrap_or(0);
+                    socket.close();
+                }
+                Manner::Leads(place) if was_asked && target.said == 0 && socket.can_send() => {
+                    let leads = target.asked.windows(8).any(|part| part == b" /health");
+                    let there =
+                        format!("HTTP/1.1 302 Found\r\nServer: x\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n");
+                    let text = if leads { there.as_str() } else { OK };
                     target.said = socket.send_slice(text.as_bytes()).unwrap_or(0);
                     socket.close();
                 }
