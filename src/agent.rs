@@ -360,6 +360,7 @@ impl<'a> Agent<'a> {
     fn judge(&mut self, now: Instant) {
         self.judge_at = now + JUDGE_EVERY;
         self.judged = self.network.state();
+        self.watch.listen(now, self.judged == net::State::Up);
         let network = match self.judged {
             net::State::Up if self.network.has_conflict(now) => Reason::DuplicateAddress,
             net::State::Up if self.network.flaps(now) => Reason::LinkFlaps,
@@ -443,7 +444,7 @@ impl<'a> Agent<'a> {
             sink: self.sink.as_ref(),
             safe_mode: self.safe_until.is_some(),
         };
-        let (network, watch, log) = (&mut self.network, &self.watch, &mut self.log);
+        let (network, watch, log) = (&mut self.network, &mut self.watch, &mut self.log);
         self.server.serve(&mut Surroundings { now, nic, network, known, watch, log });
     }
 

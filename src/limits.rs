@@ -105,6 +105,15 @@ pub const HOST_KEYS: usize = 2 + TIME_SERVERS;
 /// Host names of all checks: targets that share a name share a lookup.
 pub const CHECK_NAMES: usize = 16;
 
+/// Shortest token of a heartbeat, in bytes: 128 bits where each byte has six (`outpost token` makes 40).
+pub const BEAT_TOKEN_MIN: usize = 22;
+
+/// Longest one, in bytes.
+pub const BEAT_TOKEN_MAX: usize = 64;
+
+/// Longest body that a beat may bring, in bytes: the last lines of a job's output. It is read and dropped.
+pub const BEAT_BODY: u64 = 16 * 1024;
+
 /// Host names that are looked up.
 pub const DNS_NAMES: usize = HOST_KEYS + CHECK_NAMES;
 

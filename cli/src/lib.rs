@@ -23,6 +23,7 @@ pub mod store_read;
 pub mod support;
 pub mod symbolize;
 pub mod timeline;
+pub mod token;
 pub mod top;
 pub mod up;
 pub mod verify;

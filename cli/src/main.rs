@@ -7,7 +7,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
     check, collect, completions, config, content, explain, image, key, licenses, logs, man, release, size, support,
-    symbolize, timeline, top, up, verify, verify_image,
+    symbolize, timeline, token, top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -42,6 +42,8 @@ enum Command {
     Explain(explain::Args),
     /// Make the key that an agent and its collector share.
     Key(key::Args),
+    /// Make a token that somebody pushes heartbeats with.
+    Token(token::Args),
     /// Name the functions and lines of a panic's addresses.
     Symbolize(symbolize::Args),
     /// Check a configuration document with the code that the image runs.
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),

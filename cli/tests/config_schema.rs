@@ -43,6 +43,8 @@ const VALID: &[&str] = &[
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:22"}}]}"#,
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "group": "G", "interval_s": 5, "timeout_s": 5,
         "slow_ms": 100, "rise": 1, "fall": 20, "http": {"url": "http://a.example:8080/x?y=z", "method": "HEAD", "status": [200]}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "rise": 2, "slow_ms": 100, "heartbeat": {
+        "token_sha256": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899", "period_s": 2678400, "grace_s": 1}}]}"#,
     r#"{"on_panic": "stop"}"#,
     r#"{"on_panic": "reset"}"#,
 ];
@@ -79,6 +81,12 @@ const INVALID: &[&str] = &[
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1"}}]}"#,
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "http": {"url": "https://192.0.2.1/"}}]}"#,
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "rise": 0, "tcp": {"address": "192.0.2.1:22"}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "interval_s": 5, "heartbeat": {
+        "token_sha256": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899", "period_s": 5, "grace_s": 1}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "heartbeat": {
+        "token_sha256": "00112233445566778899aabbccddeeff", "period_s": 5, "grace_s": 1}}]}"#,
+    r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "heartbeat": {
+        "token_sha256": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899", "period_s": 5, "grace_s": 0}}]}"#,
     r#"{"network": "static"}"#,
     r#"{"network": {}}"#,
     r#"{"network": {"dhcp": {}}}"#,

@@ -24,6 +24,7 @@ fn every_route_is_described_and_every_path_is_a_route() {
             .name()
             .replace("schema/*", "schema/{document}")
             .replace("runbook/*", "runbook/{name}")
+            .replace("beat/*", "beat/{token}")
             .replace('*', "{check}")
     };
     let routed: BTreeSet<String> = routes.clone().map(template).collect();

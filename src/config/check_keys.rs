@@ -2,14 +2,16 @@
 //! worse than none, and the problem is told.
 
 use super::checks::{Check, Checks, Kind, Record, Words};
-use super::keys::{host, parse_host, parse_peer, peer, text, word};
+use super::keys::{host, parse_host, parse_peer, peer, secret_key, text, word};
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
-use super::{Host, Peer};
+use super::{Host, Peer, Secret};
+use crate::http::beat::Fingerprint;
 use crate::limits::{
     CHECK_ANSWERS, CHECK_GROUP, CHECK_NAMES, CHECK_REDIRECTS, CHECK_SENTENCE, CHECK_STATUSES, CHECK_TEXT, CHECKS,
     CONFIG_TEXT_MAX, PROBE_NEEDLE,
 };
 use crate::watch::{DNS_PORT, HTTP_PORT, NTP_PORT, is_name, is_value};
+use core::net::Ipv4Addr;
 use heapless::{String, Vec};
 
 /// Seconds from one probe to the next, when the check does not say.
@@ -23,7 +25,7 @@ const RISE: u8 = 2;
 const FALL: u8 = 3;
 
 /// The keys that say of which kind a check is.
-const KINDS: &str = "\"http\", \"tcp\", \"icmp\", \"dns\" and \"ntp\"";
+const KINDS: &str = "\"http\", \"tcp\", \"icmp\", \"dns\", \"ntp\" and \"heartbeat\"";
 
 /// The highest stratum of a synchronised server (RFC 5905, section 7.3).
 const STRATA: u8 = 15;
@@ -34,7 +36,11 @@ const CHECK: &[Key<Draft>] = &[
     Key { name: "owner", required: true, read: |walker, draft| keep(walker, &mut draft.owner, words) },
     Key { name: "impact", required: true, read: |walker, draft| keep(walker, &mut draft.impact, words) },
     Key { name: "runbook", required: true, read: |walker, draft| keep(walker, &mut draft.runbook, name) },
-    Key { name: "interval_s", required: false, read: |walker, draft| walker.set(&mut draft.interval_s, interval) },
+    Key {
+        name: "interval_s",
+        required: false,
+        read: |walker, draft| walker.set(&mut draft.interval_s, |leaf| interval(leaf).map(Some)),
+    },
     Key {
         name: "timeout_s",
         required: false,
@@ -44,13 +50,22 @@ const CHECK: &[Key<Draft>] = &[
         },
     },
     Key { name: "slow_ms", required: false, read: |walker, draft| walker.set(&mut draft.slow_ms, slow) },
-    Key { name: "rise", required: false, read: |walker, draft| walker.set(&mut draft.rise, count) },
-    Key { name: "fall", required: false, read: |walker, draft| walker.set(&mut draft.fall, count) },
+    Key {
+        name: "rise",
+        required: false,
+        read: |walker, draft| walker.set(&mut draft.rise, |leaf| count(leaf).map(Some)),
+    },
+    Key {
+        name: "fall",
+        required: false,
+        read: |walker, draft| walker.set(&mut draft.fall, |leaf| count(leaf).map(Some)),
+    },
     Key { name: "http", required: false, read: read_http },
     Key { name: "tcp", required: false, read: read_tcp },
     Key { name: "icmp", required: false, read: read_icmp },
     Key { name: "dns", required: false, read: read_dns },
     Key { name: "ntp", required: false, read: read_ntp },
+    Key { name: "heartbeat", required: false, read: read_heartbeat },
 ];
 
 const HTTP: &[Key<Draft>] = &[
@@ -152,6 +167,19 @@ const NTP: &[Key<Draft>] = &[
     Key { name: "max_stratum", required: false, read: |walker, draft| walker.set(&mut draft.max_stratum, stratum) },
 ];
 
+const HEARTBEAT: &[Key<Draft>] = &[
+    Key {
+        name: "token_sha256",
+        required: true,
+        read: |walker, draft| {
+            draft.token = walker.secret(fingerprint)?;
+            Ok(())
+        },
+    },
+    Key { name: "period_s", required: true, read: |walker, draft| walker.set(&mut draft.period_s, patience) },
+    Key { name: "grace_s", required: true, read: |walker, draft| walker.set(&mut draft.grace_s, patience) },
+];
+
 /// What was read of a check so far.
 struct Draft {
     name: Words,
@@ -159,12 +187,12 @@ struct Draft {
     owner: Words,
     impact: Words,
     runbook: Words,
-    interval_s: u16,
+    interval_s: Option<u16>,
     timeout_s: Option<u16>,
     timeout_at: usize,
     slow_ms: u16,
-    rise: u8,
-    fall: u8,
+    rise: Option<u8>,
+    fall: Option<u8>,
     target: Option<Peer>,
     path: Words,
     head: bool,
@@ -177,6 +205,9 @@ struct Draft {
     answers_at: usize,
     max_offset_ms: u16,
     max_stratum: u8,
+    token: Option<Fingerprint>,
+    period_s: u32,
+    grace_s: u32,
     /// How many kinds it names, and the last of them.
     kinds: u8,
     kind: Option<Kind>,
@@ -193,12 +224,12 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
             owner: Words::default(),
             impact: Words::default(),
             runbook: Words::default(),
-            interval_s: INTERVAL_S,
+            interval_s: None,
             timeout_s: None,
             timeout_at: at,
             slow_ms: 0,
-            rise: RISE,
-            fall: FALL,
+            rise: None,
+            fall: None,
             target: None,
             path: Words::default(),
             head: false,
@@ -211,6 +242,9 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
             answers_at: at,
             max_offset_ms: 0,
             max_stratum: STRATA,
+            token: None,
+            period_s: 0,
+            grace_s: 0,
             kinds: 0,
             kind: None,
         };
@@ -228,9 +262,18 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     if draft.kinds != 1 {
         walker.report(at, format_args!("a check has exactly one of the keys {KINDS}"));
     }
-    let timeout_s = draft.timeout_s.unwrap_or(TIMEOUT_S.min(draft.interval_s));
-    if timeout_s > draft.interval_s {
-        let interval_s = draft.interval_s;
+    // Silence is judged by its first deadline: whoever pushes has retried by then.
+    let pushed = matches!(draft.kind, Some(Kind::Heartbeat { .. }));
+    let (rise, fall) = if pushed { (1, 1) } else { (RISE, FALL) };
+    if pushed && (draft.interval_s.is_some() || draft.timeout_s.is_some()) {
+        walker.report(
+            at,
+            format_args!("a heartbeat has no interval_s and no timeout_s: period_s and grace_s say it all"),
+        );
+    }
+    let interval_s = draft.interval_s.unwrap_or(INTERVAL_S);
+    let timeout_s = draft.timeout_s.unwrap_or(TIMEOUT_S.min(interval_s));
+    if timeout_s > interval_s {
         let at = draft.timeout_at;
         walker.report_in("timeout_s", at, format_args!("{timeout_s} is longer than interval_s, which is {interval_s}"));
     }
@@ -241,6 +284,9 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     if too_many_names(walker.found.checks, &draft) {
         walker.report(at, format_args!("is one host name too many: allowed are {CHECK_NAMES} in all checks"));
     }
+    if draft.token.is_some_and(|token| walker.found.checks.has_token(token)) {
+        walker.report(at, format_args!("another check has this token: each needs one of its own"));
+    }
     let whole = draft.target.zip(draft.kind).filter(|_| walker.found.problems.count == before);
     let Some((peer, kind)) = whole else { return };
     let check = Check {
@@ -249,10 +295,10 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
         owner: draft.owner,
         impact: draft.impact,
         runbook: draft.runbook,
-        interval_s: draft.interval_s,
+        interval_s,
         timeout_s,
-        rise: draft.rise,
-        fall: draft.fall,
+        rise: draft.rise.unwrap_or(rise),
+        fall: draft.fall.unwrap_or(fall),
         slow_ms: draft.slow_ms,
         peer,
         kind,
@@ -318,6 +364,18 @@ fn read_ntp(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     draft.kinds += 1;
     walker.object(NTP, draft, "is not an object: allowed is one like {\"server\": \"192.0.2.123\"}")?;
     draft.kind = Some(Kind::Ntp { max_offset_ms: draft.max_offset_ms, max_stratum: draft.max_stratum });
+    Ok(())
+}
+
+fn read_heartbeat(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
+    draft.kinds += 1;
+    let otherwise =
+        "is not an object: allowed is one like {\"token_sha256\": ..., \"period_s\": 86400, \"grace_s\": 600}";
+    walker.object(HEARTBEAT, draft, otherwise)?;
+    // It goes nowhere.
+    draft.target = Some(Peer { host: Host::Address(Ipv4Addr::UNSPECIFIED), port: 0 });
+    let (period_s, grace_s) = (draft.period_s, draft.grace_s);
+    draft.kind = draft.token.map(|token| Kind::Heartbeat { token, period_s, grace_s });
     Ok(())
 }
 
@@ -399,6 +457,18 @@ fn needle(leaf: &Leaf<'_>) -> Verdict<Short> {
 
 fn interval(leaf: &Leaf<'_>) -> Verdict<u16> {
     word(leaf).filter(|seconds| (1..=3600).contains(seconds)).ok_or("is not a time: allowed are 1 to 3600 seconds")
+}
+
+/// What [`crate::http::beat`] makes of a token.
+fn fingerprint(leaf: &Leaf<'_>) -> Verdict<Fingerprint> {
+    let hash = secret_key(leaf).ok().and_then(|Secret(hash)| hash.first_chunk().copied());
+    hash.ok_or("is not the SHA-256 of a token: allowed are 64 hex digits, which \"outpost token\" prints")
+}
+
+/// Up to a month.
+fn patience(leaf: &Leaf<'_>) -> Verdict<u32> {
+    let seconds = word(leaf).filter(|seconds| (1..=2_678_400).contains(seconds));
+    seconds.ok_or("is not a time: allowed are 1 to 2678400 seconds")
 }
 
 fn slow(leaf: &Leaf<'_>) -> Verdict<u16> {

@@ -4,9 +4,11 @@
 //! they stand in a table that its owner lends to the loader, and later to the agent. Texts stand one after the other in
 //! one buffer: nobody pays for the longest name.
 
+use crate::http::beat::Fingerprint;
 use crate::limits::{CHECK_ANSWERS, CHECK_REDIRECTS, CHECK_STATUSES, CHECK_TEXT, CHECKS};
 use heapless::{String, Vec};
 use sha2::{Digest, Sha256};
+use smoltcp::time::Duration;
 
 use super::{Host, Peer};
 
@@ -89,6 +91,15 @@ pub enum Kind {
         /// Values that records must have; none: any will do.
         answers: Vec<Words, CHECK_ANSWERS>,
     },
+    /// Waits for others to say that they live. It has no peer: its address is 0.0.0.0.
+    Heartbeat {
+        /// The first half of the SHA-256 of their token.
+        token: Fingerprint,
+        /// Seconds from one sign of life to the next.
+        period_s: u32,
+        /// Seconds that one may be late.
+        grace_s: u32,
+    },
     /// Asks a time server.
     Ntp {
         /// Milliseconds that it may be away from our clock; 0: any.
@@ -125,6 +136,16 @@ fn hash_text(digest: &mut Sha256, text: &str) {
     digest.update(text);
 }
 
+impl Check {
+    /// The time in which something is heard of the target when all is well.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(match self.kind {
+            Kind::Heartbeat { period_s, grace_s, .. } => u64::from(period_s) + u64::from(grace_s),
+            _ => self.interval_s.into(),
+        })
+    }
+}
+
 impl Kind {
     /// As it is written in the configuration.
     pub const fn name(&self) -> &'static str {
@@ -134,6 +155,7 @@ impl Kind {
             Kind::Icmp => "icmp",
             Kind::Dns { .. } => "dns",
             Kind::Ntp { .. } => "ntp",
+            Kind::Heartbeat { .. } => "heartbeat",
         }
     }
 }
@@ -158,6 +180,11 @@ impl Checks {
     /// The check with this name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.list.iter().position(|check| self.text(check.name) == name)
+    }
+
+    /// Whether one of them waits for this token.
+    pub(super) fn has_token(&self, token: Fingerprint) -> bool {
+        self.list.iter().any(|check| matches!(check.kind, Kind::Heartbeat { token: known, .. } if known == token))
     }
 
     /// The names of the machines that are probed, and of those that they may lead to.
@@ -206,6 +233,11 @@ impl Checks {
                     redirects.iter().for_each(|host| hash_text(digest, self.text(*host)));
                 }
                 Kind::Icmp => {}
+                Kind::Heartbeat { token, period_s, grace_s } => {
+                    digest.update(token);
+                    digest.update(period_s.to_be_bytes());
+                    digest.update(grace_s.to_be_bytes());
+                }
                 Kind::Dns { name, record, rcode, answers } => {
                     hash_text(digest, self.text(*name));
                     digest.update([*record as u8, *rcode]);

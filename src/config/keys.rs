@@ -509,7 +509,7 @@ fn is_label(label: &str) -> bool {
     length.contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }
 
-fn secret_key(leaf: &Leaf<'_>) -> Verdict<Secret> {
+pub(super) fn secret_key(leaf: &Leaf<'_>) -> Verdict<Secret> {
     let key = text(leaf).and_then(|digits| {
         let mut key = [0; 32];
         let digits = digits.as_bytes();

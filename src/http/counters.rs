@@ -9,9 +9,10 @@ pub const ANSWERED: [(u16, &str); 8] =
     [(200, "200"), (503, "503"), (404, "404"), (403, "403"), (405, "405"), (400, "400"), (500, "500"), (0, "other")];
 
 /// The statuses of requests that reach no route.
-pub const REFUSED: [(u16, &str); 9] = [
+pub const REFUSED: [(u16, &str); 10] = [
     (400, "400"),
     (408, "408"),
+    (411, "411"),
     (413, "413"),
     (414, "414"),
     (417, "417"),
@@ -63,8 +64,13 @@ pub struct Counters {
 impl Counters {
     /// The next transaction's number: 0 means none and is passed over when the count wraps.
     pub fn next_transaction(&mut self) -> u32 {
-        self.transactions = self.transactions.checked_add(1).unwrap_or(1);
+        self.transactions = self.upcoming_transaction();
         self.transactions
+    }
+
+    /// The number that the next transaction will have.
+    pub fn upcoming_transaction(&self) -> u32 {
+        self.transactions.checked_add(1).unwrap_or(1)
     }
 
     /// A request was answered.
@@ -120,6 +126,7 @@ mod tests {
             Refusal::BadRequest,
             Refusal::Tls,
             Refusal::Timeout,
+            Refusal::LengthRequired,
             Refusal::BodyTooLarge,
             Refusal::TargetTooLong,
             Refusal::Expectation,
@@ -129,6 +136,6 @@ mod tests {
         ] {
             counters.reject(refusal.status());
         }
-        assert_eq!(counters.rejected, [2, 1, 1, 1, 1, 1, 1, 1, 0]);
+        assert_eq!(counters.rejected, [2, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
     }
 }

@@ -369,6 +369,7 @@ impl Exchange {
             Asked::Get => Method::Get,
             Asked::Head => Method::Head,
             Asked::Options => Method::Options,
+            Asked::Post => Method::Post,
             Asked::NotAllowed => Method::Unsupported,
         };
         let route = service.desk.names[request.route as usize];

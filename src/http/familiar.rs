@@ -94,6 +94,8 @@ impl Familiar {
             && fresh
             && taken <= FAMILIAR_HEAD
             && request.outside.is_empty()
+            // A token is kept nowhere.
+            && request.query.beat.is_none()
         {
             let head = &mut self.heads[self.next_head];
             self.next_head = (self.next_head + 1) % FAMILIAR;

@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod answer;
+pub mod beat;
 pub mod counters;
 pub mod document;
 pub mod exchange;

@@ -1,5 +1,6 @@
 //! What the part of a target after the `?` asks of a route.
 
+use super::beat::Beat;
 use crate::health::Check;
 use outpost_wire::ProbeClass;
 
@@ -24,6 +25,8 @@ pub struct Query {
     pub check: Option<Check>,
     /// Which document the path names.
     pub document: Option<u8>,
+    /// What the path says of one who pushes.
+    pub beat: Option<Beat>,
     /// The hash of the name of the runbook that the path names.
     pub runbook: Option<u64>,
     /// What a path that leads nowhere is a sign of.
@@ -62,6 +65,7 @@ impl Query {
         unreadable: false,
         check: None,
         document: None,
+        beat: None,
         runbook: None,
         probe: None,
     };

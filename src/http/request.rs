@@ -22,6 +22,8 @@ pub enum Method {
     Head,
     /// What may be asked of it.
     Options,
+    /// A signal: on `/beat` alone, elsewhere it is not allowed.
+    Post,
     /// Known, and not allowed here (405).
     NotAllowed,
 }
@@ -35,7 +37,9 @@ pub enum Refusal {
     Tls,
     /// 408: the rest of it did not come in time.
     Timeout,
-    /// 413: it brings a body.
+    /// 411: it brings a body whose length it does not say.
+    LengthRequired,
+    /// 413: it brings a body, or one that is too long.
     BodyTooLarge,
     /// 414: its target is too long.
     TargetTooLong,
@@ -55,6 +59,7 @@ impl Refusal {
         match self {
             Refusal::BadRequest | Refusal::Tls => 400,
             Refusal::Timeout => 408,
+            Refusal::LengthRequired => 411,
             Refusal::BodyTooLarge => 413,
             Refusal::TargetTooLong => 414,
             Refusal::Expectation => 417,
@@ -116,10 +121,11 @@ enum Field {
     Accept,
     AcceptEncoding,
     UserAgent,
+    Authorization,
 }
 
 impl Field {
-    const NAMES: [(&[u8], Field); 10] = [
+    const NAMES: [(&[u8], Field); 11] = [
         (b"host", Field::Host),
         (b"connection", Field::Connection),
         (b"content-length", Field::ContentLength),
@@ -130,6 +136,7 @@ impl Field {
         (b"accept", Field::Accept),
         (b"accept-encoding", Field::AcceptEncoding),
         (b"user-agent", Field::UserAgent),
+        (b"authorization", Field::Authorization),
     ];
 
     fn find(name: &[u8]) -> Option<Field> {
@@ -288,12 +295,17 @@ impl Parser {
             b"GET" => Method::Get,
             b"HEAD" => Method::Head,
             b"OPTIONS" => Method::Options,
-            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"CONNECT" | b"TRACE" => Method::NotAllowed,
+            b"POST" => Method::Post,
+            b"PUT" | b"DELETE" | b"PATCH" | b"CONNECT" | b"TRACE" => Method::NotAllowed,
             [] => return Err(Refusal::BadRequest),
             other if other.iter().all(|&byte| is_token(byte)) => return Err(Refusal::NotImplemented),
             _ => return Err(Refusal::BadRequest),
         };
-        self.target(target, method == b"CONNECT")
+        self.target(target, method == b"CONNECT")?;
+        if self.request.method == Method::Post && self.request.route != Route::Beat {
+            self.request.method = Method::NotAllowed;
+        }
+        Ok(())
     }
 
     /// RFC 9112, section 3.2: origin-form, absolute-form, `*` for OPTIONS, or authority-form for CONNECT.
@@ -389,6 +401,12 @@ impl Parser {
                 self.request.wants.see_agent(value);
                 Ok(())
             }
+            Some(Field::Authorization) => {
+                if let Some(beat) = &mut self.request.query.beat {
+                    beat.see_authorization(value);
+                }
+                Ok(())
+            }
             // RFC 9110, section 10.1.1. What it would wait for is never read: the answer is the final one.
             Some(Field::Expect) if !value.eq_ignore_ascii_case(b"100-continue") => Err(Refusal::Expectation),
             Some(Field::Expect) | None => Ok(()),
@@ -406,6 +424,12 @@ impl Parser {
             (Some(true), None) if self.minor_version == 0 => return Err(Refusal::BadRequest),
             // The method is what is wrong with it. Its body is not read, so nothing can come after it.
             _ if self.request.method == Method::NotAllowed => self.close = true,
+            // Its body is dropped as it comes, after the answer (RFC 9112, section 9.6).
+            (None, Some(length)) if self.request.method == Method::Post && length <= limits::BEAT_BODY => {
+                self.close = true;
+            }
+            // RFC 9110, section 15.5.12.
+            (Some(true), None) if self.request.method == Method::Post => return Err(Refusal::LengthRequired),
             (Some(true), None) => return Err(Refusal::NotImplemented),
             (None, Some(_)) => return Err(Refusal::BodyTooLarge),
         }

@@ -1,5 +1,6 @@
 //! The paths, and what answers them: from a parsed request and a view of the agent to an answer, nothing else.
 
+use super::beat::Beat;
 use super::document::{self, Document};
 use super::probes::classify;
 use super::query::{Query, decode};
@@ -52,6 +53,8 @@ pub enum Route {
     Runbook,
     /// `/contacts`
     Contacts,
+    /// `/beat`, `/beat/...`: those who push say that they live.
+    Beat,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -83,6 +86,7 @@ impl Route {
         Route::Runbooks,
         Route::Runbook,
         Route::Contacts,
+        Route::Beat,
         Route::Server,
         Route::NotFound,
     ];
@@ -129,6 +133,7 @@ impl Route {
             Route::Runbooks => "/runbook/",
             Route::Runbook => "/runbook/*",
             Route::Contacts => "/contacts",
+            Route::Beat => "/beat/*",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -145,6 +150,8 @@ impl Route {
                 | Route::Readyz
                 | Route::Healthz
                 | Route::SecurityTxt
+                // Whoever pushes may be anywhere: its token is what lets it in.
+                | Route::Beat
                 | Route::Server
                 | Route::NotFound
         )
@@ -165,6 +172,7 @@ impl Route {
     pub const fn usual_statuses(self) -> &'static [u16] {
         match self {
             Route::NotFound => &[404],
+            Route::Beat => &[],
             Route::Readyz | Route::ReadyzCheck | Route::Health => &[200, 503],
             _ => &[200],
         }
@@ -177,6 +185,7 @@ impl Route {
             let check = || Check::named(path.strip_prefix(b"/readyz/")?);
             let document = || document::find(path.strip_prefix(b"/schema/")?);
             let runbook = || path.strip_prefix(b"/runbook/").filter(|name| !name.contains(&b'%')).map(content::hash);
+            let beat = || Beat::find(path);
             let bare = Query::NONE;
             match route {
                 Some(route) => Some((route, bare)),
@@ -185,7 +194,8 @@ impl Route {
                 None => check()
                     .map(|check| (Route::ReadyzCheck, Query { check: Some(check), ..bare }))
                     .or_else(|| Some((Route::Schema, Query { document: Some(document()?), ..bare })))
-                    .or_else(|| Some((Route::Runbook, Query { runbook: Some(runbook()?), ..bare }))),
+                    .or_else(|| Some((Route::Runbook, Query { runbook: Some(runbook()?), ..bare })))
+                    .or_else(|| Some((Route::Beat, Query { beat: Some(beat()?), ..bare }))),
             }
         };
         let nothing = (Route::NotFound, Query::NONE);
@@ -200,7 +210,8 @@ impl Route {
         };
         let query = if query.is_empty() { Query::NONE } else { Query::read(query) };
         let probe = if route == Route::NotFound { classify(path) } else { None };
-        (route, Query { check: named.check, document: named.document, runbook: named.runbook, probe, ..query })
+        let Query { check, document, runbook, beat, .. } = named;
+        (route, Query { check, document, runbook, beat, probe, ..query })
     }
 }
 
@@ -285,6 +296,9 @@ const BUNDLED: &str = "\r\nCache-Control: max-age=60\
 /// What is allowed on every path.
 const ALLOW: &str = "\r\nAllow: GET, HEAD, OPTIONS";
 
+/// What is allowed on `/beat`. A HEAD that changes nothing must not look as if it had.
+const ALLOW_BEAT: &str = "\r\nAllow: GET, POST, OPTIONS";
+
 impl Answer {
     const fn text(status: u16, body: &'static str) -> Answer {
         Answer { status, media: Media::Text, body: Body::Fixed(body.as_bytes()), headers: "" }
@@ -309,6 +323,9 @@ pub fn respond_at_once(
     let needs_operator = request.route.is_operator() || request.query.verbose;
     Some(match (request.method, request.route) {
         (_, Route::NotFound) => NOT_FOUND,
+        // The same whatever the token is: who asks so learns nothing.
+        (Method::NotAllowed | Method::Head, Route::Beat) => Answer { headers: ALLOW_BEAT, ..Answer::status_only(405) },
+        (Method::Options, Route::Beat) => Answer { headers: ALLOW_BEAT, ..Answer::text(200, "") },
         (Method::NotAllowed, _) => Answer { headers: ALLOW, ..Answer::status_only(405) },
         // HAProxy's `option httpchk` and `option httpchk /readyz` ask with OPTIONS, and go by the status.
         (Method::Options, Route::Root | Route::Readyz) if !health.is_ready() => {
@@ -340,8 +357,11 @@ pub fn respond_at_once(
     })
 }
 
+/// What a beat is answered with when it counts.
+pub const HEARD: Answer = Answer::text(200, "ok\n");
+
 /// What there is not.
-const NOT_FOUND: Answer = Answer::text(404, "Not Found: see /\n");
+pub const NOT_FOUND: Answer = Answer::text(404, "Not Found: see /\n");
 
 /// What a check that passes is answered with.
 const fn ok(health: &Health) -> Answer {
@@ -392,7 +412,7 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
         Route::Runbooks => Some(from_bundle(content.page(Kind::List))),
         Route::Runbook => Some(from_bundle(content.runbook(request.query.runbook?))),
         Route::Contacts => Some(from_bundle(content.page(Kind::Contacts))),
-        Route::Icon | Route::Schemas | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
+        Route::Icon | Route::Schemas | Route::Beat | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
         Route::SecurityTxt => match view.write_security(out) {
             Some(len) => Some(Answer::rendered(200, Media::Text, len)),
             None => Some(NOT_FOUND),
@@ -415,6 +435,7 @@ pub const fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        411 => "Length Required",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",

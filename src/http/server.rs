@@ -4,13 +4,14 @@
 //! list of touched connections, and [`Server::serve`] visits only those.
 
 use super::answer;
+use super::beat::Beat;
 pub use super::counters::Counters;
 use super::exchange::Service;
 use super::familiar::Familiar;
 use super::pool::{self, Class, Pool, Taken};
 use super::probes::Probes;
 use super::request::Request;
-use super::routes::{Answer, Body, Route, respond};
+use super::routes::{Answer, Body, HEARD, NOT_FOUND, Route, respond};
 use crate::limits;
 use crate::log::Log;
 use crate::net::Network;
@@ -67,7 +68,7 @@ pub struct Surroundings<'s, 'a, N> {
     /// What serving does not change.
     pub known: Known<'s>,
     /// Those who are watched.
-    pub watch: &'s Watch<'a>,
+    pub watch: &'s mut Watch<'a>,
     /// Where events go.
     pub log: &'s mut Log<'a>,
 }
@@ -343,8 +344,11 @@ impl<'a> Server<'a> {
                 desk: &mut self.desk,
                 requests_left: &mut requests_left,
             };
-            let Some(request) = exchange.advance(socket, client, &mut service) else { return };
-            let (answer, buffers) = self.render(&request, client, around);
+            let Some(mut request) = exchange.advance(socket, client, &mut service) else { return };
+            let (answer, buffers) = match request.query.beat {
+                Some(beat) => (self.hear(beat, &mut request, around), None),
+                None => self.render(&request, client, around),
+            };
             let (socket, exchange) = self.pool.get(at).parts();
             let mut service = Service {
                 now: around.now,
@@ -355,6 +359,17 @@ impl<'a> Server<'a> {
             };
             exchange.answer(Ok(&request), &answer, buffers, socket, client, &mut service);
         }
+    }
+
+    /// Takes in a signal. One with an unknown token is a path that leads nowhere, in every way.
+    #[inline(never)]
+    fn hear<N: Nic>(&self, beat: Beat, request: &mut Request, around: &mut Surroundings<'_, 'a, N>) -> Answer {
+        let transaction = self.desk.counters.upcoming_transaction();
+        if around.watch.beat(around.now, transaction, beat, around.log) {
+            return HEARD;
+        }
+        (request.route, request.query.beat) = (Route::NotFound, None);
+        NOT_FOUND
     }
 
     /// Renders an answer into shared buffers, if enough are free.
@@ -372,7 +387,7 @@ impl<'a> Server<'a> {
             now: around.now,
             known: around.known,
             network: around.network,
-            watch: around.watch,
+            watch: &*around.watch,
             log: around.log,
             pool: &self.pool,
             counters: &self.desk.counters,

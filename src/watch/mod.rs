@@ -12,6 +12,7 @@
 mod changes;
 mod days;
 mod dns;
+mod heartbeat;
 mod history;
 mod http;
 mod icmp;
@@ -35,8 +36,9 @@ pub use ntp::NTP_PORT;
 pub use standing::{Belief, Outcome, Rules, Standing};
 
 use crate::FAR;
-use crate::config::checks::{Check, Checks};
+use crate::config::checks::{Check, Checks, Kind};
 use crate::http::answer;
+use crate::http::beat::Beat;
 use crate::limits::{self, CHECKS, PROBE_RX, PROBE_TX};
 use crate::log::Log;
 use crate::net::resolve::Resolver;
@@ -46,6 +48,7 @@ use crate::random::Random;
 use crate::time::Time;
 use core::net::Ipv4Addr;
 use heapless::Vec;
+use heartbeat::Pulse;
 use outpost_wire::{
     CheckDay, HistoryDamaged, HistoryKept, Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text,
 };
@@ -54,6 +57,7 @@ use schedule::Slots;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
 
 /// The first of the ports that probes go out from; behind it each check has [`PORTS`] of its own. Below the dynamic range
 /// (RFC 6335, section 6), from which the agent's other connections go out.
@@ -104,6 +108,8 @@ pub struct Watched<'a> {
     set: SocketSet<'a>,
     probe: Option<Probe<'a>>,
     slots: Slots,
+    /// Of one who pushes; nothing else of it is used then.
+    pulse: Option<Pulse>,
     /// When TCP or the probe has something to do, if no segment comes before.
     due: Instant,
     /// How many of its ports were used.
@@ -229,9 +235,26 @@ impl Watched<'_> {
         past.changes.push(Change { number: self.number, outcome, lasted_s });
     }
 
+    /// Takes in what one who pushes said, or did not say in time.
+    fn hear_of(
+        &mut self,
+        outcome: Outcome,
+        transaction: u32,
+        checks: &Checks,
+        past: &mut Ledger<'_>,
+        log: &mut Log<'_>,
+    ) {
+        self.transaction = transaction;
+        self.counters.probes += 1;
+        if self.counters.probes == 1 {
+            self.introduce(outcome.at, checks, log);
+        }
+        self.take(outcome, checks.text(self.check.name), past, log);
+    }
+
     /// What to show of the target, and since when it is so.
     pub fn shown(&self, now: Instant) -> (Shown, Instant) {
-        let interval = Duration::from_secs(self.check.interval_s.into());
+        let interval = self.check.interval();
         let (standing, since) = self.belief.standing();
         match (self.belief.stale_since(now, interval), standing) {
             (Some(since), _) => (Shown::Stale, since),
@@ -277,6 +300,8 @@ pub struct Watch<'a> {
     /// When the earliest has something to do.
     due: Instant,
     transactions: u32,
+    /// Whether those who push can reach us.
+    listens: bool,
     random: Random,
 }
 
@@ -297,14 +322,16 @@ impl<'a> Watch<'a> {
         for (number, (check, ((storage, receive), send))) in checks.list().iter().zip(parts).enumerate() {
             let mut set = SocketSet::new(storage);
             set.add(Socket::new(SocketBuffer::new(&mut receive[..]), SocketBuffer::new(&mut send[..])));
-            let slots = Slots::new(checks.text(check.name), Duration::from_secs(check.interval_s.into()), now);
+            let slots = Slots::new(checks.text(check.name), check.interval(), now);
+            let pulse = Pulse::new(check, now);
             let fresh = Watched {
                 number: number as u8,
                 check,
                 set,
                 probe: None,
                 slots,
-                due: slots.next(),
+                pulse,
+                due: pulse.map_or(slots.next(), |pulse| pulse.due()),
                 ports_used: (seed >> (number % 57)) as u16 % PORTS,
                 belief: Belief::new(now),
                 history: History::new(),
@@ -324,6 +351,7 @@ impl<'a> Watch<'a> {
             touched: 0,
             due: now,
             transactions: FIRST_TRANSACTION,
+            listens: false,
             random: Random::new(seed),
         }
     }
@@ -381,6 +409,37 @@ impl<'a> Watch<'a> {
         for (number, watched) in self.watched.iter().enumerate() {
             self.touched |= u64::from(watched.probe.is_some()) << number;
         }
+    }
+
+    /// Whether those who push can reach us now.
+    pub fn listen(&mut self, now: Instant, listens: bool) {
+        if core::mem::replace(&mut self.listens, listens) != listens {
+            self.watched.iter_mut().filter_map(|one| one.pulse.as_mut()).for_each(|pulse| pulse.restart(now));
+            self.due = now;
+        }
+    }
+
+    /// Takes in a signal; `false` when nobody waits for this token.
+    pub fn beat(&mut self, now: Instant, transaction: u32, beat: Beat, log: &mut Log<'_>) -> bool {
+        let Some(token) = beat.token else { return false };
+        let mut found = None;
+        // All are compared, and each whole: how long it takes says nothing of how near a guess is.
+        for (number, one) in self.watched.iter().enumerate() {
+            if let Kind::Heartbeat { token: known, .. } = &one.check.kind
+                && bool::from(known.ct_eq(&token))
+            {
+                found = Some(number);
+            }
+        }
+        let Some((number, one)) = found.and_then(|number| Some((number, self.watched.get_mut(number)?))) else {
+            return false;
+        };
+        if let Some(outcome) = one.pulse.as_mut().and_then(|pulse| pulse.hear(now, beat.signal, one.check.slow_ms)) {
+            one.hear_of(outcome, transaction, self.checks, &mut self.past, log);
+        }
+        // Its next deadline is another one.
+        self.touched |= 1 << number;
+        true
     }
 
     /// Starts what is due, goes on with what has news, and says on which checks' beliefs changed by an event each.
@@ -461,6 +520,16 @@ impl<'a> Watch<'a> {
         let Around { now, nic, network, names, time, log } = around;
         let now = *now;
         let Some(one) = self.watched.get_mut(number) else { return };
+        if let Some(pulse) = &mut one.pulse {
+            if !self.listens {
+                pulse.restart(now);
+            } else if let Some(outcome) = pulse.silence(now) {
+                self.transactions = self.transactions.wrapping_add(1) | FIRST_TRANSACTION;
+                one.hear_of(outcome, self.transactions, self.checks, &mut self.past, log);
+            }
+            one.due = one.pulse.map_or(FAR, |pulse| pulse.due());
+            return;
+        }
         let name = self.checks.text(one.check.name);
         let mut end = FAR;
         if let Some(probe) = &mut one.probe {

@@ -106,6 +106,8 @@ impl<'c> Probe<'c> {
         let timeout = Duration::from_secs(target.check.timeout_s.into());
         let state = match &target.check.kind {
             Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } => State::Asking(Question::new(ways.number, ways.nonce)),
+            // Nobody is asked.
+            Kind::Heartbeat { .. } => return None,
             Kind::Tcp { .. } | Kind::Http { .. } => {
                 connect(socket, cx, (target.address, target.check.peer.port), ways.from_port, timeout)?;
                 State::Connecting { unreachable: false, page: None }
@@ -265,7 +267,7 @@ impl<'c> Probe<'c> {
                 Ok(State::Page(page))
             }
             // They have no connection.
-            Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } => Err(ProbeReason::Malformed),
+            Kind::Icmp | Kind::Dns { .. } | Kind::Ntp { .. } | Kind::Heartbeat { .. } => Err(ProbeReason::Malformed),
         }
     }
 }

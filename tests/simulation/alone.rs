@@ -6,7 +6,8 @@ use crate::nic::AgentNic;
 use crate::probe;
 use crate::rng::Rng;
 use outpost::agent::{Agent, Wake};
-use outpost::config::{Config, Network};
+use outpost::config::checks::Checks;
+use outpost::config::{self, Config, Network};
 use outpost::vitals::{Stack, Vitals};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
@@ -42,6 +43,25 @@ pub fn with_configured(
     test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send,
 ) {
     if let Err(panic) = probe::alone(|| with_agent_here(change, waiting, test)) {
+        panic!("{panic}");
+    }
+}
+
+/// An agent that watches what this document of checks says.
+pub fn with_checks(document: &str, test: impl FnOnce(&mut Agent<'_>, &mut AgentNic) + Send) {
+    let outcome = probe::alone(|| {
+        let mut table = Checks::new();
+        let loaded = config::load_into(Some(document.as_bytes()), &mut table);
+        assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
+        let mut nic = AgentNic::new(AGENT_MAC, 256);
+        let mut storage = probe::storage();
+        let mut region = vec![0; 1 << 20];
+        let config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
+        let facts = probe::facts(1, [1; 32]);
+        let mut agent = Agent::new(facts, config, &table, &mut storage, &mut region, &mut nic, start());
+        test(&mut agent, &mut nic);
+    });
+    if let Err(panic) = outcome {
         panic!("{panic}");
     }
 }

@@ -18,6 +18,7 @@ mod dialects;
 mod events;
 mod frames;
 mod gateway;
+mod heartbeat;
 mod http;
 mod independent;
 mod link;

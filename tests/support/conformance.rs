@@ -327,6 +327,9 @@ const WHOLE: &[Row<&[u8]>] = &[
     ("9110 10.1.1", "HTTP/1.0 expects nothing", b"GET /livez HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", "200 close"),
     ("9112 6.1", "HTTP/1.0 has no codings", b"GET /livez HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400 close"),
     // Bodies of methods that may have one.
+    ("9110 15.5.12", "a body without a length where one may be", b"POST /beat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411 close"),
+    ("9110 15.5.14", "a body that is too long where one may be", b"POST /beat HTTP/1.1\r\nHost: a\r\nContent-Length: 16385\r\n\r\n", "413 close"),
+    ("9110 9.3.3", "a body that may be, to nobody", b"POST /beat HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "404 close"),
     ("9110 15.5.6", "POST with a body", b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "405 close"),
     ("9110 15.5.6", "POST without its body", b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", "405 close"),
     ("9110 15.5.6", "POST of no bytes", b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "405"),

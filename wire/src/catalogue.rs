@@ -19,6 +19,8 @@ words! {
         Options = 2 "OPTIONS",
         /// Any other; it was refused.
         Unsupported = 3 "unsupported",
+        /// POST
+        Post = 4 "POST",
     }
 }
 
