@@ -28,9 +28,8 @@ use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
     BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, ContentLoaded, ContentRefused, DownReason,
-    DrillStarted, EndCause, EntropySource, MachineResumed, SessionEnd, Shutdown, ShutdownCause, Text,
+    DrillStarted, EndCause, EntropySource, MachineResumed, SessionEnd, Sha256, Shutdown, ShutdownCause, Text,
 };
-use sha2::{Digest, Sha256};
 use smoltcp::phy::RxToken;
 use smoltcp::time::{Duration, Instant};
 
@@ -714,7 +713,7 @@ fn machine_resumed(resumed: Resumption, old_boot: u64, new_boot: u64) -> Machine
 /// and the keys of sessions come from the same seed.
 fn seeds(seed: &[u8; 32]) -> [u64; 7] {
     [0u8, 1, 2, 3, 4, 5, 6].map(|number| {
-        let digest = Sha256::new().chain_update(seed).chain_update([number]).finalize();
+        let digest = Sha256::of(&[seed, &[number]]);
         digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     })
 }

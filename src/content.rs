@@ -13,8 +13,7 @@
 //! What always holds: a bundle that is not whole, or of which any entry is out of place, is refused whole, and that is told.
 
 use crate::limits::{CONTENT_MAX, CONTENT_PAGES};
-use outpost_wire::ContentReason;
-use sha2::{Digest, Sha256};
+use outpost_wire::{ContentReason, Sha256};
 
 /// How a bundle begins.
 pub const MAGIC: [u8; 8] = *b"OUTPOSTC";
@@ -123,7 +122,7 @@ pub fn hash(name: &[u8]) -> u64 {
 /// The digest that stands in a whole bundle: of everything in it but itself.
 pub fn digest(bundle: &[u8]) -> [u8; 32] {
     let (head, rest) = bundle.split_at_checked(HEADER).unwrap_or_default();
-    Sha256::new().chain_update(&head[..DIGEST_AT.min(head.len())]).chain_update(rest).finalize().into()
+    Sha256::of(&[&head[..DIGEST_AT.min(head.len())], rest])
 }
 
 struct Entry<'b> {

@@ -7,7 +7,7 @@
 use crate::http::beat::Fingerprint;
 use crate::limits::{CHECK_ANSWERS, CHECK_REDIRECTS, CHECK_STATUSES, CHECK_TEXT, CHECKS};
 use heapless::{String, Vec};
-use sha2::{Digest, Sha256};
+use outpost_wire::Sha256;
 use smoltcp::time::Duration;
 
 use super::{Host, Peer};

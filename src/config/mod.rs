@@ -33,10 +33,9 @@ use core::fmt::{self, Display};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
-use outpost_wire::{CATALOGUE, ConfigSource, Severity};
+use outpost_wire::{CATALOGUE, ConfigSource, Severity, Sha256};
 use problem::Problems;
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use smoltcp::wire::Ipv4Cidr;
 use walker::{Found, Step, Walker};
 
@@ -491,14 +490,14 @@ impl Config {
     /// configured alike.
     pub fn hash(&self, checks: &Checks) -> [u8; 8] {
         let mut digest = Sha256::new();
-        digest.update(self.effective(&mut [0; EFFECTIVE_MAX]));
+        digest.update(self.effective(&mut [0; EFFECTIVE_MAX]).as_bytes());
         checks.hash_into(&mut digest);
         first(&digest.finalize())
     }
 }
 
 fn hash(bytes: &[u8]) -> [u8; 8] {
-    first(&Sha256::digest(bytes))
+    first(&Sha256::of(&[bytes]))
 }
 
 fn first(digest: &[u8]) -> [u8; 8] {

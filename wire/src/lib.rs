@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod catalogue;
+mod digest;
 mod event;
 mod hash;
 pub mod limits;
@@ -23,6 +24,7 @@ mod severity;
 mod value;
 
 pub use catalogue::*;
+pub use digest::Sha256;
 pub use event::{EventDoc, EventSpec, FieldSpec, Fields, Lane};
 pub use hash::CATALOGUE_HASH;
 pub use record::{Record, RecordError};

@@ -22,7 +22,6 @@ use clatter::traits::{CryptoComponent, Dh, Hash, Rng};
 use clatter::transportstate::TransportState;
 use clatter::{Handshaker, KeyPair, NqHandshakeCore, handshakepattern::noise_nn_psk0};
 use core::fmt;
-use sha2::Digest;
 
 /// Length of a key and of every other secret here, in bytes.
 pub const KEY_LEN: usize = 32;
@@ -241,7 +240,7 @@ impl fmt::Debug for Initiator {
 
 /// SHA-256 of the version that the image has anyway; the library's own is an older one beside it.
 #[derive(Clone, Default)]
-struct Sha256(sha2::Sha256);
+struct Sha256(crate::Sha256);
 
 impl CryptoComponent for Sha256 {
     fn name() -> &'static str {
@@ -258,7 +257,7 @@ impl Hash for Sha256 {
     }
 
     fn result(self) -> SecretBytes {
-        SecretBytes::new(self.0.finalize().into())
+        SecretBytes::new(self.0.finalize())
     }
 }
 
