@@ -112,7 +112,12 @@ impl<'a> Log<'a> {
 
     /// Makes this a record and returns its seq. When the ring is full, older records give way and are declared lost.
     pub fn emit<'e>(&mut self, now: Instant, transaction: Option<u32>, event: impl Into<Event<'e>>) -> u64 {
-        let event = event.into();
+        self.append(now, transaction, &event.into())
+    }
+
+    /// The one copy of it, for all kinds of events.
+    #[inline(never)]
+    fn append(&mut self, now: Instant, transaction: Option<u32>, event: &Event<'_>) -> u64 {
         let spec = event.spec();
         if self.ended {
             self.suppressed += 1;
@@ -134,10 +139,15 @@ impl<'a> Log<'a> {
         transaction: Option<u32>,
         event: impl Into<Event<'e>>,
     ) -> Option<u64> {
-        let event = event.into();
+        self.append_limited(now, transaction, &event.into())
+    }
+
+    /// The one copy of it, too.
+    #[inline(never)]
+    fn append_limited(&mut self, now: Instant, transaction: Option<u32>, event: &Event<'_>) -> Option<u64> {
         self.tell(now);
         if self.limiter.admit(now, event.spec().id) {
-            return Some(self.emit(now, transaction, event));
+            return Some(self.append(now, transaction, event));
         }
         self.suppressed += 1;
         None
