@@ -490,7 +490,7 @@ impl Config {
     /// configured alike.
     pub fn hash(&self, checks: &Checks) -> [u8; 8] {
         let mut digest = Sha256::new();
-        digest.update(self.effective(&mut [0; EFFECTIVE_MAX]).as_bytes());
+        digest.update(self.effective(&mut [0; EFFECTIVE_MAX]));
         checks.hash_into(&mut digest);
         first(&digest.finalize())
     }

@@ -7,7 +7,7 @@
 //! What always holds: a token is hashed where it is parsed and kept nowhere, so nothing that shows a request can show it.
 
 use crate::limits::{BEAT_TOKEN_MAX, BEAT_TOKEN_MIN};
-use sha2::{Digest, Sha256};
+use outpost_wire::Sha256;
 
 /// The first half of a token's SHA-256: 128 bits, as many as the shortest token has.
 pub type Fingerprint = [u8; 16];
@@ -64,7 +64,7 @@ impl Beat {
 fn fingerprint(token: &[u8]) -> Option<Fingerprint> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
     let good = (BEAT_TOKEN_MIN..=BEAT_TOKEN_MAX).contains(&token.len()) && token.iter().all(allowed);
-    good.then(|| Sha256::digest(token).first_chunk().copied()).flatten()
+    good.then(|| Sha256::of(&[token]).first_chunk().copied()).flatten()
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
         let token = "0123456789abcdefghij-_";
         let known = fingerprint(token.as_bytes());
         // sha256sum says so.
-        assert_eq!(known.unwrap()[..4], Sha256::digest(token)[..4]);
+        assert_eq!(known.unwrap()[..4], Sha256::of(&[token.as_bytes()])[..4]);
         for (path, found) in [
             ("/beat", Some((Signal::Done, None))),
             ("/beat/start", Some((Signal::Start, None))),

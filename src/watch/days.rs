@@ -13,8 +13,8 @@
 use crate::config::Host;
 use crate::config::checks::{Check, Checks};
 use crate::limits::{CHECK_DAYS, CHECKS};
+use outpost_wire::Sha256;
 use outpost_wire::session::CRC;
-use sha2::{Digest, Sha256};
 
 /// Changes when what is written here means something else.
 const LAYOUT: u8 = 1;
@@ -218,7 +218,9 @@ fn sum(one: Day, other: Day) -> Day {
 
 /// What a check's history hangs on: its name, what it does and to whom.
 fn key_of(checks: &Checks, check: &Check) -> u64 {
-    let mut digest = Sha256::new().chain_update([LAYOUT]).chain_update(check.peer.port.to_le_bytes());
+    let mut digest = Sha256::new();
+    digest.update([LAYOUT]);
+    digest.update(check.peer.port.to_le_bytes());
     match &check.peer.host {
         Host::Address(address) => digest.update(address.octets()),
         Host::Name(name) => digest.update(name),

@@ -173,7 +173,11 @@ fn the_audit_sees_what_is_wrong() {
 fn no_segment_touches_the_log_or_is_writable_code() {
     // A loader that writes the log region would erase what the last boot left, every time.
     let bytes = fs::read(image()).unwrap();
-    assert!(bytes.len() <= IMAGE_MAX, "the image has {} bytes, promised are {IMAGE_MAX}", bytes.len());
+    assert!(
+        bytes.len() <= IMAGE_MAX,
+        "the image has {} bytes, promised are at most {IMAGE_MAX}: `make size` shows what they are spent on",
+        bytes.len()
+    );
     let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice()).unwrap();
     let endian = LittleEndian;
     let mut loaded = 0;
