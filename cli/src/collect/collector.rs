@@ -357,6 +357,9 @@ impl Collector {
             let waiting = |it: &Receiver| (label("forwarder", &it.name), it.waiting as f64);
             let rows = receivers.iter().map(waiting).collect();
             metric("forwarder_waiting_records", "gauge", "Seqs that a forwarder's receiver does not have yet.", rows);
+            let age = |it: &Receiver| (label("forwarder", &it.name), (now.unix_us - it.arrived_us).max(0) as f64 / 1e6);
+            let rows = receivers.iter().map(age).collect();
+            metric("forwarder_last_arrival_seconds", "gauge", "How long ago a receiver last took anything.", rows);
             let refused = |it: &Receiver| (label("forwarder", &it.name), it.refused as f64);
             let rows = receivers.iter().map(refused).collect();
             metric("forwarder_refused_records_total", "counter", "Records that a receiver would not take.", rows);
