@@ -7,6 +7,7 @@ pub mod completions;
 pub mod config;
 pub mod content;
 pub mod disk;
+pub mod drill;
 pub mod elf;
 pub mod embedded;
 pub mod explain;

@@ -6,8 +6,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
-    check, collect, completions, config, content, explain, image, key, licenses, logs, man, release, size, support,
-    symbolize, timeline, token, top, up, verify, verify_image,
+    check, collect, completions, config, content, drill, explain, image, key, licenses, logs, man, release, size,
+    support, symbolize, timeline, token, top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -30,6 +30,8 @@ struct Cli {
 enum Command {
     /// Boot the image in QEMU with a collector beside it and show its events.
     Up(up::Args),
+    /// Make trouble for an agent of its own and measure who learns of it, how soon.
+    Drill(drill::Args),
     /// Receive the records of agents and store them.
     Collect(collect::Args),
     /// Show the records in a store: filtered, followed, as JSON or CSV.
@@ -77,6 +79,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::run(&args),
+        Command::Drill(args) => drill::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Timeline(args) => timeline::run(&args),

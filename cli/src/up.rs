@@ -91,14 +91,24 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum MachineArg {
+pub(crate) enum MachineArg {
     Microvm,
     Q35,
     Pc,
 }
 
+impl MachineArg {
+    pub(crate) fn machine(self) -> Machine {
+        match self {
+            MachineArg::Microvm => Machine::Microvm,
+            MachineArg::Q35 => Machine::Q35,
+            MachineArg::Pc => Machine::Pc,
+        }
+    }
+}
+
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum AccelArg {
+pub(crate) enum AccelArg {
     Auto,
     Tcg,
     Kvm,
@@ -118,17 +128,7 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     args.content.as_deref().map(content::accepted).transpose()?;
     let accel = accel(args.accel)?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let (image, store) = match (&args.image, embedded::image()) {
-        (Some(image), _) if !image.is_file() => {
-            return Err(format!("{} is not there: {}", image.display(), IMAGE_REMEDY));
-        }
-        (Some(image), _) => (image.clone(), PathBuf::from("up.db")),
-        (None, Some(bytes)) => (image::extract(bytes, folder.path())?.path, PathBuf::from("up.db")),
-        (None, None) => {
-            let root = image::checkout()?;
-            (image::build(&root, &root.join("dist"))?.path, root.join("dist/up.db"))
-        }
-    };
+    let (image, store) = find_image(args.image.as_deref(), folder.path())?;
     let store = args.store.clone().unwrap_or(store);
     // Signals are kept from here on: one that comes while QEMU starts must not leave it alone.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("no signals: {error}"))?;
@@ -140,11 +140,7 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     let config = folder.path().join("config.json");
     write_secret(&config, &document.bytes).map_err(|error| format!("{}: {error}", config.display()))?;
 
-    let machine = match args.machine {
-        MachineArg::Microvm => Machine::Microvm,
-        MachineArg::Q35 => Machine::Q35,
-        MachineArg::Pc => Machine::Pc,
-    };
+    let machine = args.machine.machine();
     let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
     let vm = Vm {
         accel,
@@ -178,6 +174,20 @@ fn up(args: &Args) -> Result<ExitCode, String> {
     session.run()
 }
 
+/// The image to boot, and where its records are stored if nobody says: the one asked for, the one that this command
+/// carries, or the one of the checkout.
+pub(crate) fn find_image(asked: Option<&Path>, folder: &Path) -> Result<(PathBuf, PathBuf), String> {
+    match (asked, embedded::image()) {
+        (Some(image), _) if !image.is_file() => Err(format!("{} is not there: {}", image.display(), IMAGE_REMEDY)),
+        (Some(image), _) => Ok((image.to_owned(), PathBuf::from("up.db"))),
+        (None, Some(bytes)) => Ok((image::extract(bytes, folder)?.path, PathBuf::from("up.db"))),
+        (None, None) => {
+            let root = image::checkout()?;
+            Ok((image::build(&root, &root.join("dist"))?.path, root.join("dist/up.db")))
+        }
+    }
+}
+
 const IMAGE_REMEDY: &str = "write one with `outpost image`, or leave --image out.";
 
 fn check_port(port: u16) -> Result<(), String> {
@@ -193,7 +203,7 @@ fn check_port(port: u16) -> Result<(), String> {
     }
 }
 
-fn accel(wanted: AccelArg) -> Result<Accel, String> {
+pub(crate) fn accel(wanted: AccelArg) -> Result<Accel, String> {
     match wanted {
         AccelArg::Tcg => Ok(Accel::Tcg),
         AccelArg::Auto => Ok(if kvm_works().is_ok() { Accel::Kvm } else { Accel::Tcg }),

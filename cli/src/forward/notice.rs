@@ -40,6 +40,7 @@ const TABLE: &[Row] = &[
     ("agent.rejoined", Action::Close, "isolated", "rejoined"),
     ("agent.silent", Action::Open, "silent", "silent"),
     ("agent.back", Action::Close, "silent", "back"),
+    ("machine.resumed", Action::Tell, "clock", "resumed"),
 ];
 
 /// Ends of a boot that nobody has to know of: it was asked for.
@@ -112,7 +113,7 @@ impl Notice {
             (What::Oddity { .. }, None) => Some((entry.received_us, None)),
             _ => None,
         };
-        let reason = word("reason").or_else(|| word("cause"));
+        let reason = word("reason").or_else(|| word("cause")).or_else(|| word("sign"));
         let maintenance = field("maintenance").and_then(Value::as_bool).unwrap_or(false);
         let document = json!({
             "id": entry.uid(),
