@@ -1,6 +1,6 @@
 # The commands of a checkout. Each sees by itself that what it needs is installed (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz miri chaos bench bench-log bench-http image dist size
+.PHONY: help run drill test soak fuzz miri chaos bench bench-log bench-http image dist size
 
 # Arguments for `outpost up`: make run ARGS="--port 8081 --machine q35"
 ARGS ?=
@@ -14,6 +14,10 @@ help:  ## this list
 run:  ## build the image, boot it in QEMU, show its events; Ctrl-C ends it
 	@scripts/setup run
 	@cargo run -p outpost-cli -- up $(ARGS)
+
+drill:  ## every drill of `outpost drill`: an agent in trouble, and who learns of it how soon (four minutes)
+	@scripts/setup run
+	@cargo run -p outpost-cli -- drill all
 
 test:  ## every check and every test, at most 10 minutes after the build
 	@scripts/setup test
