@@ -163,3 +163,25 @@ fn every_vm_of_the_fleet_is_given_what_is_right() {
         assert_eq!(report["origins"][pointer], source, "{pointer}");
     }
 }
+
+#[test]
+fn each_of_a_pair_watches_the_other_and_the_other_s_collector() {
+    // A watcher that nobody watches, or two that depend on one collector.
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/pair");
+    let read = |name: &str| -> serde_json::Value {
+        let (code, out, said) = told(&Command::new(OUTPOST).arg("check").arg(example.join(name)).output().unwrap());
+        assert_eq!(code, Some(0), "{name}: {out}{said}");
+        serde_json::from_slice(&fs::read(example.join(name)).unwrap()).unwrap()
+    };
+    let (a, b) = (read("watch-a.json"), read("watch-b.json"));
+    for (one, other) in [(&a, &b), (&b, &a)] {
+        let (address, _) = other["network"]["static"]["address"].as_str().unwrap().split_once('/').unwrap();
+        let name = other["name"].as_str().unwrap();
+        let check = |name: &str| one["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();
+        assert_eq!(check(name)["http"]["url"], format!("http://{address}/livez"));
+        assert_eq!(check(&format!("{name}-collector"))["tcp"]["address"], other["collector"]["address"]);
+        let (site, _) = address.rsplit_once('.').unwrap();
+        assert!(other["collector"]["address"].as_str().unwrap().starts_with(site), "{}", other["collector"]);
+        assert_eq!(one["checks"][0], other["checks"][0], "both watch what matters");
+    }
+}
