@@ -68,7 +68,7 @@ pub(super) struct Wanted {
     pub what: &'static str,
     pub within_s: u64,
     pub place: Where,
-    pub is_it: fn(&Value) -> bool,
+    pub is_it: Box<dyn Fn(&Value) -> bool>,
 }
 
 /// All of it; ends when dropped.
@@ -143,8 +143,13 @@ impl Lab {
     }
 
     fn ready(&mut self) -> Result<(), String> {
-        let wanted =
-            Wanted { step: "start", what: "", within_s: READY.as_secs(), place: Where::Status, is_it: is_well };
+        let wanted = Wanted {
+            step: "start",
+            what: "",
+            within_s: READY.as_secs(),
+            place: Where::Status,
+            is_it: Box::new(is_well),
+        };
         let steps = self.watch(Instant::now(), &[wanted])?;
         if steps.iter().all(Step::passed) {
             return Ok(());
@@ -190,6 +195,12 @@ impl Lab {
         let all = lock(sightings);
         let found = all.iter().find(|(at, what)| *at >= from && (wanted.is_it)(what));
         found.map(|(at, _)| at.duration_since(from))
+    }
+
+    /// The boot that the agent is in, as it last said.
+    pub(super) fn boot(&self) -> String {
+        let all = lock(&self.answers);
+        all.iter().rev().find_map(|(_, status)| boot_of(status)).unwrap_or_default().to_owned()
     }
 
     /// Waits for a line on the guest's console; its moment.
@@ -250,6 +261,11 @@ pub(super) fn is_well(status: &Value) -> bool {
     let targets = status.get("targets").and_then(Value::as_array);
     let up = |target: &Value| target.get("state").and_then(Value::as_str) == Some("up");
     targets.is_some_and(|targets| targets.len() == 2 && targets.iter().all(up)) && is_connected(status)
+}
+
+/// The boot that this is the status of.
+pub(super) fn boot_of(status: &Value) -> Option<&str> {
+    status.get("boot_id").and_then(Value::as_str)
 }
 
 /// Whether the agent has a collector.

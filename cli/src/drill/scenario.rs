@@ -1,7 +1,7 @@
 //! The scenarios: what is broken, what must follow, how it is mended, and what must follow that.
 
 use super::Scenario;
-use super::lab::{FAILS_AFTER_S, Lab, Wanted, Where, is_connected, is_well};
+use super::lab::{FAILS_AFTER_S, Lab, Wanted, Where, boot_of, is_connected, is_well};
 use super::report::{Outcome, Step};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant, SystemTime};
@@ -42,8 +42,14 @@ pub(super) fn play(scenario: Scenario, lab: &mut Lab) -> Result<Outcome, String>
 /// What was done, what nobody can see in it, and the steps.
 type Played = Result<(&'static str, &'static str, Vec<Step>), String>;
 
-fn want(step: &'static str, what: &'static str, within_s: u64, place: Where, is_it: fn(&Value) -> bool) -> Wanted {
-    Wanted { step, what, within_s, place, is_it }
+fn want(
+    step: &'static str,
+    what: &'static str,
+    within_s: u64,
+    place: Where,
+    is_it: impl Fn(&Value) -> bool + 'static,
+) -> Wanted {
+    Wanted { step, what, within_s, place, is_it: Box::new(is_it) }
 }
 
 fn is_event(record: &Value, event: &str) -> bool {
@@ -160,6 +166,7 @@ fn clock_jump(lab: &mut Lab) -> Played {
     let execute = |lab: &mut Lab, command: &str| {
         lab.guest.qmp().execute(command, json!({})).map(drop).map_err(|error| error.to_string())
     };
+    let boot = lab.boot();
     execute(lab, "stop")?;
     lab.pause(STANDSTILL)?;
     let resumed = Instant::now();
@@ -170,58 +177,61 @@ fn clock_jump(lab: &mut Lab) -> Played {
             want("detect", "the record machine.resumed is stored", 20, Where::Store, |it| {
                 is_event(it, "machine.resumed")
             }),
-            want("show", "/status has another boot, of some seconds", 20, Where::Status, |it| {
-                it.get("uptime_s").and_then(Value::as_u64).is_some_and(|uptime_s| uptime_s < 5)
-            }),
+            want("show", "/status has another boot", 20, Where::Status, is_other(&boot)),
             want("notify", "machine.resumed is notified", 22, Where::Notices, |it| is_event(it, "machine.resumed")),
             want("recover", "the boot that was over is told of", 25, Where::Store, |it| {
                 is_event(it, "boot.previous_ended") && field(it, "cause") == "resumed"
             }),
+            want("show again", "/status says that all is well", 30, Where::Status, is_well_in_another(&boot)),
         ],
     )?;
-    let well =
-        lab.watch(Instant::now(), &[want("show again", "/status says that all is well", 30, Where::Status, is_well)])?;
     let note = "Nothing in a guest can tell a pause from a restored copy, so the agent begins a new boot.";
     let done = "The machine stood still for 8 seconds (QMP stop and cont): its wall clock jumped by that.";
-    Ok((done, note, [steps, well].concat()))
+    Ok((done, note, steps))
 }
 
-/// What must follow the end of an agent that failed.
-fn failed(lab: &mut Lab, ended: Instant, cause: fn(&Value) -> bool, within_s: u64) -> Result<Vec<Step>, String> {
-    let mut steps = lab.watch(
+/// Whether this is the status of another boot than this one.
+fn is_other(boot: &str) -> impl Fn(&Value) -> bool + 'static {
+    let boot = boot.to_owned();
+    move |status| boot_of(status).is_some_and(|other| other != boot)
+}
+
+/// And all is well in it.
+fn is_well_in_another(boot: &str) -> impl Fn(&Value) -> bool + 'static {
+    let is_other = is_other(boot);
+    move |status| is_other(status) && is_well(status)
+}
+
+/// What must follow the end of an agent that failed in this boot.
+fn failed(lab: &mut Lab, boot: &str, ended: Instant, cause: fn(&Value) -> bool, s: u64) -> Result<Vec<Step>, String> {
+    lab.watch(
         ended,
         &[
-            want("detect", "the record boot.previous_ended says why", within_s, Where::Store, cause),
-            want("show", "/status has another boot, of some seconds", within_s, Where::Status, |it| {
-                it.get("uptime_s").and_then(Value::as_u64).is_some_and(|uptime_s| uptime_s < FAILS_AFTER_S / 2)
-            }),
-            want("notify", "boot.previous_ended is notified", within_s + 2, Where::Notices, cause),
+            want("detect", "the record boot.previous_ended says why", s, Where::Store, cause),
+            want("show", "/status has another boot", s, Where::Status, is_other(boot)),
+            want("notify", "boot.previous_ended is notified", s + 2, Where::Notices, cause),
+            want("recover", "/status says that all is well", s + 10, Where::Status, is_well_in_another(boot)),
         ],
-    )?;
-    // From before the last of these on: it may have been well by then. The next failure is seconds away.
-    let from = steps.iter().filter_map(|step| step.after).max().unwrap_or_default();
-    steps.extend(lab.watch(
-        ended + from,
-        &[want("recover", "/status says that all is well", FAILS_AFTER_S - 1, Where::Status, is_well)],
-    )?);
-    Ok(steps)
+    )
 }
 
 /// How long after the start of the guest its console tells of its failure at the latest.
 const FAILS: Duration = Duration::from_secs(FAILS_AFTER_S + 20);
 
 fn guest_hang(lab: &mut Lab) -> Played {
+    let boot = lab.boot();
     let ended = lab.console("a machine that stands still", FAILS)?;
     let cause = |it: &Value| is_event(it, "boot.previous_ended") && field(it, "cause") == "watchdog";
-    let steps = failed(lab, ended, cause, 45)?;
+    let steps = failed(lab, &boot, ended, cause, 45)?;
     let note = "The watchdog is QEMU's (ib700 or i6300esb) and takes 16 seconds. A machine without one hangs until \
                 somebody looks: agent.silent tells of that.";
     Ok(("The agent stopped turning, with interrupts on (drill.hang_after_s).", note, steps))
 }
 
 fn guest_panic(lab: &mut Lab) -> Played {
+    let boot = lab.boot();
     let ended = lab.console("outpost: panic:", FAILS)?;
     let cause = |it: &Value| is_event(it, "boot.previous_ended") && field(it, "cause") == "panic";
-    let steps = failed(lab, ended, cause, 20)?;
+    let steps = failed(lab, &boot, ended, cause, 20)?;
     Ok(("The agent panicked (drill.panic_after_s) and reset its machine.", "", steps))
 }
