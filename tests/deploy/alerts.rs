@@ -57,7 +57,10 @@ fn each_alert_is_seen_firing_and_quiet() {
 /// The names of metrics in what Prometheus is asked.
 fn metrics(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    words.filter(|word| word.starts_with("outpost_") || word.starts_with("node_")).map(String::from).collect()
+    words
+        .filter(|word| ["outpost_", "node_", "probe_"].iter().any(|start| word.starts_with(start)))
+        .map(String::from)
+        .collect()
 }
 
 /// An alert on a metric that was renamed is quiet for ever.
@@ -66,7 +69,7 @@ fn every_metric_of_a_rule_is_one_that_an_agent_or_its_collector_shows() {
     let folder = tempfile::tempdir().unwrap();
     let said = fs::File::create(folder.path().join("collector")).unwrap();
     let mut collector = Command::new(env!("CARGO_BIN_EXE_outpost"));
-    collector.args(["collect", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--store"]);
+    collector.args(["collect", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--notify", "true", "--store"]);
     let mut collector =
         collector.arg(folder.path().join("store.db")).stdout(Stdio::null()).stderr(said).spawn().unwrap();
     let ports = ports(|| fs::read_to_string(folder.path().join("collector")).unwrap());
@@ -77,6 +80,13 @@ fn every_metric_of_a_rule_is_one_that_an_agent_or_its_collector_shows() {
     let mut shown = metrics(&guest.get_until("/metrics", |text| text.contains("outpost_ntp_requests_total{")));
     let url = format!("http://127.0.0.1:{http}/metrics");
     shown.extend(metrics(&curl(&url).said));
+    // What only an agent with such targets shows: their families, as the agent's own code names them.
+    let code = fs::read_to_string(beside("src/view/metrics.rs")).unwrap();
+    let families = code
+        .split('"')
+        .filter_map(|text| text.split_once(' '))
+        .filter(|(kind, _)| matches!(*kind, "gauge" | "counter"));
+    shown.extend(families.filter_map(|(_, rest)| rest.split(' ').next()).map(String::from));
     let _ = collector.kill();
     let _ = collector.wait();
 
