@@ -426,6 +426,9 @@ pub const CHECK_METRICS: usize = 700;
 /// Bytes of one check in `/status`, at their longest: most of them its sentences, each byte of which may be escaped.
 pub const CHECK_STATUS: usize = 400 + 4 * CHECK_SENTENCE;
 
+/// Bytes of one check in `/api/v2/summary.json`, at their longest, and of a group of its own.
+pub const CHECK_STATUSPAGE: usize = 700 + 2 * CHECK_SENTENCE;
+
 /// Past outcomes of a check that are kept: half an hour at the common interval.
 pub const CHECK_HISTORY: usize = 60;
 

@@ -27,8 +27,8 @@ pub struct Query {
     pub document: Option<u8>,
     /// What the path says of one who pushes.
     pub beat: Option<Beat>,
-    /// The hash of the name of the runbook that the path names.
-    pub runbook: Option<u64>,
+    /// The hash of the name of the runbook or the target that the path names.
+    pub named: Option<u64>,
     /// What a path that leads nowhere is a sign of.
     pub probe: Option<ProbeClass>,
 }
@@ -66,7 +66,7 @@ impl Query {
         check: None,
         document: None,
         beat: None,
-        runbook: None,
+        named: None,
         probe: None,
     };
 

@@ -9,7 +9,7 @@ use crate::content::{self, Kind};
 use crate::health::{Check, Health, State};
 use crate::limits;
 use crate::view::dialects::{envoy, passes, write_check, write_live, write_ready};
-use crate::view::{View, page};
+use crate::view::{View, page, statuspage};
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,14 @@ pub enum Route {
     Contacts,
     /// `/beat`, `/beat/...`: those who push say that they live.
     Beat,
+    /// `/feed.atom`
+    Feed,
+    /// `/api/v2/...`: the dialect of Atlassian Statuspage.
+    Statuspage,
+    /// `/badge.svg`: all targets.
+    Badge,
+    /// `/badge/...`: one of them.
+    BadgeOf,
     /// `*`, the server itself (OPTIONS only).
     Server,
     /// No such path.
@@ -87,12 +95,16 @@ impl Route {
         Route::Runbook,
         Route::Contacts,
         Route::Beat,
+        Route::Feed,
+        Route::Statuspage,
+        Route::Badge,
+        Route::BadgeOf,
         Route::Server,
         Route::NotFound,
     ];
 
     /// Those with a path, most asked for first.
-    const PATHS: [Route; 16] = [
+    const PATHS: [Route; 18] = [
         Route::Livez,
         Route::Readyz,
         Route::Healthz,
@@ -109,6 +121,8 @@ impl Route {
         Route::SecurityTxt,
         Route::Runbooks,
         Route::Contacts,
+        Route::Feed,
+        Route::Badge,
     ];
 
     /// Its path, or a word for what has none. It names the route in records and metrics.
@@ -134,6 +148,10 @@ impl Route {
             Route::Runbook => "/runbook/*",
             Route::Contacts => "/contacts",
             Route::Beat => "/beat/*",
+            Route::Feed => "/feed.atom",
+            Route::Statuspage => "/api/v2/*",
+            Route::Badge => "/badge.svg",
+            Route::BadgeOf => "/badge/*",
             Route::Server => "*",
             Route::NotFound => "(not found)",
         }
@@ -152,6 +170,10 @@ impl Route {
                 | Route::SecurityTxt
                 // Whoever pushes may be anywhere: its token is what lets it in.
                 | Route::Beat
+                | Route::Feed
+                | Route::Statuspage
+                | Route::Badge
+                | Route::BadgeOf
                 | Route::Server
                 | Route::NotFound
         )
@@ -162,6 +184,7 @@ impl Route {
         match self {
             Route::Schema => document::BUFFERS,
             Route::Metrics => 2 + (checks * limits::CHECK_METRICS).div_ceil(limits::ANSWER),
+            Route::Statuspage => 1 + (checks * limits::CHECK_STATUSPAGE).div_ceil(limits::ANSWER),
             Route::Status => 1 + (checks * limits::CHECK_STATUS).div_ceil(limits::ANSWER),
             Route::Events | Route::DebugNet => 2,
             _ => 1,
@@ -186,6 +209,8 @@ impl Route {
             let document = || document::find(path.strip_prefix(b"/schema/")?);
             let runbook = || path.strip_prefix(b"/runbook/").filter(|name| !name.contains(&b'%')).map(content::hash);
             let beat = || Beat::find(path);
+            let badge = || path.strip_prefix(b"/badge/")?.strip_suffix(b".svg").filter(|name| !name.contains(&b'%'));
+            let statuspage = || statuspage::find(path.strip_prefix(b"/api/v2/")?);
             let bare = Query::NONE;
             match route {
                 Some(route) => Some((route, bare)),
@@ -194,7 +219,9 @@ impl Route {
                 None => check()
                     .map(|check| (Route::ReadyzCheck, Query { check: Some(check), ..bare }))
                     .or_else(|| Some((Route::Schema, Query { document: Some(document()?), ..bare })))
-                    .or_else(|| Some((Route::Runbook, Query { runbook: Some(runbook()?), ..bare })))
+                    .or_else(|| Some((Route::Runbook, Query { named: Some(runbook()?), ..bare })))
+                    .or_else(|| Some((Route::BadgeOf, Query { named: Some(content::hash(badge()?)), ..bare })))
+                    .or_else(|| Some((Route::Statuspage, Query { document: Some(statuspage()?), ..bare })))
                     .or_else(|| Some((Route::Beat, Query { beat: Some(beat()?), ..bare }))),
             }
         };
@@ -210,13 +237,13 @@ impl Route {
         };
         let query = if query.is_empty() { Query::NONE } else { Query::read(query) };
         let probe = if route == Route::NotFound { classify(path) } else { None };
-        let Query { check, document, runbook, beat, .. } = named;
-        (route, Query { check, document, runbook, beat, probe, ..query })
+        let Query { check, document, named: hash, beat, .. } = named;
+        (route, Query { check, document, named: hash, beat, probe, ..query })
     }
 }
 
 /// The longest path there is, in bytes; a longer one leads nowhere.
-const PATH_MAX: usize = "/runbook/".len() + content::NAME;
+const PATH_MAX: usize = "/badge/.svg".len() + content::NAME;
 
 /// The media type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +262,8 @@ pub enum Media {
     Metrics,
     /// `application/openmetrics-text`
     OpenMetrics,
+    /// `application/atom+xml`
+    Atom,
     /// `application/x-ndjson`: a JSON document a line.
     Lines,
 }
@@ -250,6 +279,7 @@ impl Media {
             Media::Health => "application/health+json",
             Media::Metrics => "text/plain; version=0.0.4; charset=utf-8",
             Media::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Media::Atom => "application/atom+xml; charset=utf-8",
             Media::Lines => "application/x-ndjson",
         }
     }
@@ -410,8 +440,19 @@ pub fn respond(request: &Request, view: &View<'_, '_>, out: &mut [u8]) -> Option
             Some(Answer { headers: KEPT, ..Answer::rendered(200, Media::Json, len) })
         }
         Route::Runbooks => Some(from_bundle(content.page(Kind::List))),
-        Route::Runbook => Some(from_bundle(content.runbook(request.query.runbook?))),
+        Route::Runbook => Some(from_bundle(content.runbook(request.query.named?))),
         Route::Contacts => Some(from_bundle(content.page(Kind::Contacts))),
+        Route::Feed => Some(match view.write_feed(out) {
+            Some(len) => Answer::rendered(200, Media::Atom, len),
+            None => {
+                Answer::text(503, "Service Unavailable: what happened has no date yet, the clock is not synchronised\n")
+            }
+        }),
+        Route::Statuspage => json(view.write_statuspage(request.query.document?, out)?),
+        Route::Badge | Route::BadgeOf => Some(match view.write_badge(request.query.named, out) {
+            Some(len) => Answer::rendered(200, Media::Svg, len),
+            None => NOT_FOUND,
+        }),
         Route::Icon | Route::Schemas | Route::Beat | Route::Server | Route::NotFound => Some(Answer::status_only(404)),
         Route::SecurityTxt => match view.write_security(out) {
             Some(len) => Some(Answer::rendered(200, Media::Text, len)),

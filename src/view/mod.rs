@@ -4,10 +4,12 @@
 //! its own has a file of its own here.
 
 pub mod about;
+mod badge;
 mod config;
 mod debug_net;
 pub mod dialects;
 mod events;
+mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod metrics;
@@ -16,6 +18,7 @@ pub mod page;
 mod security;
 mod sheet;
 pub mod status;
+pub mod statuspage;
 mod targets;
 mod writer;
 

@@ -67,7 +67,7 @@ const TRIES: [(Option<usize>, usize); 4] = [(Some(60), 0), (Some(30), 0), (Some(
 
 /// UTC, as far as it is known.
 #[derive(Clone, Copy)]
-struct Clock {
+pub struct Clock {
     /// Monotonic time, and what UTC was then in microseconds since 1970.
     pair: Option<(Instant, u64)>,
     error_us: u64,
@@ -97,7 +97,8 @@ impl View<'_, '_> {
 }
 
 impl Clock {
-    fn of(known: &Known<'_>, now: Instant) -> Clock {
+    /// As it is known now.
+    pub fn of(known: &Known<'_>, now: Instant) -> Clock {
         match (known.time.now(now), known.facts.wall) {
             (Some(time), _) => {
                 Clock { pair: Some((now, time.unix_us)), error_us: time.error_us, stratum: Some(time.stratum) }
@@ -108,7 +109,7 @@ impl Clock {
     }
 
     /// Seconds since 1970 at this moment.
-    fn unix_s(&self, at: Instant) -> Option<u64> {
+    pub fn unix_s(&self, at: Instant) -> Option<u64> {
         let (then, unix_us) = self.pair?;
         Some(unix_us.saturating_add_signed(at.total_micros() - then.total_micros()) / 1_000_000)
     }

@@ -12,12 +12,18 @@ pub struct Writer<'o> {
     len: usize,
     line: usize,
     html: bool,
+    json: bool,
 }
 
 impl<'o> Writer<'o> {
     /// A writer of HTML, or of plain text, at the start of the buffer.
     pub fn new(out: &'o mut [u8], html: bool) -> Writer<'o> {
-        Writer { out, len: 0, line: 0, html }
+        Writer { out, len: 0, line: 0, html, json: false }
+    }
+
+    /// A writer of JSON at the start of the buffer: what is said is the inside of a string.
+    pub fn json(out: &'o mut [u8]) -> Writer<'o> {
+        Writer { json: true, ..Writer::new(out, false) }
     }
 
     /// How long the text is; `None` when it did not fit.
@@ -62,11 +68,18 @@ impl<'o> Writer<'o> {
     /// Words, escaped where the form needs it: for text and for attributes in double quotes.
     #[inline(never)]
     pub fn say(&mut self, words: &str) {
-        if !self.html {
+        if !(self.html || self.json) {
             return self.put(words);
         }
         for &byte in words.as_bytes() {
             match byte {
+                b'"' | b'\\' if self.json => {
+                    self.byte(b'\\');
+                    self.byte(byte);
+                }
+                // No source of texts lets them through; RFC 8259, section 7, would have them escaped.
+                0..0x20 if self.json => self.byte(b' '),
+                byte if self.json => self.byte(byte),
                 b'&' => self.put("&amp;"),
                 b'<' => self.put("&lt;"),
                 b'>' => self.put("&gt;"),
@@ -82,6 +95,18 @@ impl<'o> Writer<'o> {
         while !self.html && self.len - self.line < column {
             self.byte(b' ');
         }
+    }
+
+    /// As it stands, in every form.
+    #[inline(never)]
+    pub fn raw(&mut self, text: &str) {
+        self.put(text);
+    }
+
+    /// A number as programs read it, like `1204`.
+    #[inline(never)]
+    pub fn count(&mut self, number: u64) {
+        self.digits(number, 1);
     }
 
     /// A number, like `1,204`.

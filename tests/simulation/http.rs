@@ -62,8 +62,15 @@ pub struct Conversation {
 }
 
 /// Paths with what they answer to GET: for everyone, and for the operator's networks only.
-const PUBLIC: &[(&str, &[u16], Body)] =
-    &[("/livez", &[200], Body::Ok), ("/healthz", &[200], Body::Ok), ("/readyz", &[200, 503], Body::Ok)];
+const PUBLIC: &[(&str, &[u16], Body)] = &[
+    ("/livez", &[200], Body::Ok),
+    ("/healthz", &[200], Body::Ok),
+    ("/readyz", &[200, 503], Body::Ok),
+    // Others may have the shared buffers, and UTC is not known from the first moment.
+    ("/feed.atom", &[200, 503], Body::Any),
+    ("/api/v2/summary.json", &[200, 503], Body::Any),
+    ("/badge.svg", &[200, 503], Body::Any),
+];
 const OPERATOR: &[(&str, &[u16], Body)] = &[
     ("/status", &[200], Body::Json),
     ("/about", &[200], Body::Json),

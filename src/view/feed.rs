@@ -1,0 +1,149 @@
+//! `/feed.atom`: what became up or down in this boot, as a feed (RFC 4287).
+//!
+//! An entry's id is made of the boot's id and its number in it, and its time is counted from the first UTC that this boot
+//! believed: both stay the same however often the feed is read. Without UTC there is no feed: every entry must have a
+//! time.
+
+use super::View;
+use super::targets::reason;
+use super::writer::Writer;
+
+/// Bytes of an entry at its longest: the check's sentences, all of them escaped, and what stands around them. Entries for
+/// which there is no room are the oldest.
+const ENTRY: usize = 900 + 5 * 2 * crate::limits::CHECK_SENTENCE;
+
+impl View<'_, '_> {
+    /// Writes the feed; its length, or `None` without UTC.
+    pub fn write_feed(&self, out: &mut [u8]) -> Option<usize> {
+        let booted_us = self.known.time.boot_unix_us()?;
+        let unix_s = |at: smoltcp::time::Instant| (booted_us + at.total_micros()).max(0) as u64 / 1_000_000;
+        let (name, checks) = (&self.config().name, self.watch.checks());
+        let latest = self.watch.changes().iter().next().map_or(self.known.started, |(_, change)| change.outcome.at);
+        let mut writer = Writer::new(out, true);
+        let w = &mut writer;
+        w.tag("<?xml version=\"1.0\" encoding=\"utf-8\"?><feed xmlns=\"http://www.w3.org/2005/Atom\"><title>");
+        w.say(name);
+        w.tag("</title><author><name>");
+        w.say(name);
+        w.tag("</name></author><link rel=\"self\" href=\"/feed.atom\"/><link href=\"/\"/><id>tag:");
+        w.say(name);
+        w.tag(",2026:status</id><updated>");
+        w.utc(unix_s(latest));
+        w.tag("</updated>");
+        for (number, change) in self.watch.changes().iter() {
+            let Some(check) = checks.list().get(usize::from(change.number)) else { continue };
+            if w.room() < ENTRY {
+                break;
+            }
+            let (good, outcome) = (change.outcome.is_good(), change.outcome);
+            w.tag("<entry><title>");
+            w.say(checks.text(check.name));
+            w.say(if good { " is up" } else { " is down: " });
+            if !good {
+                w.say(reason(outcome.reason));
+            }
+            w.tag("</title><id>urn:uuid:");
+            write_uuid(w, self.known.facts.boot_id, number);
+            w.tag("</id><updated>");
+            w.utc(unix_s(outcome.at));
+            w.tag("</updated><link href=\"/\"/><summary>");
+            if change.lasted_s > 0 {
+                w.say(if good { "It was down for " } else { "It was up for " });
+                w.duration(change.lasted_s.into());
+                w.say(". ");
+            }
+            if !good {
+                w.say(checks.text(check.impact));
+                w.say(". Owner ");
+                w.say(checks.text(check.owner));
+                w.say(", runbook ");
+                w.say(checks.text(check.runbook));
+                w.say(".");
+            }
+            w.tag("</summary></entry>");
+        }
+        w.tag("</feed>");
+        writer.finish()
+    }
+}
+
+/// A UUID of version 8 (RFC 9562, section 5.8): the boot's id, then the number.
+fn write_uuid(w: &mut Writer<'_>, boot_id: u64, number: u64) {
+    let boot = boot_id.to_be_bytes();
+    w.hex(&boot[..4]);
+    w.tag("-");
+    w.hex(&boot[4..6]);
+    w.tag("-");
+    let rest = u16::from_be_bytes([boot[6], boot[7]]);
+    w.hex(&(0x8000 | rest >> 4).to_be_bytes());
+    w.tag("-");
+    w.hex(&(0x8000 | (rest & 0xf) << 8).to_be_bytes());
+    w.tag("-");
+    w.hex(&number.to_be_bytes()[2..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use crate::time::Estimate;
+    use crate::watch::Outcome;
+    use outpost_wire::ProbeReason;
+    use smoltcp::time::{Duration, Instant};
+
+    #[test]
+    fn entries_stay_what_they_are() {
+        // An entry that changes its id or its date is news again for every reader.
+        let check = |name: &str| {
+            format!(
+                r#"{{"name": "{name}", "owner": "o", "impact": "a < b & c", "runbook": "r", "tcp": {{"address": "192.0.2.1:1"}}}}"#
+            )
+        };
+        let config = format!(r#"{{"checks": [{}, {}]}}"#, check("a"), check("b"));
+        fixture::with(&config, |fixture| {
+            let feed = |fixture: &fixture::Fixture| {
+                let mut out = vec![0; crate::limits::ANSWER];
+                let len = fixture.view().write_feed(&mut out)?;
+                Some(String::from_utf8(out[..len].to_vec()).unwrap())
+            };
+            assert_eq!(feed(fixture), None, "nothing has a date");
+            let believe = |fixture: &mut fixture::Fixture, unix_us| {
+                fixture.time.believe(Estimate {
+                    at: fixture.now,
+                    unix_us,
+                    error_us: 1,
+                    stratum: 2,
+                    server: [10, 0, 0, 1].into(),
+                });
+            };
+            believe(fixture, 1_795_354_805_000_000);
+            assert!(feed(fixture).unwrap().contains("<updated>2026-11-22T13:40:04Z</updated></feed>"));
+            for (at, reason) in [(10, ProbeReason::Refused), (20, ProbeReason::Ok)] {
+                let at = Instant::from_secs(at);
+                for _ in 0..3 {
+                    fixture.watch.find(1, Outcome { at, took: Duration::ZERO, reason, status: 0 }, &mut fixture.log);
+                }
+            }
+            let first = feed(fixture).unwrap();
+            for part in [
+                "<title>b is down: refused</title><id>urn:uuid:00000000-0000-8b00-8700-000000000000</id><updated>2026-11-22T13:40:13Z</updated>",
+                "<title>b is up</title><id>urn:uuid:00000000-0000-8b00-8700-000000000001</id>",
+                "a &lt; b &amp; c. Owner o, runbook r.",
+                "It was down for 10 s. ",
+            ] {
+                assert!(first.contains(part), "{part} is missing in {first}");
+            }
+            fixture.now += Duration::from_secs(600);
+            believe(fixture, 1_795_354_805_000_000 + 605_000_000);
+            assert_eq!(feed(fixture).unwrap(), first);
+            for number in 0..100 {
+                let reason = if number % 2 == 0 { ProbeReason::Refused } else { ProbeReason::Ok };
+                for _ in 0..3 {
+                    let outcome = Outcome { at: fixture.now, took: Duration::ZERO, reason, status: 0 };
+                    fixture.watch.find(0, outcome, &mut fixture.log);
+                }
+            }
+            let full = feed(fixture).unwrap();
+            assert!(full.ends_with("</feed>") && full.matches("<entry>").count() > 20, "{full}");
+        });
+    }
+}
