@@ -19,6 +19,7 @@ mod events;
 mod frames;
 mod gateway;
 mod heartbeat;
+mod history;
 mod http;
 mod independent;
 mod link;

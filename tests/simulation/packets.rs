@@ -18,7 +18,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 99];
 const FIRST: u8 = 100;
 
 /// UTC of moment zero, in seconds since 1970.
-const UTC_S: u64 = 1_790_000_000;
+pub const UTC_S: u64 = 1_790_000_000;
 
 /// What a target does when it is asked.
 #[derive(Clone, Copy)]
@@ -55,6 +55,8 @@ pub struct Packets {
     pub scripts: BTreeMap<usize, Vec<(Instant, Does)>>,
     /// Seconds that the time servers of the agent itself are ahead of UTC, by the last byte of their addresses.
     pub clocks: BTreeMap<u8, i64>,
+    /// After each so much time the clocks of all time servers jump ahead by a day.
+    pub day: Option<Duration>,
     /// Questions to each target: when they arrived.
     pub asked: Vec<(Instant, usize)>,
 }
@@ -74,7 +76,8 @@ impl Packets {
         }
         let to = *frame.get(33)?;
         let does = self.does(now, to).filter(|_| frame[12..14] == [8, 0])?;
-        let mut reply = Reply::to(frame, now, self.clocks.get(&to).copied().unwrap_or(0))?;
+        let days = self.day.map_or(0, |day| now.total_micros() / day.total_micros() as i64);
+        let mut reply = Reply::to(frame, now, self.clocks.get(&to).copied().unwrap_or(0) + days * 86_400)?;
         if let Some(number) = to.checked_sub(FIRST) {
             self.asked.push((now, number.into()));
         }

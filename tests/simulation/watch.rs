@@ -78,6 +78,10 @@ pub struct World {
     introduced: Vec<String>,
     exercise: bool,
     pub requests: Vec<Vec<u8>>,
+    /// Days of checks as the log has them: name, day, good and bad probes.
+    pub days: Vec<(String, u32, u32, u32)>,
+    /// How many days each boot found, and how many of them damaged.
+    pub kept: Vec<(u16, u16)>,
 }
 
 /// An event of a target.
@@ -116,11 +120,18 @@ impl World {
             introduced: Vec::new(),
             exercise: false,
             requests: Vec::new(),
+            days: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
     /// Runs an agent with these checks for so long.
     pub fn run(&mut self, checks: &str, until: Instant) {
+        self.run_over(&mut vec![0; 1 << 20], checks, Instant::ZERO, until);
+    }
+
+    /// The same over memory as the last boot left it, from this moment on.
+    pub fn run_over(&mut self, region: &mut [u8], checks: &str, from: Instant, until: Instant) {
         let outcome = probe::alone(|| {
             let mut storage = probe::storage();
             let mut table = Checks::new();
@@ -129,25 +140,17 @@ impl World {
             let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
             (config.config.http, config.config.drill) = (loaded.config.http, loaded.config.drill);
             let mut nic = AgentNic::new(AGENT_MAC, 256);
-            let mut region = vec![0; 1 << 20];
-            let mut agent = Agent::new(
-                probe::facts(1, [1; 32]),
-                config,
-                &table,
-                &mut storage,
-                &mut region,
-                &mut nic,
-                Instant::ZERO,
-            );
-            self.live(&mut agent, &mut nic, until);
+            let facts = probe::facts(1 + from.total_micros() as u64, [1; 32]);
+            let mut agent = Agent::new(facts, config, &table, &mut storage, region, &mut nic, from);
+            self.live(&mut agent, &mut nic, from, until);
         });
         if let Err(panic) = outcome {
             panic!("{panic}");
         }
     }
 
-    fn live(&mut self, agent: &mut Agent<'_>, nic: &mut AgentNic, until: Instant) {
-        let (mut now, mut seen) = (Instant::ZERO, 0);
+    fn live(&mut self, agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant) {
+        let (mut now, mut seen) = (from, 0);
         for _ in 0..STEPS {
             let wake = agent.poll(now, nic);
             agent.console(now, &mut &mut [0; 4096][..]);
@@ -286,6 +289,19 @@ impl World {
                     assert_eq!((said.owner.as_str(), said.impact.as_str(), said.runbook.as_str()), ("o", "i", "r"));
                     self.introduced.push(log.name_text(said.check).expect("it has a name").to_string());
                     (said.check, None)
+                }
+                Some(Event::CheckDay(day)) => {
+                    let name = log.name_text(day.check).expect("it has a name").to_string();
+                    self.days.push((name, day.day, day.good, day.bad));
+                    (day.check, None)
+                }
+                Some(Event::HistoryKept(found)) => {
+                    self.kept.push((found.days, 0));
+                    (outpost_wire::NameId(0), None)
+                }
+                Some(Event::HistoryDamaged(found)) => {
+                    self.kept.last_mut().expect("what is kept is told first").1 = found.days;
+                    (outpost_wire::NameId(0), None)
                 }
                 Some(Event::DrillStarted(_)) => {
                     self.exercise = true;
