@@ -27,8 +27,9 @@ use crate::watch::{self, Watch};
 use crate::{FAR, sooner};
 use outpost_wire::noise::{Ephemerals, Key};
 use outpost_wire::{
-    BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, ContentLoaded, ContentRefused, DownReason,
-    DrillStarted, EndCause, EntropySource, MachineResumed, SessionEnd, Sha256, Shutdown, ShutdownCause, Text,
+    AgentIsolated, AgentRejoined, BootPreviousEnded, BootStarted, ConfigInvalid, ConfigSource, ContentLoaded,
+    ContentRefused, DownReason, DrillStarted, EndCause, EntropySource, MachineResumed, SessionEnd, Sha256, Shutdown,
+    ShutdownCause, Text,
 };
 use smoltcp::phy::RxToken;
 use smoltcp::time::{Duration, Instant};
@@ -359,8 +360,10 @@ impl<'a> Agent<'a> {
     fn judge(&mut self, now: Instant) {
         self.judge_at = now + JUDGE_EVERY;
         self.judged = self.network.state();
-        self.watch.listen(now, self.judged == net::State::Up);
+        let listens = self.judged == net::State::Up && self.watch.isolated_since().is_none();
+        self.watch.listen(now, listens);
         let network = match self.judged {
+            net::State::Up if self.watch.isolated_since().is_some() => Reason::Isolated,
             net::State::Up if self.network.has_conflict(now) => Reason::DuplicateAddress,
             net::State::Up if self.network.flaps(now) => Reason::LinkFlaps,
             net::State::Up if self.names.fails() => Reason::NamesUnresolved,
@@ -426,7 +429,35 @@ impl<'a> Agent<'a> {
         if self.safe_until.is_none() {
             let (network, names, time, log) = (&mut self.network, &self.names, &self.time, &mut self.log);
             self.watch.poll(&mut watch::Around { now, nic, network, names, time, log });
+            if self.watch.wonders(now) {
+                self.wonder(now, nic);
+            }
         }
+    }
+
+    /// Asks who else answers than the targets, and says so when it is we who are cut off.
+    #[inline(never)]
+    fn wonder<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        let lately = |heard: Instant| now < heard + watch::ANSWER_TIME;
+        let acknowledged = |ship: &Ship| {
+            let overdue = self.log.oldest_unacked_us().is_some_and(|us| !lately(Instant::from_micros(us as i64)));
+            ship.status().phase == Phase::Connected && (!overdue || ship.status().last_ack.is_some_and(lately))
+        };
+        let collector = self.ship.as_ref().map(acknowledged);
+        let gateway = self.network.gateway_heard(now, nic).map(|heard| heard.is_some_and(lately));
+        let Some(turn) = self.watch.judge(now, watch::Witnesses { gateway, collector }) else { return };
+        let seconds = |time: Duration| u32::try_from(time.secs()).unwrap_or(u32::MAX);
+        match turn {
+            watch::Turn::Isolated(quiet, targets) => {
+                let (gateway, collector) = (gateway.is_some(), collector.is_some());
+                let event = AgentIsolated { quiet_s: seconds(quiet), targets: targets as u8, gateway, collector };
+                self.log.emit(now, None, event);
+            }
+            watch::Turn::Rejoined(time) => {
+                self.log.emit(now, None, AgentRejoined { isolated_s: seconds(time) });
+            }
+        }
+        self.judge(now);
     }
 
     /// Answers what came.

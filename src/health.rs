@@ -129,6 +129,8 @@ pub enum Reason {
     NoCollector,
     /// No collector is configured, only a syslog server, which acknowledges nothing.
     NextHopOnly,
+    /// Nobody answers: neither gateway nor collector nor any target.
+    Isolated,
     /// There is no session to the collector.
     Disconnected,
     /// The collector is not authenticated.
@@ -168,6 +170,7 @@ impl Reason {
             | Reason::ShuttingDown => State::Fail,
             Reason::DuplicateAddress
             | Reason::LinkFlaps
+            | Reason::Isolated
             | Reason::NamesUnresolved
             | Reason::ContentRefused
             | Reason::ConfigAbsent
@@ -196,6 +199,7 @@ impl Reason {
             Reason::NoLink => "no link",
             Reason::NoAddress => "no address",
             Reason::DuplicateAddress => "another machine has our address, see network.conflict in the log",
+            Reason::Isolated => "isolated: nobody answers, neither gateway nor collector nor targets",
             Reason::LinkFlaps => "the link comes and goes",
             Reason::ContentRefused => "the content bundle is refused, there are no runbooks, see /about",
             Reason::NamesUnresolved => "a host name is not resolved, see names in /status",

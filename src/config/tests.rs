@@ -1045,7 +1045,7 @@ fn checks_are_read_whole_or_not_at_all() {
     for (check, sentence) in [
         (
             format!(r#"{{"name": "a", {base}}}"#),
-            "a check has exactly one of the keys \"http\", \"tcp\", \"icmp\", \"dns\" and \"ntp\"",
+            "a check has exactly one of the keys \"http\", \"tcp\", \"icmp\", \"dns\", \"ntp\" and \"heartbeat\"",
         ),
         (format!(r#"{{"name": "a", {base}, "tcp": {{"address": "192.0.2.1"}}}}"#), "is not a machine's HOST:PORT"),
         (format!(r#"{{"name": "a", {base}, "http": {{"url": "https://192.0.2.1/"}}}}"#), "is not a URL"),
@@ -1070,6 +1070,12 @@ fn checks_are_read_whole_or_not_at_all() {
         (
             format!(r#"{{"name": "a", {base}, "http": {{"url": "http://192.0.2.1/", "status": [99]}}}}"#),
             "is not a status",
+        ),
+        (
+            format!(
+                r#"{{"name": "a", {base}, "heartbeat": {{"token_sha256": "6f75742d6f662d72", "period_s": 1, "grace_s": 1}}}}"#
+            ),
+            "the value (secret, not shown) is not the SHA-256 of a token",
         ),
         (
             r#"{"name": "a", "impact": "x", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}}"#.to_string(),

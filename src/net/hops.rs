@@ -41,6 +41,18 @@ impl Hops {
         true
     }
 
+    /// Whether this one is to be asked now although what it said may still count: whether it lives is what matters.
+    pub fn is_to_be_asked_anew(&mut self, now: Instant, address: Ipv4Addr) -> bool {
+        match self.0.iter_mut().find(|hop| hop.address == address) {
+            Some(hop) if now < hop.asked + ARP_AGAIN => false,
+            Some(hop) => {
+                hop.asked = now;
+                true
+            }
+            None => self.is_to_be_asked(now, address),
+        }
+    }
+
     /// This machine told its MAC.
     pub fn heard(&mut self, now: Instant, address: Ipv4Addr, mac: EthernetAddress) {
         if let Some(hop) = self.0.iter_mut().find(|hop| hop.address == address) {

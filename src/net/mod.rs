@@ -428,7 +428,22 @@ impl<'a> Network<'a> {
     /// Asks for the MAC of the machine that leads to `address`, unless that is known or was asked just now.
     pub fn seek<N: Nic>(&mut self, now: Instant, nic: &mut N, address: Ipv4Addr) {
         let Some(own) = self.address.as_ref().map(|own| own.cidr.address()) else { return };
-        let Some(hop) = self.hop(address).filter(|hop| self.hops.is_to_be_asked(now, *hop)) else { return };
+        if let Some(hop) = self.hop(address).filter(|hop| self.hops.is_to_be_asked(now, *hop)) {
+            self.ask(now, nic, own, hop);
+        }
+    }
+
+    /// Asks the gateway whether it lives, and says when it last said anything; `None` when there is none.
+    pub fn gateway_heard<N: Nic>(&mut self, now: Instant, nic: &mut N) -> Option<Option<Instant>> {
+        let own = self.address.as_ref()?;
+        let (gateway, address) = (own.gateway?, own.cidr.address());
+        if self.hops.is_to_be_asked_anew(now, gateway) {
+            self.ask(now, nic, address, gateway);
+        }
+        Some(self.neighbours.find(gateway).map(|gateway| gateway.heard))
+    }
+
+    fn ask<N: Nic>(&mut self, now: Instant, nic: &mut N, own: Ipv4Addr, hop: Ipv4Addr) {
         let question = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Request,
             source_hardware_addr: self.mac,

@@ -277,6 +277,8 @@ impl View<'_, '_> {
                 page.sample(&[("target", name), ("state", state.name())], watched.shown(now).0 == state);
             }
         }
+        page.family("gauge outpost_isolated Whether the agent itself is cut off: neither gateway, collector nor any target answers.");
+        page.sample(&[], self.isolated_s().is_some());
         page.family("counter outpost_probes_total Probes started.");
         each().for_each(|(name, watched)| page.sample(&[("target", name)], watched.counters().probes));
         page.family("counter outpost_probe_failures_total Bad probes by what was wrong.");

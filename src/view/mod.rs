@@ -120,6 +120,11 @@ impl View<'_, '_> {
         self.seconds_since(self.known.started)
     }
 
+    /// For how long the agent itself has been cut off, in seconds, if it is: what is shown of the targets is old then.
+    pub fn isolated_s(&self) -> Option<u64> {
+        self.watch.isolated_since().map(|since| self.seconds_since(since))
+    }
+
     /// Whether a runbook of this name came along: it is served as `/runbook/NAME`.
     pub fn has_runbook(&self, name: &str) -> bool {
         self.known.facts.content.has_runbook(name)

@@ -19,6 +19,7 @@ pub struct StatusDocument<'v, 'a> {
     version: &'static str,
     boot_id: String<16>,
     uptime_s: u64,
+    isolated_s: Option<u64>,
     checks: Vec<CheckDocument, { CHECKS.len() }>,
     targets: Targets<'v, 'v, 'a>,
     time: Option<TimeDocument>,
@@ -109,6 +110,7 @@ impl<'a> View<'_, 'a> {
             version: crate::VERSION,
             boot_id: hex_text(known.facts.boot_id),
             uptime_s: self.uptime_s(),
+            isolated_s: self.isolated_s(),
             checks: CHECKS
                 .iter()
                 .map(|&check| {

@@ -16,6 +16,7 @@ mod heartbeat;
 mod history;
 mod http;
 mod icmp;
+mod isolation;
 mod ntp;
 mod probe;
 mod question;
@@ -32,10 +33,10 @@ pub use days::{Day, Days, REGION as DAYS_REGION};
 pub use dns::{DNS_PORT, is_name, is_value};
 pub use history::{History, Past};
 pub use http::HTTP_PORT;
+pub use isolation::{ANSWER_TIME, Turn, Witnesses};
 pub use ntp::NTP_PORT;
 pub use standing::{Belief, Outcome, Rules, Standing};
 
-use crate::FAR;
 use crate::config::checks::{Check, Checks, Kind};
 use crate::http::answer;
 use crate::http::beat::Beat;
@@ -46,9 +47,11 @@ use crate::net::{Network, State, frame};
 use crate::nic::Nic;
 use crate::random::Random;
 use crate::time::Time;
+use crate::{FAR, sooner};
 use core::net::Ipv4Addr;
 use heapless::Vec;
 use heartbeat::Pulse;
+use isolation::Isolation;
 use outpost_wire::{
     CheckDay, HistoryDamaged, HistoryKept, Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text,
 };
@@ -207,8 +210,10 @@ impl Watched<'_> {
         let transaction = Some(self.transaction);
         let (before, since) = self.belief.standing();
         let rules = Rules { rise: self.check.rise, fall: self.check.fall };
-        let changed = self.belief.take(outcome, rules);
-        if outcome.is_evidence() {
+        past.isolation.see(self.number, &outcome);
+        let counts = !past.isolation.excuses(&outcome);
+        let changed = counts && self.belief.take(outcome, rules);
+        if counts && outcome.is_evidence() {
             self.history.push(outcome.is_good(), outcome.took);
             past.days.add(self.number.into(), outcome.is_good());
         }
@@ -285,6 +290,7 @@ pub struct Around<'w, 'a, N> {
 struct Ledger<'a> {
     days: Days<'a>,
     changes: Changes,
+    isolation: Isolation,
 }
 
 /// All checks at work.
@@ -345,7 +351,7 @@ impl<'a> Watch<'a> {
         Watch {
             checks,
             watched: watched.as_mut_slice(),
-            past: Ledger { days: Days::new(checks, days), changes: Changes::new() },
+            past: Ledger { days: Days::new(checks, days), changes: Changes::new(), isolation: Isolation::default() },
             told_hour: None,
             boot_id,
             touched: 0,
@@ -409,6 +415,21 @@ impl<'a> Watch<'a> {
         for (number, watched) in self.watched.iter().enumerate() {
             self.touched |= u64::from(watched.probe.is_some()) << number;
         }
+    }
+
+    /// Since when we ourselves are cut off, if we are.
+    pub fn isolated_since(&self) -> Option<Instant> {
+        self.past.isolation.since()
+    }
+
+    /// Whether it is to be asked now who else answers.
+    pub fn wonders(&self, now: Instant) -> bool {
+        self.past.isolation.look_at().is_some_and(|at| now >= at)
+    }
+
+    /// Judges whether it is them or us; what is new.
+    pub fn judge(&mut self, now: Instant, witnesses: Witnesses) -> Option<Turn> {
+        self.past.isolation.judge(now, witnesses)
     }
 
     /// Whether those who push can reach us now.
@@ -499,7 +520,8 @@ impl<'a> Watch<'a> {
 
     /// When there is more to do, if no segment comes before.
     pub fn poll_at(&self) -> Instant {
-        if self.touched != 0 { Instant::ZERO } else { self.due }
+        let due = if self.touched != 0 { Instant::ZERO } else { self.due };
+        sooner(due, self.past.isolation.look_at())
     }
 }
 

@@ -22,6 +22,7 @@ mod heartbeat;
 mod history;
 mod http;
 mod independent;
+mod isolation;
 mod link;
 mod names;
 mod nic;

@@ -780,6 +780,29 @@ events! {
         /// How many.
         days: u16,
     }
+
+    /// Nobody answers any more, neither the targets nor who else there is: it is the agent that is cut off. Until it has rejoined,
+    /// silence changes nothing that is believed of the targets.
+    42 AgentIsolated = "agent.isolated", Vital, WARN, since "0.1.0",
+    action "Look at the agent's own way out: its cable, switch, gateway and firewall. What it shows of its targets is old."
+    {
+        /// For how long nobody had said anything, in seconds.
+        quiet_s: u32,
+        /// Targets that were tried.
+        targets: u8,
+        /// There is a gateway, and it is silent.
+        gateway: bool,
+        /// There is a collector, and it is silent.
+        collector: bool,
+    }
+
+    /// Somebody answers again.
+    43 AgentRejoined = "agent.rejoined", Vital, INFO, since "0.1.0",
+    action "None. What happened to the targets meanwhile, nobody saw from here."
+    {
+        /// For how long the agent was isolated, in seconds.
+        isolated_s: u32,
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,192 @@
+//! Whose fault is it? Networks that die in parts, and whom the agent blames.
+//!
+//! All machines are one responder on the agent's cable: it answers ARP and echoes for those that are alive.
+
+use crate::alone::{ask_long, start, with_checks};
+use crate::nic::AgentNic;
+use crate::probe;
+use outpost::agent::{Agent, Wake};
+use outpost::log::Step;
+use outpost_wire::{Event, Record};
+use smoltcp::time::{Duration, Instant};
+
+const GATEWAY: u8 = 1;
+const STEPS: usize = 200_000;
+
+/// Seconds from a cut to when it must be told: an interval, a timeout, the witnesses' time, and a second.
+const TOLD_S: f64 = 5.0 + 2.0 + 3.0 + 1.0;
+
+/// Three targets: of our link, or behind the gateway.
+fn document(net: &str) -> String {
+    let check = |last: u8| {
+        format!(
+            r#"{{"name": "t-{last}", "owner": "o", "impact": "i", "runbook": "r", "interval_s": 5, "timeout_s": 2,
+                "rise": 1, "fall": 3, "icmp": {{"address": "{net}.{last}"}}}}"#
+        )
+    };
+    format!(r#"{{"checks": [{}]}}"#, [20, 21, 22].map(check).join(","))
+}
+
+/// The answer of a living machine to a frame of the agent: `(last byte of the address asked, answer)`.
+fn answer(frame: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let mut reply = frame.to_vec();
+    reply[..6].copy_from_slice(&frame[6..12]);
+    match frame.get(12..14)? {
+        [8, 6] if frame[21] == 1 => {
+            let mac = [2, 0, 0, 0, 1, frame[41]];
+            reply[6..12].copy_from_slice(&mac);
+            reply[21] = 2;
+            reply[22..28].copy_from_slice(&mac);
+            reply[28..32].copy_from_slice(&frame[38..42]);
+            reply[32..42].copy_from_slice(&frame[22..32]);
+            Some((frame[41], reply))
+        }
+        [8, 0] if frame[23] == 1 && frame[34] == 8 => {
+            reply[6..12].copy_from_slice(&frame[..6]);
+            reply[26..30].copy_from_slice(&frame[30..34]);
+            reply[30..34].copy_from_slice(&frame[26..30]);
+            reply[34] = 0;
+            // RFC 1624: the sum of the rest is the same, its complement grows by what the type lost.
+            let sum = u32::from(u16::from_be_bytes([frame[36], frame[37]])) + 0x0800;
+            reply[36..38].copy_from_slice(&((sum & 0xffff) as u16 + (sum >> 16) as u16).to_be_bytes());
+            Some((frame[33], reply))
+        }
+        _ => None,
+    }
+}
+
+/// What is told of it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Isolated,
+    Rejoined,
+    Up,
+    Down,
+}
+
+fn told(agent: &mut Agent<'_>) -> Vec<(f64, Told)> {
+    let log = agent.log();
+    let (mut reader, mut told) = (log.reader(1), Vec::new());
+    while let Step::Record(seq, body) = log.read(&mut reader) {
+        probe::seen(seq, body);
+        let record = Record::decode_body(seq, body).expect("ours");
+        let word = match record.decode_event() {
+            Some(Event::AgentIsolated(event)) => {
+                assert_eq!((event.gateway, event.collector), (true, false));
+                assert!(event.targets >= 2);
+                Some(Told::Isolated)
+            }
+            Some(Event::AgentRejoined(_)) => Some(Told::Rejoined),
+            Some(Event::TargetUp(_)) => Some(Told::Up),
+            Some(Event::TargetDown(_)) => Some(Told::Down),
+            _ => None,
+        };
+        told.extend(word.map(|word| (record.mono_us as f64 / 1e6, word)));
+        reader.pass(seq);
+    }
+    told
+}
+
+/// Runs until then; who is alive is asked with the second and the last byte of the address.
+fn live(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant, alive: impl Fn(i64, u8) -> bool) {
+    let mut now = from;
+    for _ in 0..STEPS {
+        let wake = agent.poll(now, nic);
+        agent.console(now, &mut &mut [0; 4096][..]);
+        let answers: Vec<_> = nic.take_sent().iter().filter_map(|frame| answer(frame)).collect();
+        let heard: Vec<_> = answers.into_iter().filter(|(last, _)| alive(now.secs(), *last)).collect();
+        let at = match wake {
+            Wake::At(at) => at,
+            _ => until,
+        };
+        let delay = if heard.is_empty() { Duration::from_micros(1) } else { Duration::from_millis(1) };
+        now = if heard.is_empty() { at.max(now + delay).min(until) } else { now + delay };
+        heard.into_iter().for_each(|(_, frame)| nic.arrive(frame));
+        if now >= until {
+            return;
+        }
+    }
+    panic!("more than {STEPS} steps until {now}");
+}
+
+fn run_world(net: &str, until_s: i64, alive: impl Fn(i64, u8) -> bool + Send) -> Vec<(f64, Told)> {
+    let mut all = Vec::new();
+    with_checks(&document(net), |agent, nic| {
+        live(agent, nic, start(), Instant::from_secs(until_s), alive);
+        all = told(agent);
+    });
+    all
+}
+
+fn words(told: &[(f64, Told)]) -> Vec<Told> {
+    told.iter().map(|(_, word)| *word).collect()
+}
+
+#[test]
+fn when_all_are_silent_together_the_agent_says_that_it_is_itself() {
+    // Twenty pages at night for one pulled cable, each of them wrong.
+    use Told::*;
+    with_checks(&document("10.1.0"), |agent, nic| {
+        let (cut, back, end) = (30, 120, 140);
+        let alive = |second: i64, _| !(cut..back).contains(&second);
+        live(agent, nic, start(), Instant::from_secs(cut + 60), alive);
+        let now = Instant::from_secs(cut + 60);
+        assert_eq!(words(&told(agent)), [Up, Up, Up, Isolated]);
+        let at = told(agent)[3].0 - cut as f64;
+        assert!((3.0..TOLD_S).contains(&at), "told {at} s after the cut");
+        let status = ask_long(agent, nic, now, 20_001, "/status");
+        assert!(status.contains(r#""isolated_s":5"#) && status.contains(r#""state":"stale""#), "{status}");
+        assert!(!status.contains(r#""state":"down""#), "{status}");
+        let metrics = ask_long(agent, nic, now, 20_002, "/metrics");
+        assert!(metrics.contains("outpost_isolated 1\n"), "{metrics}");
+        assert!(
+            metrics.contains(r#"outpost_probe_failures_total{target="t-20",reason="timeout_"#),
+            "raw results are seen"
+        );
+        let ready = ask_long(agent, nic, now, 20_003, "/readyz?verbose");
+        assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
+        let health = ask_long(agent, nic, now, 20_004, "/health");
+        assert!(health.contains("isolated"), "{health}");
+        live(agent, nic, now + Duration::from_millis(50), Instant::from_secs(end), alive);
+        assert_eq!(words(&told(agent)), [Up, Up, Up, Isolated, Rejoined]);
+        let at = told(agent)[4].0 - back as f64;
+        assert!((0.0..2.0).contains(&at), "back {at} s after the cable");
+        let now = Instant::from_secs(end);
+        let status = ask_long(agent, nic, now, 20_005, "/status");
+        assert!(status.contains(r#""isolated_s":null"#) && !status.contains(r#""state":"stale""#), "{status}");
+    });
+}
+
+#[test]
+fn who_is_dead_while_others_answer_is_dead() {
+    // An agent that takes every large outage for its own hides it.
+    use Told::*;
+    let targets_alone = run_world("10.1.0", 90, |second, last| last == GATEWAY || second < 30);
+    assert_eq!(words(&targets_alone), [Up, Up, Up, Down, Down, Down]);
+    // The cable behind the gateway is cut: from here that is all targets, and the gateway answers.
+    let behind = run_world("192.0.2", 90, |second, last| last == GATEWAY || second < 30);
+    assert_eq!(words(&behind), [Up, Up, Up, Down, Down, Down]);
+    // The gateway is dead, and the targets of our own link answer.
+    let gateway_alone = run_world("10.1.0", 90, |second, last| last != GATEWAY || second < 30);
+    assert_eq!(words(&gateway_alone), [Up, Up, Up]);
+    // The gateway is dead, and all that is behind it silent: nobody answers at all.
+    let all_behind = run_world("192.0.2", 90, |second, _| second < 30);
+    assert_eq!(words(&all_behind), [Up, Up, Up, Isolated]);
+    // One target lives.
+    let one_lives = run_world("10.1.0", 90, |second, last| last == 22 || second < 30);
+    assert_eq!(words(&one_lives), [Up, Up, Up, Down, Down]);
+}
+
+#[test]
+fn a_cable_that_comes_and_goes_blames_nobody() {
+    // Each flap would otherwise bring some target over its edge.
+    use Told::*;
+    let told = run_world("10.1.0", 400, |second, _| second < 30 || second / 20 % 2 == 0);
+    let mut expected = vec![Up, Up, Up];
+    let flaps = words(&told).iter().filter(|word| **word == Isolated).count();
+    assert!(flaps >= 8, "{told:?}");
+    expected.extend([Isolated, Rejoined].repeat(flaps));
+    let is_open = told.last().is_some_and(|(_, word)| *word == Isolated);
+    expected.truncate(expected.len() - usize::from(is_open));
+    assert_eq!(words(&told), expected);
+}
