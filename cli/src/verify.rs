@@ -327,7 +327,8 @@ mod tests {
         store
             .execute_batch(
                 "INSERT INTO agents VALUES (1, 'a');
-                 INSERT INTO boots VALUES (1, 1, 7, 0, 0, NULL, NULL, NULL, 6, 5), (2, 1, 8, 0, 0, NULL, NULL, NULL, 1, 0);
+                 INSERT INTO boots (id, agent, boot_id, first_seen_us, last_seen_us, next, durable)
+                     VALUES (1, 1, 7, 0, 0, 6, 5), (2, 1, 8, 0, 0, 1, 0);
                  WITH RECURSIVE seqs(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM seqs WHERE seq < 5)
                  INSERT INTO records (boot, seq, received_us, mono_us, severity, event) SELECT 1, seq, 0, 0, 9, 1 FROM seqs;",
             )
