@@ -11,6 +11,7 @@ use crate::drill::{Drills, Failure};
 use crate::facts::Facts;
 use crate::health::{Check, Health, Reason};
 use crate::http::server::{self, Server, Surroundings};
+use crate::incidents::{self, Incidents};
 use crate::limits;
 use crate::log::{Identity, Log, Phase, Security, Ship, Sink};
 use crate::net::frame::{self, Sort};
@@ -51,12 +52,18 @@ pub struct Storage<'a> {
     network: net::Memory<'a>,
     server: server::Memory<'a>,
     watch: watch::Memory<'a>,
+    incidents: incidents::Memory<'a>,
 }
 
 impl Storage<'_> {
     /// Empty memory.
     pub const fn new() -> Self {
-        Storage { network: net::Memory::new(), server: server::Memory::new(), watch: watch::Memory::new() }
+        Storage {
+            network: net::Memory::new(),
+            server: server::Memory::new(),
+            watch: watch::Memory::new(),
+            incidents: incidents::Memory::new(),
+        }
     }
 }
 
@@ -79,6 +86,7 @@ pub struct Agent<'a> {
     network: Network<'a>,
     server: Server<'a>,
     watch: Watch<'a>,
+    incidents: Incidents<'a>,
     log: Log<'a>,
     ship: Option<Ship>,
     /// When the ship has something to do, if no frame comes before.
@@ -120,7 +128,7 @@ impl<'a> Agent<'a> {
         nic: &mut N,
         now: Instant,
     ) -> Agent<'a> {
-        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed, names_seed, watch_seed] =
+        let [connection_seed, network_seed, ship_seed, time_seed, sink_seed, names_seed, watch_seed, incidents_seed] =
             seeds(&facts.seed);
         let mut facts = facts;
         let (log_region, days) = split_days(log_region);
@@ -177,9 +185,11 @@ impl<'a> Agent<'a> {
         let drills = settings.drill.filter(|_| safe_until.is_none()).map(|asked| Drills::new(asked, now));
         let mut names = Resolver::new(settings.hosts().map(|(_, host)| host), names_seed, now);
         let time = Time::new(&names.all::<{ limits::TIME_SERVERS }>(&settings.time.servers), time_seed, now);
-        let Storage { network, server, watch } = storage;
+        let Storage { network, server, watch, incidents } = storage;
         let watch = Watch::new(checks, watch, days, facts.boot_id, watch_seed, now);
         names.watch(checks.names(), now);
+        let has_server = settings.incidents.as_ref().is_some_and(|incidents| incidents.server.is_some());
+        let incidents = Incidents::new(checks.document(), incidents, has_server, incidents_seed, &mut log, now);
         let network = Network::new(&settings.network, network, nic, network_seed, now);
         let server = Server::new(
             settings.http.port,
@@ -194,6 +204,7 @@ impl<'a> Agent<'a> {
             network,
             server,
             watch,
+            incidents,
             log,
             ship,
             ship_at: now,
@@ -235,6 +246,7 @@ impl<'a> Agent<'a> {
         if now >= self.judge_at || self.network.state() != self.judged {
             self.judge(now);
         }
+        self.tell_incidents(now, nic);
         self.watch(now, nic);
         self.serve(now, nic);
         if let Some(drills) = &mut self.drills {
@@ -271,7 +283,10 @@ impl<'a> Agent<'a> {
                     }
                     Sort::Tcp(segment) => match self.watch.sockets_of(segment.to_port) {
                         Some(set) => return self.network.ingress_for(now, frame, reply, set),
-                        None => reply,
+                        None => match self.incidents.sockets_of(segment.to_port) {
+                            Some(set) => return self.network.ingress_for(now, frame, reply, set),
+                            None => reply,
+                        },
                     },
                     Sort::Icmp | Sort::Udp if self.is_for_a_probe(now, frame) => return,
                     Sort::Icmp => reply,
@@ -280,6 +295,7 @@ impl<'a> Agent<'a> {
                         self.judge_at = now;
                         // Or where a target is.
                         self.watch.neighbour_came();
+                        self.incidents.neighbour_came();
                         self.network.ingress(now, frame, reply);
                         if self.network.has_ntp() {
                             self.time_at = Instant::ZERO;
@@ -424,6 +440,23 @@ impl<'a> Agent<'a> {
         u64::from(used) * 100 > u64::from(size) * limits::LOG_FILL_HIGH
     }
 
+    /// Pulls incidents and maintenances when that is due, and marks the targets of maintenances. Not in safe mode.
+    fn tell_incidents<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        if now < self.incidents.poll_at() || self.safe_until.is_some() {
+            return;
+        }
+        let unix_us = self.time.unix_us(now, self.facts.wall.as_ref());
+        let (network, names, log) = (&mut self.network, &self.names, &mut self.log);
+        let settings = self.config.config.incidents.as_ref();
+        let around = &mut incidents::Around { now, unix_us, settings, nic, network, names, log };
+        if self.incidents.poll(around)
+            && let Some(unix_us) = unix_us
+        {
+            let document = self.incidents.document();
+            self.watch.set_maintained(|target| document.is_maintained(target, unix_us / 1_000_000));
+        }
+    }
+
     /// Probes the targets that are due. Not in safe mode.
     fn watch<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if self.safe_until.is_none() {
@@ -472,6 +505,7 @@ impl<'a> Agent<'a> {
             time: &self.time,
             ship: self.ship.as_ref(),
             sink: self.sink.as_ref(),
+            incidents: self.incidents.told(),
             safe_mode: self.safe_until.is_some(),
         };
         let (network, watch, log) = (&mut self.network, &mut self.watch, &mut self.log);
@@ -524,7 +558,7 @@ impl<'a> Agent<'a> {
         let mut at = sooner(self.network.poll_at().min(self.server.poll_at(now)), self.log.poll_at());
         at = at.min(self.ship_at).min(self.sink_at).min(self.time_at).min(self.names_at);
         if self.safe_until.is_none() {
-            at = at.min(self.watch.poll_at());
+            at = at.min(self.watch.poll_at()).min(self.incidents.poll_at());
         }
         at = sooner(sooner(at, self.safe_until), self.ending);
         if let Some(drills) = &self.drills {
@@ -742,8 +776,8 @@ fn machine_resumed(resumed: Resumption, old_boot: u64, new_boot: u64) -> Machine
 
 /// Independent numbers, none of which tells anything of the seed: what is made of them can be seen on the wire,
 /// and the keys of sessions come from the same seed.
-fn seeds(seed: &[u8; 32]) -> [u64; 7] {
-    [0u8, 1, 2, 3, 4, 5, 6].map(|number| {
+fn seeds(seed: &[u8; 32]) -> [u64; 8] {
+    [0u8, 1, 2, 3, 4, 5, 6, 7].map(|number| {
         let digest = Sha256::of(&[seed, &[number]]);
         digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     })

@@ -14,6 +14,7 @@ pub mod drill;
 pub mod facts;
 pub mod health;
 pub mod http;
+pub mod incidents;
 pub mod limits;
 pub mod log;
 pub mod net;

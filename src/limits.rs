@@ -99,8 +99,8 @@ pub const HOST_LABEL_MAX: usize = 63;
 /// Time servers that the configuration names: more than three adds nothing to a majority but one spare.
 pub const TIME_SERVERS: usize = 4;
 
-/// Machines that the agent itself needs: the collector, the syslog server and the time servers.
-pub const HOST_KEYS: usize = 2 + TIME_SERVERS;
+/// Machines that the agent itself needs: the collector, the syslog server, the one with the incidents, and the time servers.
+pub const HOST_KEYS: usize = 3 + TIME_SERVERS;
 
 /// Host names of all checks: targets that share a name share a lookup.
 pub const CHECK_NAMES: usize = 16;
@@ -428,6 +428,52 @@ pub const CHECK_STATUS: usize = 400 + 4 * CHECK_SENTENCE;
 
 /// Bytes of one check in `/api/v2/summary.json`, at their longest, and of a group of its own.
 pub const CHECK_STATUSPAGE: usize = 700 + 2 * CHECK_SENTENCE;
+
+/// Longest document of incidents and maintenances, in bytes: half of a status page.
+pub const INCIDENT_DOCUMENT: usize = 8 * 1024;
+
+/// Bytes of all its texts: what is left of that when the keys are taken off.
+pub const INCIDENT_TEXTS: usize = 6000;
+
+/// Incidents of one document: those that are open, and the last that were.
+pub const INCIDENTS: usize = 8;
+
+/// Updates of all of them.
+pub const INCIDENT_UPDATES: usize = 32;
+
+/// Maintenances of one document.
+pub const MAINTENANCES: usize = 8;
+
+/// Longest text of an update, in bytes: a postmortem of three paragraphs.
+pub const INCIDENT_TEXT: usize = 1200;
+
+/// Targets of one incident or maintenance.
+pub const INCIDENT_TARGETS: usize = 16;
+
+/// Longest path of the document's URL, in bytes.
+pub const INCIDENT_PATH: usize = 128;
+
+/// Receive and send buffer of the connection that pulls it, in bytes: more comes as it is read; the request fits.
+pub const INCIDENT_RX: usize = 1024;
+/// See [`INCIDENT_RX`].
+pub const INCIDENT_TX: usize = 768;
+
+/// So long the server may take for all of its answer once it is asked: a document is a handful of segments.
+pub const INCIDENT_ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// Shortest wait after an attempt that failed; it doubles with each.
+pub const INCIDENT_RETRY_MIN: Duration = Duration::from_secs(5);
+
+/// Longest such wait, unless the interval is longer.
+pub const INCIDENT_RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// At least this often what the clock alone changes is looked at: UTC may be corrected meanwhile.
+pub const INCIDENT_LOOK: Duration = Duration::from_secs(10);
+
+/// Bytes of all of them in `/status`, at their longest: each byte of a title may be escaped.
+pub const INCIDENTS_STATUS: usize = 200 + (INCIDENTS + MAINTENANCES) * 450;
+
+const _: () = assert!(INCIDENT_TX >= INCIDENT_PATH + HOST_NAME_MAX + 200);
 
 /// Past outcomes of a check that are kept: half an hour at the common interval.
 pub const CHECK_HISTORY: usize = 60;

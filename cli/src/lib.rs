@@ -14,6 +14,7 @@ pub mod explain;
 pub mod fetch;
 pub mod forward;
 pub mod image;
+pub mod incident;
 pub mod key;
 pub mod licenses;
 pub mod logs;

@@ -6,8 +6,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
-    check, collect, completions, config, content, drill, explain, image, key, licenses, logs, man, release, size,
-    support, symbolize, timeline, token, top, up, verify, verify_image,
+    check, collect, completions, config, content, drill, explain, image, incident, key, licenses, logs, man, release,
+    size, support, symbolize, timeline, token, top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -56,6 +56,8 @@ enum Command {
     Content(content::Args),
     /// Put every answer of an agent into one tar, for whoever is to help.
     Support(support::Args),
+    /// Write and sign what the status page tells of incidents and maintenances.
+    Incident(incident::Args),
     /// Watch an agent live: health, requests, connections, log delivery, last events.
     Top(top::Args),
     /// Write the image: the one that a release carries, or build the one of a checkout.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Content(args) => content::run(&args),
         Command::Support(args) => support::run(&args),
+        Command::Incident(args) => incident::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),

@@ -45,6 +45,10 @@ const VALID: &[&str] = &[
         "slow_ms": 100, "rise": 1, "fall": 20, "http": {"url": "http://a.example:8080/x?y=z", "method": "HEAD", "status": [200]}}]}"#,
     r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "rise": 2, "slow_ms": 100, "heartbeat": {
         "token_sha256": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899", "period_s": 2678400, "grace_s": 1}}]}"#,
+    r#"{"incidents": {}}"#,
+    r#"{"incidents": {"url": "http://a.example:8080/x.json", "interval_s": 10, "min_revision": 4294967295,
+        "public_key": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899"}}"#,
+    r#"{"incidents": {"document": {"revision": 1, "issued_at": "2026-11-22T00:00:00Z", "expires_at": "2026-11-23T00:00:00Z"}}}"#,
     r#"{"on_panic": "stop"}"#,
     r#"{"on_panic": "reset"}"#,
 ];
@@ -149,6 +153,12 @@ const INVALID: &[&str] = &[
     r#"{"drill": {"hang_after_s": 3601}}"#,
     r#"{"drill": {"records_per_s": "500"}}"#,
     r#"{"drill": {"exercise": "yes"}}"#,
+    r#"{"incidents": {"url": "http://a/"}}"#,
+    r#"{"incidents": {"public_key": "00112233445566778899aabbccddeeffAABBCCDDEEFF00112233445566778899"}}"#,
+    r#"{"incidents": {"interval_s": 9}}"#,
+    r#"{"incidents": {"min_revision": 0}}"#,
+    r#"{"incidents": {"document": []}}"#,
+    r#"{"incidents": {"document": {"revision": 1, "issued_at": "2026-11-22T00:00:00Z"}}}"#,
     r#"{"on_panic": "halt"}"#,
 ];
 
@@ -166,6 +176,10 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
         "a timeout beyond the interval",
         r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "interval_s": 5, "timeout_s": 6,
             "tcp": {"address": "192.0.2.1:22"}}]}"#,
+    ),
+    (
+        "what is wrong within the document of incidents",
+        r#"{"incidents": {"document": {"revision": 1, "issued_at": "2026-11-22T00:00:00Z", "expires_at": "2026-11-21T00:00:00Z"}}}"#,
     ),
     ("the network address", r#"{"network": {"static": {"address": "10.0.2.0/24"}}}"#),
     ("the broadcast address", r#"{"network": {"static": {"address": "10.0.2.255/24"}}}"#),
@@ -327,6 +341,7 @@ fn allowed(schema: &Value, resolved: &Value, resolve: &impl Fn(&Value) -> Value)
             let items = items.unwrap_or_else(|| allowed(&resolved["items"], &resolve(&resolved["items"]), resolve));
             format!("at most {} of {items}", resolved["maxItems"])
         }
+        Some("object") if resolved["required"].is_array() => "a document".into(),
         Some("object") => format!("at most {} of EVENT: SEVERITY", resolved["maxProperties"]),
         Some("string") if resolved["writeOnly"] == true => "64 hex digits, secret".into(),
         Some("string") => match resolved["maxLength"].as_u64() {

@@ -83,11 +83,11 @@ fn introduced(number: u16, name: &str) -> [Event<'_>; 2] {
 
 fn down(number: u16) -> Event<'static> {
     let (reason, address) = (ProbeReason::Status, Ip4([192, 0, 2, 10]));
-    Event::from(TargetDown { check: NameId(number), reason, status: 503, up_s: 9, address })
+    Event::from(TargetDown { check: NameId(number), reason, status: 503, up_s: 9, address, maintenance: false })
 }
 
 fn up(number: u16) -> Event<'static> {
-    Event::from(TargetUp { check: NameId(number), down_s: 0, took_us: 5 })
+    Event::from(TargetUp { check: NameId(number), down_s: 0, took_us: 5, maintenance: false })
 }
 
 /// A program that writes what it is given into a file, after this line of shell.

@@ -1,9 +1,9 @@
 //! The keys of `checks`. A check with any mistake is left out whole: one that watches something else than it says is
 //! worse than none, and the problem is told.
 
-use super::checks::{Check, Checks, Kind, Record, Words};
+use super::checks::{Check, Kind, Record, Words};
 use super::keys::{host, parse_host, parse_peer, peer, secret_key, text, word};
-use super::walker::{Key, Leaf, Step, Verdict, Walker};
+use super::walker::{Key, Leaf, Lent, Step, Verdict, Walker};
 use super::{Host, Peer, Secret};
 use crate::http::beat::Fingerprint;
 use crate::limits::{
@@ -277,11 +277,11 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
         let at = draft.timeout_at;
         walker.report_in("timeout_s", at, format_args!("{timeout_s} is longer than interval_s, which is {interval_s}"));
     }
-    let checks = &*walker.found.checks;
+    let checks = &walker.found.checks;
     if checks.find(checks.text(draft.name)).is_some() && !checks.text(draft.name).is_empty() {
         walker.report_in("name", at, format_args!("another check has this name: each needs one of its own"));
     }
-    if too_many_names(walker.found.checks, &draft) {
+    if too_many_names(&walker.found.checks, &draft) {
         walker.report(at, format_args!("is one host name too many: allowed are {CHECK_NAMES} in all checks"));
     }
     if draft.token.is_some_and(|token| walker.found.checks.has_token(token)) {
@@ -308,7 +308,7 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     }
 }
 
-fn too_many_names(checks: &Checks, draft: &Draft) -> bool {
+fn too_many_names(checks: &Lent<'_>, draft: &Draft) -> bool {
     let redirects = draft.redirects.iter().map(|host| checks.text(*host));
     let named = redirects.filter(|host| matches!(parse_host(host), Some(Host::Name(_))));
     let own = draft.target.as_ref().and_then(|peer| match &peer.host {
@@ -346,7 +346,7 @@ fn read_dns(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     let otherwise = "is not an object: allowed is one like {\"server\": \"192.0.2.53\", \"name\": \"example.org\"}";
     walker.object(DNS, draft, otherwise)?;
     let (at, record, rcode) = (draft.answers_at, draft.record, draft.rcode);
-    let checks = &*walker.found.checks;
+    let checks = &walker.found.checks;
     if !draft.answers.iter().all(|&value| is_value(record, checks.text(value))) {
         walker.report_in(
             "answers",
@@ -421,7 +421,7 @@ fn keep_text(walker: &mut Walker<'_>, at: usize, text: &str) -> Words {
 }
 
 /// A name that can stand in a URL and in a metric's label as it is.
-fn name(leaf: &Leaf<'_>) -> Verdict<Short> {
+pub(super) fn name(leaf: &Leaf<'_>) -> Verdict<Short> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text(leaf)
         .filter(|name| (1..=32).contains(&name.len()) && name.bytes().all(allowed))
@@ -554,7 +554,7 @@ fn stratum(leaf: &Leaf<'_>) -> Verdict<u8> {
 }
 
 /// RFC 9110, section 4.2.1: `http://` host, port if it is not 80, and a path with its query.
-fn url(leaf: &Leaf<'_>) -> Verdict<(Peer, Short)> {
+pub(super) fn url(leaf: &Leaf<'_>) -> Verdict<(Peer, Short)> {
     const OTHERWISE: &str = "is not a URL: allowed is one like \"http://192.0.2.10:8080/health\"";
     let rest = text(leaf).and_then(|url| url.strip_prefix("http://")).ok_or(OTHERWISE)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

@@ -1,10 +1,12 @@
-//! What is watched: the checks of the configuration, in memory of their own.
+//! What is watched: the checks of the configuration, in memory of their own, and beside them the incidents that the
+//! configuration tells of.
 //!
 //! Up to [`CHECKS`] checks with all their texts are too much to be handed around by value, so
 //! they stand in a table that its owner lends to the loader, and later to the agent. Texts stand one after the other in
 //! one buffer: nobody pays for the longest name.
 
 use crate::http::beat::Fingerprint;
+use crate::incidents::document::Document;
 use crate::limits::{CHECK_ANSWERS, CHECK_REDIRECTS, CHECK_STATUSES, CHECK_TEXT, CHECKS};
 use heapless::{String, Vec};
 use outpost_wire::Sha256;
@@ -17,6 +19,7 @@ use super::{Host, Peer};
 pub struct Checks {
     list: Vec<Check, CHECKS>,
     texts: String<CHECK_TEXT>,
+    document: Document,
 }
 
 /// A text of a table of checks; empty when nothing was said.
@@ -27,6 +30,19 @@ pub struct Words {
 }
 
 const _: () = assert!(CHECK_TEXT <= u16::MAX as usize);
+
+impl Words {
+    /// So many bytes from here on.
+    pub(crate) fn new(at: usize, len: usize) -> Words {
+        Words { at: at as u16, len: len as u16 }
+    }
+
+    /// The text, out of the buffer that it stands in.
+    pub(crate) fn of(self, texts: &str) -> &str {
+        let at = usize::from(self.at);
+        texts.get(at..at + usize::from(self.len)).unwrap_or_default()
+    }
+}
 
 /// One target, and how it is probed.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,7 +179,7 @@ impl Kind {
 impl Checks {
     /// No checks.
     pub const fn new() -> Checks {
-        Checks { list: Vec::new(), texts: String::new() }
+        Checks { list: Vec::new(), texts: String::new(), document: Document::new() }
     }
 
     /// The checks, in the order of the document.
@@ -173,8 +189,7 @@ impl Checks {
 
     /// A text of this table.
     pub fn text(&self, words: Words) -> &str {
-        let at = usize::from(words.at);
-        self.texts.get(at..at + usize::from(words.len)).unwrap_or_default()
+        words.of(&self.texts)
     }
 
     /// The check with this name.
@@ -185,6 +200,16 @@ impl Checks {
     /// Whether one of them waits for this token.
     pub(super) fn has_token(&self, token: Fingerprint) -> bool {
         self.list.iter().any(|check| matches!(check.kind, Kind::Heartbeat { token: known, .. } if known == token))
+    }
+
+    /// The incidents and maintenances that stand in the configuration itself.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The same, to be read.
+    pub(super) fn document_mut(&mut self) -> &mut Document {
+        &mut self.document
     }
 
     /// The names of the machines that are probed, and of those that they may lead to.
@@ -209,6 +234,7 @@ impl Checks {
 
     /// Takes all that is watched, and how, into a hash: nothing of it when there are no checks.
     pub(super) fn hash_into(&self, digest: &mut Sha256) {
+        self.document.hash_into(digest);
         for check in &self.list {
             let Check { name, group, owner, impact, runbook, interval_s, timeout_s, rise, fall, slow_ms, peer, kind } =
                 check;

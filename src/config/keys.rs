@@ -6,6 +6,7 @@
 //! collector with any mistake is not used, because a mistyped `key` must not mean clear text.
 
 use super::check_keys::read_checks;
+use super::incident_keys::read_incidents;
 use super::nearest::nearest;
 use super::walker::{Key, Leaf, Step, Verdict, Walker};
 use super::{
@@ -44,6 +45,7 @@ pub(super) const DOCUMENT: &[Key<Config>] = &[
     Key { name: "severity", required: false, read: |walker, config| read_severities(walker, &mut config.severity) },
     Key { name: "contact", required: false, read: |walker, config| read_contact(walker, &mut config.contact) },
     Key { name: "security", required: false, read: |walker, config| read_security(walker, &mut config.security) },
+    Key { name: "incidents", required: false, read: |walker, config| read_incidents(walker, &mut config.incidents) },
     Key { name: "drill", required: false, read: |walker, config| read_drill(walker, &mut config.drill) },
     Key { name: "on_panic", required: false, read: |walker, config| walker.set(&mut config.on_panic, on_panic) },
     Key { name: "checks", required: false, read: |walker, _| read_checks(walker) },
@@ -384,24 +386,8 @@ fn security_contact(leaf: &Leaf<'_>) -> Verdict<String<SECURITY_CONTACT_MAX>> {
 
 /// A moment of UTC (RFC 3339); the 29th of February is one in any year.
 fn moment(leaf: &Leaf<'_>) -> Verdict<String<20>> {
-    let number = |text: &str| text.bytes().try_fold(0, |sum, byte| Some(sum * 10 + char::from(byte).to_digit(10)?));
-    let is_moment = |text: &str| {
-        let signs = text.bytes().zip(*b"0000-00-00T00:00:00Z").all(|(byte, sign)| sign == b'0' || byte == sign);
-        let part = |from: usize, to: usize| text.get(from..to).and_then(number);
-        let (Some(_), Some(month), Some(day), Some(hour), Some(minute), Some(second), true) =
-            (part(0, 4), part(5, 7), part(8, 10), part(11, 13), part(14, 16), part(17, 19), signs)
-        else {
-            return false;
-        };
-        let days = match month {
-            2 => 29,
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
-        (1..=12).contains(&month) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60
-    };
     text(leaf)
-        .filter(|text| text.len() == 20 && is_moment(text))
+        .filter(|text| crate::time::utc::parse(text).is_some())
         .and_then(|text| String::try_from(text).ok())
         .ok_or("is not a moment of UTC: allowed is one like \"2027-12-31T23:59:59Z\"")
 }

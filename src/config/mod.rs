@@ -12,6 +12,7 @@
 mod check_keys;
 pub mod checks;
 mod command_line;
+mod incident_keys;
 mod keys;
 mod nearest;
 mod origins;
@@ -21,11 +22,12 @@ mod walker;
 #[cfg(test)]
 mod tests;
 
+pub use incident_keys::read_pulled;
 pub use origins::{ORIGINS, Origins};
 pub use problem::Problem;
 
 use crate::limits::{
-    CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, DNS_SERVERS, HOST_KEYS, HOST_NAME_MAX, LOG_SEVERITY_RULES,
+    CONFIG_MAX, CONFIG_PROBLEMS, CONTACT_MAX, DNS_SERVERS, HOST_KEYS, HOST_NAME_MAX, INCIDENT_PATH, LOG_SEVERITY_RULES,
     SECURITY_CONTACT_MAX, TIME_SERVERS,
 };
 use checks::Checks;
@@ -35,13 +37,21 @@ use heapless::{String, Vec};
 use outpost_wire::limits::AGENT_NAME_MAX;
 use outpost_wire::{CATALOGUE, ConfigSource, Severity, Sha256};
 use problem::Problems;
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use smoltcp::wire::Ipv4Cidr;
-use walker::{Found, Step, Walker};
+use walker::{Found, Lent, Step, Walker};
 
 /// Longest [effective document](Config::effective), in bytes: every list full, every name and address at its longest.
-pub const EFFECTIVE_MAX: usize =
-    1024 + SEVERITIES_MAX + 4 * CONTACT_MAX + 48 + SECURITY_CONTACT_MAX + 110 + HOST_KEYS * HOST_NAME_MAX;
+pub const EFFECTIVE_MAX: usize = 1024
+    + SEVERITIES_MAX
+    + 4 * CONTACT_MAX
+    + 48
+    + SECURITY_CONTACT_MAX
+    + 110
+    + HOST_KEYS * HOST_NAME_MAX
+    + 192
+    + INCIDENT_PATH;
 
 /// Longest form of [`Severities`] in it, in bytes: each rule is a syslog MSGID, its quotes, a number and two signs.
 const SEVERITIES_MAX: usize = "\"severity\":{},".len() + LOG_SEVERITY_RULES * (32 + 6);
@@ -88,7 +98,7 @@ impl<'c> Loader<'c> {
     pub fn document(&mut self, source: ConfigSource, document: &[u8]) {
         self.source = source;
         let problems = core::mem::take(&mut self.problems);
-        let found = Found { problems, origins: self.origins, source, checks: &mut *self.checks };
+        let found = Found { problems, origins: self.origins, source, checks: Lent(Some(&mut *self.checks)) };
         let mut walker = Walker::new(document, found);
         // A stop is reported like every other problem; what was read before it counts.
         let _ = read_document(document, &mut walker, &mut self.config);
@@ -203,6 +213,9 @@ pub struct Config {
     /// Where to report a weakness: `/.well-known/security.txt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security: Option<Security>,
+    /// Where incidents and maintenances come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<Incidents>,
     /// Trouble to make on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
@@ -402,6 +415,60 @@ pub struct Security {
     pub expires: String<20>,
 }
 
+/// Where incidents and maintenances come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incidents {
+    /// The web server that has the signed document; without one there is only what the configuration itself says.
+    pub server: Option<Peer>,
+    /// What is asked for there.
+    pub path: String<INCIDENT_PATH>,
+    /// The Ed25519 key that it is signed with; there is one where there is a server.
+    pub public_key: Option<[u8; 32]>,
+    /// An older revision is refused.
+    pub min_revision: u32,
+    /// Seconds from one pull to the next.
+    pub interval_s: u16,
+}
+
+impl Incidents {
+    fn new(interval_s: u16) -> Incidents {
+        Incidents { server: None, path: String::new(), public_key: None, min_revision: 1, interval_s }
+    }
+}
+
+/// The keys as they are read, without `document`: that is told by `/status`.
+impl Serialize for Incidents {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Url<'u>(&'u Peer, &'u str);
+        impl Display for Url<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "http://{}{}", self.0, self.1)
+            }
+        }
+        struct Hex<'h>(&'h [u8; 32]);
+        impl Display for Hex<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+        struct Text<'t>(&'t dyn Display);
+        impl Serialize for Text<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self.0)
+            }
+        }
+        let pulled = self.server.as_ref().zip(self.public_key.as_ref());
+        let mut out = serializer.serialize_struct("Incidents", if pulled.is_some() { 4 } else { 0 })?;
+        if let Some((server, key)) = pulled {
+            out.serialize_field("url", &Text(&Url(server, &self.path)))?;
+            out.serialize_field("public_key", &Text(&Hex(key)))?;
+            out.serialize_field("min_revision", &self.min_revision)?;
+            out.serialize_field("interval_s", &self.interval_s)?;
+        }
+        out.end()
+    }
+}
+
 /// Trouble to make on purpose; at least one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Drill {
@@ -465,6 +532,7 @@ impl Default for Config {
             severity: Severities::default(),
             contact: None,
             security: None,
+            incidents: None,
             drill: None,
             on_panic: OnPanic::Reset,
         }
@@ -476,7 +544,9 @@ impl Config {
     pub fn hosts(&self) -> impl Iterator<Item = (&'static str, &Host)> {
         let collector = self.collector.iter().map(|collector| ("/collector/address", &collector.address.host));
         let sink = self.sink.iter().map(|sink| ("/sink/syslog", &sink.syslog.host));
-        collector.chain(sink).chain(self.time.servers.iter().map(|host| ("/time/servers", host)))
+        let incidents = self.incidents.iter().filter_map(|incidents| incidents.server.as_ref());
+        let incidents = incidents.map(|server| ("/incidents/url", &server.host));
+        collector.chain(sink).chain(incidents).chain(self.time.servers.iter().map(|host| ("/time/servers", host)))
     }
 
     /// The configuration in force as a JSON document, defaults filled in and secrets redacted.

@@ -4,7 +4,7 @@ use outpost_wire::ConfigSource;
 
 /// The keys whose origin is kept, by JSON pointer: every key that has a value of its own. A test compares them with
 /// schema/config.json.
-pub const ORIGINS: [&str; 22] = [
+pub const ORIGINS: [&str; 27] = [
     "/name",
     "/network",
     "/time/servers",
@@ -21,6 +21,11 @@ pub const ORIGINS: [&str; 22] = [
     "/severity",
     "/security/contact",
     "/security/expires",
+    "/incidents/url",
+    "/incidents/public_key",
+    "/incidents/min_revision",
+    "/incidents/interval_s",
+    "/incidents/document",
     "/drill/panic_after_s",
     "/drill/hang_after_s",
     "/drill/records_per_s",

@@ -59,6 +59,7 @@ fn reads_every_key() {
             contact: "mailto:security@example.org".try_into().unwrap(),
             expires: "2027-12-31T23:59:59Z".try_into().unwrap(),
         }),
+        incidents: None,
         drill: None,
         on_panic: OnPanic::Reset,
     };
@@ -125,19 +126,19 @@ fn every_problem_has_its_sentence() {
         (r#"{"nmae": "x"}"#, r#"1:2: /nmae: unknown key: did you mean "name"?"#),
         (
             r#"{"targets": []}"#,
-            r#"1:2: /targets: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
+            r#"1:2: /targets: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, incidents, drill, on_panic, checks"#,
         ),
         (
             r#"{"a/b~": {"x": [1, "}", {}]}}"#,
-            r#"1:2: /a~1b~0: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
+            r#"1:2: /a~1b~0: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, incidents, drill, on_panic, checks"#,
         ),
         (
             r#"{"\u001b[2J": 1}"#,
-            r#"1:2: /\u001b[2J: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
+            r#"1:2: /\u001b[2J: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, incidents, drill, on_panic, checks"#,
         ),
         (
             &long_key,
-            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, drill, on_panic, checks"#,
+            r#"1:2: /kkkkkkkkkkkkkkkkkkkkkkkkkkkkk...: unknown key: known are name, network, time, collector, sink, http, severity, contact, security, incidents, drill, on_panic, checks"#,
         ),
         (
             r#"{"name": "a", "name": "b"}"#,

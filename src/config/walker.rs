@@ -6,10 +6,11 @@
 //! inside one value (a wrong type, a bad escape) is reported and passed over, so that the rest is read as well. Only
 //! when the structure itself is broken does it [`Stop`].
 
-use super::checks::Checks;
+use super::checks::{Check, Checks, Words};
 use super::nearest::nearest;
 use super::origins::Origins;
 use super::problem::{Problems, write_cut};
+use crate::http::beat::Fingerprint;
 use crate::limits::{CONFIG_DEPTH, CONFIG_MAX, CONFIG_TEXT_MAX};
 use core::fmt::{self, Display, Write};
 use core::str::Chars;
@@ -86,7 +87,42 @@ pub(super) struct Found<'a> {
     /// The source that is read.
     pub source: ConfigSource,
     /// Where the checks are put.
-    pub checks: &'a mut Checks,
+    pub checks: Lent<'a>,
+}
+
+/// A table of checks that its owner lends; without one nothing is kept.
+pub(super) struct Lent<'a>(pub Option<&'a mut Checks>);
+
+impl Lent<'_> {
+    pub fn text(&self, words: Words) -> &str {
+        self.0.as_ref().map_or("", |checks| checks.text(words))
+    }
+
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.0.as_ref()?.find(name)
+    }
+
+    pub fn has_token(&self, token: Fingerprint) -> bool {
+        self.0.as_ref().is_some_and(|checks| checks.has_token(token))
+    }
+
+    pub fn names_with<'n>(&'n self, more: impl Iterator<Item = &'n str> + Clone) -> usize {
+        self.0.as_ref().map_or(0, |checks| checks.names_with(more))
+    }
+
+    pub fn keep(&mut self, text: &str) -> Option<Words> {
+        self.0.as_mut()?.keep(text)
+    }
+
+    pub fn add(&mut self, check: Check) -> bool {
+        self.0.as_mut().is_some_and(|checks| checks.add(check))
+    }
+
+    pub fn clear(&mut self) {
+        if let Some(checks) = &mut self.0 {
+            checks.clear();
+        }
+    }
 }
 
 impl<'a> Walker<'a> {
@@ -238,6 +274,30 @@ impl<'a> Walker<'a> {
             *target = value;
         }
         Ok(())
+    }
+
+    /// Reads a string of at most `max` bytes, which may be longer than a [`Leaf`] and have several lines, and hands it on
+    /// sign by sign; `false` when it was refused, which is reported.
+    pub fn long_text(&mut self, max: usize, otherwise: &'static str, take: &mut dyn FnMut(char)) -> Result<bool, Stop> {
+        let start = self.position();
+        if self.peek() != Some(b'"') {
+            return self.refuse(otherwise).map(|()| false);
+        }
+        let mut chars = self.string()?.chars();
+        let mut left = Some(max);
+        let mut is_blank = true;
+        while let Some(sign) = chars.next() {
+            let sign = if sign == '\\' { escape(&mut chars) } else { Some(sign) };
+            let sign = sign.filter(|sign| *sign == '\n' || !sign.is_control());
+            left = left.zip(sign).and_then(|(left, sign)| left.checked_sub(sign.len_utf8()));
+            let (Some(sign), Some(_)) = (sign, left) else { break };
+            is_blank &= sign.is_whitespace();
+            take(sign);
+        }
+        if left.is_none() || is_blank {
+            self.report_value(start, true, otherwise);
+        }
+        Ok(left.is_some() && !is_blank)
     }
 
     /// Reports a problem of the value at hand that was found at byte `at`.

@@ -221,6 +221,15 @@ impl Time {
         self.estimate.map(|estimate| estimate.carried_to(now))
     }
 
+    /// Microseconds since 1970-01-01 UTC: as servers say, else as the machine does.
+    pub fn unix_us(&self, now: Instant, wall: Option<&crate::facts::WallTime>) -> Option<u64> {
+        let synchronised = self.now(now).map(|time| time.unix_us);
+        synchronised.or_else(|| {
+            let wall = wall?;
+            Some(wall.unix_us.saturating_add_signed(now.total_micros() - wall.at.total_micros()))
+        })
+    }
+
     /// How far off UTC may be now, in microseconds; `None` as long as no server has been believed.
     pub fn error_us(&self, now: Instant) -> Option<u64> {
         self.now(now).map(|estimate| estimate.error_us)

@@ -50,9 +50,60 @@ pub const fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
+/// Seconds since 1970-01-01 UTC of a moment like `2027-12-31T23:59:59Z`, to the second; the 29th of February is one in
+/// any year, where there is none the 1st of March.
+pub fn parse(text: &str) -> Option<u64> {
+    let shape = b"0000-00-00T00:00:00Z";
+    if text.len() != shape.len() || text.bytes().zip(shape).any(|(byte, sign)| *sign != b'0' && byte != *sign) {
+        return None;
+    }
+    let part = |from: usize, to: usize| {
+        let digits = text.as_bytes().get(from..to)?;
+        digits.iter().try_fold(0u64, |sum, &digit| Some(sum * 10 + u64::from(char::from(digit).to_digit(10)?)))
+    };
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    let days = match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let allowed = (1..=12).contains(&month) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    // Before 1970 there is nothing to tell.
+    let day = u64::try_from(self::days(year as i64, month as i64, day as i64)).ok().filter(|_| allowed)?;
+    Some(((day * 24 + hour) * 60 + minute) * 60 + second)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_is_what_is_written() {
+        // Leap days and ends of years, where a count of days goes wrong; and what is no moment.
+        let mut unix_s = 0;
+        while unix_s < 253_402_300_800 {
+            let text = rfc3339(unix_s * 1_000_000);
+            let text = format!("{}Z", core::str::from_utf8(&text[..19]).unwrap());
+            assert_eq!(parse(&text), Some(unix_s), "{text}");
+            unix_s += 86_399 * 7 + 12_345;
+        }
+        assert_eq!(parse("2024-02-29T00:00:00Z"), Some(1_709_164_800));
+        for none in [
+            "1969-12-31T23:59:59Z",
+            "2027-13-01T00:00:00Z",
+            "2027-04-31T00:00:00Z",
+            "2027-01-01T24:00:00Z",
+            "2027-01-01 00:00:00Z",
+            "2027-01-01T00:00:00",
+            "2027-01-01T00:00:0xZ",
+            "2027-00-01T00:00:00Z",
+            "2027-01-00T00:00:00Z",
+            "",
+        ] {
+            assert_eq!(parse(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn dates_are_right_at_their_edges() {

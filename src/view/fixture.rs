@@ -9,6 +9,7 @@ use crate::health::Health;
 use crate::http::counters::Counters;
 use crate::http::pool::{self, Pool};
 use crate::http::probes::Probes;
+use crate::incidents::{self, Incidents};
 use crate::limits;
 use crate::log::{Identity, Log, Security, Ship};
 use crate::net::resolve::Resolver;
@@ -35,6 +36,7 @@ pub struct Fixture {
     pub ship: Option<Ship>,
     pub network: Network<'static>,
     pub watch: Watch<'static>,
+    pub incidents: Incidents<'static>,
     pub log: Log<'static>,
     pub pool: Pool<'static>,
     pub counters: Counters,
@@ -65,6 +67,9 @@ impl Fixture {
         let collector = loaded.config.collector.as_ref();
         let ship =
             collector.map(|collector| Ship::new(collector.address.literal(), identity, Security::Clear, 1, started));
+        let mut log = Log::new(vec![0; 64 * 1024].leak(), 0xb007);
+        let memory = Box::leak(Box::new(incidents::Memory::new()));
+        let incidents = Incidents::new(checks.document(), memory, false, 1, &mut log, started);
         let names = Resolver::new(loaded.config.hosts().map(|(_, host)| host), 1, started);
         Fixture {
             now: Instant::from_secs(2),
@@ -104,7 +109,8 @@ impl Fixture {
                 1,
                 started,
             ),
-            log: Log::new(vec![0; 64 * 1024].leak(), 0xb007),
+            incidents,
+            log,
             pool: Pool::new(Box::leak(Box::new(pool::Memory::new())), limits::CONNECTIONS, 1),
             counters: Counters::default(),
             probes: Probes::new(),
@@ -127,6 +133,7 @@ impl Fixture {
                 vitals: &self.vitals,
                 ship: self.ship.as_ref(),
                 sink: None,
+                incidents: self.incidents.told(),
                 safe_mode: false,
             },
             network: &self.network,

@@ -18,8 +18,9 @@ use crate::limits;
 use crate::log::{Phase, Ship};
 use crate::net;
 use crate::watch::Shown;
+use core::cmp::Ordering;
 use heapless::String;
-use outpost_wire::{DownReason, ProbeClass, ProbeReason};
+use outpost_wire::{DownReason, IncidentImpact, ProbeClass, ProbeReason};
 use smoltcp::time::Duration;
 
 /// What a sample is worth.
@@ -61,6 +62,7 @@ impl View<'_, '_> {
         self.write_network(&mut page);
         self.write_http(&mut page);
         self.write_targets(&mut page);
+        self.write_incidents(&mut page);
         self.write_log(&mut page);
         if openmetrics {
             page.put("# EOF\n");
@@ -91,6 +93,38 @@ impl View<'_, '_> {
                 page.sample(&[("check", check.name()), ("state", state.name())], found == state);
             }
         }
+    }
+
+    /// Nothing of it where neither a document nor a URL is configured.
+    fn write_incidents(&self, page: &mut Page<'_>) {
+        if self.config().incidents.is_none() {
+            return;
+        }
+        let (document, pulls) = (self.known.incidents.document, self.known.incidents.pulls);
+        page.family("gauge outpost_incidents_open Incidents that are not over, by their impact.");
+        for impact in IncidentImpact::WORDS {
+            let count = document.open().filter(|(one, _)| one.impact.word() == Ok(*impact)).count();
+            page.sample(&[("impact", *impact)], count as u64);
+        }
+        if let Some(now) = self.unix_s() {
+            page.family("gauge outpost_incident_update_overdue Open incidents whose promised update did not come.");
+            page.sample(&[], document.open().filter(|(_, update)| update.is_overdue(now)).count() as u64);
+            let under_way = document.maintenances().iter().filter(|one| one.phase(now) == Ordering::Equal).count();
+            page.family("gauge outpost_maintenances_under_way Maintenances that have begun and are not over.");
+            page.sample(&[], under_way as u64);
+        }
+        if document.revision != 0 {
+            page.family("gauge outpost_incidents_revision Revision of the document that is shown.");
+            page.sample(&[], u64::from(document.revision));
+            page.family("gauge outpost_incidents_expires_seconds When it is outdated, in seconds since 1970.");
+            page.sample(&[], document.expires_at);
+        }
+        if let Some(at) = pulls.good_at {
+            page.family("gauge outpost_incidents_age_seconds Time since a good document was last pulled.");
+            page.sample(&[], self.now - at);
+        }
+        page.family("counter outpost_incidents_pull_failures_total Pulls of which nothing was taken.");
+        page.sample(&[], u64::from(pulls.failures_ever));
     }
 
     fn write_vitals(&self, page: &mut Page<'_>) {

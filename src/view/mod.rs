@@ -12,6 +12,7 @@ mod events;
 mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod incidents;
 mod metrics;
 mod names;
 pub mod page;
@@ -29,6 +30,7 @@ use crate::http::answer::hex;
 use crate::http::pool::{Class, Pool};
 use crate::http::probes::Probes;
 use crate::http::server;
+use crate::incidents::Told;
 use crate::log::{Log, Ship, Sink};
 use crate::net::Network;
 use crate::net::resolve::Resolver;
@@ -62,6 +64,8 @@ pub struct Known<'v> {
     pub ship: Option<&'v Ship>,
     /// The way to a syslog server, where one is configured.
     pub sink: Option<&'v Sink>,
+    /// What is told of incidents and maintenances.
+    pub incidents: Told<'v>,
     /// Whether the agent does no more than it must.
     pub safe_mode: bool,
 }

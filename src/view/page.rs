@@ -5,7 +5,7 @@
 //! request, no script, every state told by a word, and by a sign that page.css draws, beside its colour.
 
 use super::writer::Writer;
-use super::{Known, View, targets};
+use super::{Known, View, incidents, targets};
 use crate::health::{CHECKS, Check, Reason, State};
 use crate::limits;
 use crate::log::{Phase, Ship, Stats, Status};
@@ -161,6 +161,7 @@ impl Page<'_, '_> {
         w.duration(self.seconds_since(self.known.started));
         w.tag("</p></header>");
         w.plain("\n");
+        incidents::write(w, self.known.incidents, self.clock.unix_s(self.now));
         let complete = self.write_targets(w);
         w.tag("<div class=\"c\">");
         self.write_contact(w);
@@ -866,6 +867,7 @@ mod tests {
                 time: &time,
                 ship: None,
                 sink: None,
+                incidents: crate::incidents::Told::NOTHING,
                 safe_mode: false,
             };
             let page = Page {
@@ -1109,6 +1111,7 @@ mod tests {
             time: &time,
             ship: None,
             sink: None,
+            incidents: crate::incidents::Told::NOTHING,
             safe_mode: false,
         };
         clear.clock = Clock::of(&known, NOW);

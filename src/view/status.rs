@@ -1,5 +1,6 @@
 //! `/status`: the agent's state as JSON.
 
+use super::incidents::IncidentsDocument;
 use super::names::Names;
 use super::targets::Targets;
 use super::{Connections, View, hex_text, text};
@@ -22,6 +23,7 @@ pub struct StatusDocument<'v, 'a> {
     isolated_s: Option<u64>,
     checks: Vec<CheckDocument, { CHECKS.len() }>,
     targets: Targets<'v, 'v, 'a>,
+    incidents: Option<IncidentsDocument<'v>>,
     time: Option<TimeDocument>,
     network: NetworkDocument,
     log: LogDocument,
@@ -124,6 +126,7 @@ impl<'a> View<'_, 'a> {
                 })
                 .collect(),
             targets: Targets(self),
+            incidents: self.incidents(),
             time: known.time.now(self.now).map(|time| TimeDocument {
                 unix_us: time.unix_us,
                 error_us: time.error_us,

@@ -35,6 +35,7 @@ pub use history::{History, Past};
 pub use http::HTTP_PORT;
 pub use isolation::{ANSWER_TIME, Turn, Witnesses};
 pub use ntp::NTP_PORT;
+pub use response::{Reading, Response};
 pub use standing::{Belief, Outcome, Rules, Standing};
 
 use crate::config::checks::{Check, Checks, Kind};
@@ -120,6 +121,8 @@ pub struct Watched<'a> {
     belief: Belief,
     history: History,
     counters: Counters,
+    /// Whether a maintenance of it is under way.
+    maintenance: bool,
     /// The transaction of the last probe, and the address that it went to.
     transaction: u32,
     address: Option<Ipv4Addr>,
@@ -187,6 +190,11 @@ impl Watched<'_> {
         &self.history
     }
 
+    /// Whether a maintenance of it is under way.
+    pub fn is_maintained(&self) -> bool {
+        self.maintenance
+    }
+
     /// What was counted.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -231,11 +239,11 @@ impl Watched<'_> {
             Standing::Unknown => 0,
             Standing::Up | Standing::Down => u32::try_from((now - since).secs()).unwrap_or(u32::MAX),
         };
-        let check = log.name(now, name);
+        let (check, maintenance) = (log.name(now, name), self.maintenance);
         if outcome.is_good() {
-            log.emit(now, transaction, TargetUp { check, down_s: lasted_s, took_us });
+            log.emit(now, transaction, TargetUp { check, down_s: lasted_s, took_us, maintenance });
         } else {
-            log.emit(now, transaction, TargetDown { check, reason, status, up_s: lasted_s, address });
+            log.emit(now, transaction, TargetDown { check, reason, status, up_s: lasted_s, address, maintenance });
         }
         past.changes.push(Change { number: self.number, outcome, lasted_s });
     }
@@ -342,6 +350,7 @@ impl<'a> Watch<'a> {
                 belief: Belief::new(now),
                 history: History::new(),
                 counters: Counters::default(),
+                maintenance: false,
                 transaction: 0,
                 address: None,
             };
@@ -380,6 +389,13 @@ impl<'a> Watch<'a> {
     /// What became up or down lately.
     pub fn changes(&self) -> &Changes {
         &self.past.changes
+    }
+
+    /// Marks those of which a maintenance is under way: what becomes of them is told as ever, and says so.
+    pub fn set_maintained(&mut self, is_maintained: impl Fn(&str) -> bool) {
+        for watched in self.watched.iter_mut() {
+            watched.maintenance = is_maintained(self.checks.text(watched.check.name));
+        }
     }
 
     /// The sockets of the probe that goes out from this port; it is looked at in the next `poll`.

@@ -120,6 +120,20 @@ impl<'n> Response<'n> {
         Reading::More
     }
 
+    /// The same, handing on each byte of the body.
+    pub fn read_body(&mut self, bytes: &[u8], body: &mut dyn FnMut(u8)) -> Reading {
+        for &byte in bytes {
+            if matches!(self.part, Part::Body(_) | Part::Chunk(_)) {
+                body(byte);
+            }
+            let reading = self.step(byte);
+            if reading != Reading::More {
+                return reading;
+            }
+        }
+        Reading::More
+    }
+
     /// The server has closed the connection: whether that ends the answer in order (RFC 9112, section 8).
     pub fn end(&self) -> Reading {
         match self.part {

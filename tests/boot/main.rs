@@ -13,6 +13,7 @@
 //! | `content.rs` | runbooks and contacts are served with DNS, NTP, gateway and collector gone |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `identity.rs` | the image id of the file is what `/about` and the collector's store say |
+//! | `incidents.rs` | a signed document of a real nginx is taken, shown and kept |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
 //! | `platform.rs` | machines without clock chip, timer, ACPI or interrupts serve, and come back after a panic |
 //! | `power.rs` | the power button ends the boot in order, whatever else happens |
@@ -38,6 +39,7 @@ mod host;
 mod identity;
 #[path = "../support/image.rs"]
 mod image;
+mod incidents;
 mod lab;
 mod memory;
 mod names;

@@ -14,23 +14,24 @@ use std::time::{Duration, Instant};
 
 const RETRY: Duration = Duration::from_millis(50);
 
-/// A running nginx that answers every request alike; killed when it is dropped.
-struct Nginx(Child);
+/// A running nginx with one location; killed when it is dropped.
+pub struct Nginx(Child);
 
 impl Nginx {
-    fn program() -> Option<PathBuf> {
+    /// Where it is installed.
+    pub fn program() -> Option<PathBuf> {
         ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().map(PathBuf::from).find(|path| path.exists())
     }
 
     /// Starts it on this port of loopback, with its files in this folder.
-    fn start(program: &Path, folder: &Path, port: u16, answer: &str) -> Nginx {
+    pub fn start(program: &Path, folder: &Path, port: u16, location: &str) -> Nginx {
         let shown = folder.display();
         let configuration = format!(
             "daemon off; master_process off; pid {shown}/nginx.pid; error_log {shown}/nginx.err; events {{}}\n\
              http {{ log_format trace '$request $status $http_traceparent'; access_log {shown}/nginx.log trace;\n\
              client_body_temp_path {shown}/body; proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/fastcgi;\n\
              uwsgi_temp_path {shown}/uwsgi; scgi_temp_path {shown}/scgi;\n\
-             server {{ listen 127.0.0.1:{port}; location / {{ return {answer}; }} }} }}\n"
+             server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }} }}\n"
         );
         std::fs::write(folder.join("nginx.conf"), configuration).unwrap();
         let child = Command::new(program)
@@ -94,7 +95,7 @@ fn a_web_server_is_watched() {
     }]);
     let mut vm = lab.vm(Machine::Microvm, Machine::Microvm.nics()[0], Accel::Tcg);
     vm.config = Some(lab.file("watch.json", &config.to_string()));
-    let nginx = Nginx::start(&program, lab.folder(), port, "200 'all is well'");
+    let nginx = Nginx::start(&program, lab.folder(), port, "return 200 'all is well';");
     let mut guest = Guest::boot(&vm);
     guest.wait_ok("/readyz");
     let up = wait_for(&guest, "up", "ok");
@@ -119,10 +120,10 @@ fn a_web_server_is_watched() {
     let page = get(guest.http(), "/").unwrap().body;
     assert!(page.contains("1 watched from here, 1 down.") && page.contains("customers cannot pay"), "{page}");
 
-    let nginx = Nginx::start(&program, lab.folder(), port, "200 'all is well'");
+    let nginx = Nginx::start(&program, lab.folder(), port, "return 200 'all is well';");
     wait_for(&guest, "up", "ok");
     drop(nginx);
-    let _ill = Nginx::start(&program, lab.folder(), port, "503 'not well'");
+    let _ill = Nginx::start(&program, lab.folder(), port, "return 503 'not well';");
     let down = wait_for(&guest, "down", "status");
     assert_eq!(down["http_status"], 503);
 

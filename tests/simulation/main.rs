@@ -21,6 +21,7 @@ mod gateway;
 mod heartbeat;
 mod history;
 mod http;
+mod incidents;
 mod independent;
 mod isolation;
 mod link;

@@ -256,6 +256,68 @@ words! {
     }
 }
 
+words! {
+    /// How bad an incident is for customers.
+    IncidentImpact {
+        /// Nobody notices.
+        None = 0 "none",
+        /// Something is slow, or fails now and then.
+        Minor = 1 "minor",
+        /// Something does not work.
+        Major = 2 "major",
+        /// Nothing works.
+        Critical = 3 "critical",
+    }
+}
+
+words! {
+    /// How far those who work on an incident are.
+    IncidentStatus {
+        /// What is wrong is looked for.
+        Investigating = 0 "investigating",
+        /// The cause is known.
+        Identified = 1 "identified",
+        /// It is repaired, and watched.
+        Monitoring = 2 "monitoring",
+        /// It is over.
+        Resolved = 3 "resolved",
+        /// It is over, and it is told what happened and why.
+        Postmortem = 4 "postmortem",
+        /// The document does not have it any more; it was never said that it is over.
+        Withdrawn = 5 "withdrawn",
+    }
+}
+
+words! {
+    /// Why no new document of incidents and maintenances was taken.
+    IncidentRefusal {
+        /// The name of the server has no address, or there is no network.
+        NoAddress = 0 "no_address",
+        /// The connection did not come about.
+        Connect = 1 "connect",
+        /// The server did not send all of it in time.
+        Timeout = 2 "timeout",
+        /// The server answers with another status than 200; redirects are not followed.
+        Status = 3 "status",
+        /// What came is no HTTP answer, or ends before its end.
+        Http = 4 "http",
+        /// It is longer than a document may be.
+        TooLarge = 5 "too_large",
+        /// It does not begin with the line of the signature.
+        Envelope = 6 "envelope",
+        /// The signature is not one of the configured key for these bytes.
+        Signature = 7 "signature",
+        /// The document breaks a rule: `outpost incident verify` says which.
+        Document = 8 "document",
+        /// Its revision is older than the one that is shown, or than `incidents.min_revision`.
+        Older = 9 "older",
+        /// Another document with the same revision.
+        SameRevision = 10 "same_revision",
+        /// It is not valid any more.
+        Expired = 11 "expired",
+    }
+}
+
 events! {
     /// The agent has started and this is its first record.
     1 BootStarted<'a> = "boot.started", Vital, INFO, since "0.1.0",
@@ -685,6 +747,8 @@ events! {
         down_s: u32,
         /// From the start of the last probe to its end, in microseconds.
         took_us: u32,
+        /// Whether a maintenance of it is under way: nobody is to be woken.
+        maintenance: bool,
     }
 
     /// A target is down: as many probes in a row as its check asks for were bad.
@@ -701,6 +765,8 @@ events! {
         up_s: u32,
         /// The address that was probed, or 0.0.0.0.
         address: Ip4,
+        /// Whether a maintenance of it is under way: nobody is to be woken.
+        maintenance: bool,
     }
 
     /// The runbooks and contacts that came along are served.
@@ -802,6 +868,85 @@ events! {
     {
         /// For how long the agent was isolated, in seconds.
         isolated_s: u32,
+    }
+
+    /// There is news of an incident: it is new, has another update, or is not in the document any more.
+    44 IncidentChanged<'a> = "incident.changed", Vital, NOTICE, since "0.1.0",
+    action "Read the update on the status page."
+    {
+        /// Its id in the document.
+        incident: Text<'a, { limits::INCIDENT_ID_MAX }>,
+        /// Its title.
+        title: Text<'a, { limits::INCIDENT_TITLE_MAX }>,
+        /// How far those who work on it are.
+        status: IncidentStatus,
+        /// How bad it is.
+        impact: IncidentImpact,
+        /// When this was said, in seconds since 1970-01-01 UTC.
+        posted_unix_s: u64,
+        /// When more is to be said, alike; 0: nothing was promised.
+        next_update_unix_s: u64,
+    }
+
+    /// An incident is open and the update that was promised did not come.
+    45 IncidentOverdue<'a> = "incident.overdue", Vital, WARN, since "0.1.0",
+    action "Say how things are now, even when nothing is new: outpost incident update."
+    {
+        /// Its id in the document.
+        incident: Text<'a, { limits::INCIDENT_ID_MAX }>,
+        /// Its title.
+        title: Text<'a, { limits::INCIDENT_TITLE_MAX }>,
+        /// When the update was due, in seconds since 1970-01-01 UTC.
+        due_unix_s: u64,
+    }
+
+    /// A maintenance has begun: until it ends, target.down and target.up of its targets say so.
+    46 MaintenanceStarted<'a> = "maintenance.started", Vital, NOTICE, since "0.1.0",
+    action "Nothing to do: the agent goes on probing, notifications are held."
+    {
+        /// Its id in the document.
+        maintenance: Text<'a, { limits::INCIDENT_ID_MAX }>,
+        /// Its title.
+        title: Text<'a, { limits::INCIDENT_TITLE_MAX }>,
+        /// When it ends, in seconds since 1970-01-01 UTC.
+        ends_unix_s: u64,
+    }
+
+    /// A maintenance is over, or is not in the document any more.
+    47 MaintenanceEnded<'a> = "maintenance.ended", Vital, NOTICE, since "0.1.0",
+    action "A target that is still down is an incident now."
+    {
+        /// Its id in the document.
+        maintenance: Text<'a, { limits::INCIDENT_ID_MAX }>,
+        /// Its title.
+        title: Text<'a, { limits::INCIDENT_TITLE_MAX }>,
+    }
+
+    /// A document of incidents and maintenances was taken.
+    48 IncidentsAccepted = "incidents.accepted", Vital, INFO, since "0.1.0",
+    action "Nothing to do."
+    {
+        /// Its revision.
+        revision: u32,
+        /// Until when it is valid, in seconds since 1970-01-01 UTC.
+        expires_unix_s: u64,
+    }
+
+    /// No new document of incidents and maintenances was taken; the last good one stays. Told once for each reason and
+    /// each document.
+    49 IncidentsRefused = "incidents.refused", Vital, WARN, since "0.1.0",
+    action "Pull it yourself and ask why: curl URL | outpost incident verify --public-key KEY -"
+    {
+        /// Why.
+        reason: IncidentRefusal,
+        /// Its revision; 0 where that is not known.
+        revision: u32,
+        /// The revision of the document that stays; 0: there is none.
+        kept_revision: u32,
+        /// The status of the server, or 0.
+        status: u16,
+        /// How often nothing was taken since it last was.
+        failures: u32,
     }
 }
 

@@ -9,6 +9,12 @@ pub const RECORD_HEADER_MAX: usize = 10 + 10 + 1 + 5 + 3;
 /// Longest encoding of an event's fields, in bytes.
 pub const FIELDS_MAX: usize = RECORD_MAX - RECORD_HEADER_MAX;
 
+/// Longest id of an incident or a maintenance, in bytes.
+pub const INCIDENT_ID_MAX: usize = 40;
+
+/// Longest title of an incident or a maintenance, in bytes: a line or two on a phone.
+pub const INCIDENT_TITLE_MAX: usize = 100;
+
 /// Longest frame on the session, in bytes, everything included: one Ethernet MSS (1,460) less room for TCP
 /// options (40) and for the authentication tag of a keyed session (16).
 pub const FRAME_MAX: usize = 1400;
