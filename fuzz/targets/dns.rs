@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use outpost::limits::{DNS_ADDRESSES, DNS_TTL_MAX, DNS_TTL_MIN};
-use outpost::net::answer::{ADDRESS, Refusal, parse, question};
+use outpost::net::answer::{ADDRESS, Refusal, open, parse, question};
 use outpost::net::is_machine;
 
 const HOST: &str = "logs.example.org";
@@ -20,6 +20,13 @@ fuzz_target!(|data: &[u8]| {
         assert!((1..=DNS_ADDRESSES).contains(&answer.addresses.len()));
         assert!(answer.addresses.is_sorted() && answer.addresses.iter().all(|address| is_machine(*address)));
         assert!((DNS_TTL_MIN..=DNS_TTL_MAX).contains(&answer.ttl));
+    }
+    // What a check of DNS looks at: any record, whose it is, and the names in it.
+    if let Some(opened) = open(&packet, HOST, ADDRESS, 7) {
+        for found in opened.records() {
+            assert!(found.owner.len() + found.data.len() < packet.len());
+            let _ = opened.same(found.owner, opened.asked()) || opened.is_name(found.data, HOST);
+        }
     }
     assert_eq!(parse(&packet, HOST, 8), Err(Refusal::NotOurs));
     let _ = parse(data, HOST, 7);

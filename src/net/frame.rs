@@ -107,7 +107,7 @@ pub fn packet(frame: &[u8], vouched: bool) -> Option<Packet<'_>> {
     let packet = frame.get(ETHERNET_HEADER..)?;
     let head = packet.first_chunk::<20>()?;
     let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
-    let body = packet.get(usize::from(head[0] & 0x0f) * 4..len)?;
+    let body = packet.get((usize::from(head[0] & 0x0f) * 4).max(20)..len)?;
     let from = Ipv4Addr::new(head[12], head[13], head[14], head[15]);
     let good = match head[9] {
         PROTOCOL_ICMP => checksum(0, body) == 0,

@@ -1,4 +1,4 @@
-//! The programs that ask for our health in production, against the image, over TCP on a tap.
+//! The programs that ask for our health in production, and those whose health we ask for, against the image on a tap.
 //!
 //! Each must say that we are well when we are, and that we are not when we are not: a guest in maintenance, and a guest
 //! that is gone. Nothing here is a stand-in: what it needs is installed by `scripts/setup test`.
@@ -9,6 +9,7 @@
 //! | `haproxy.rs` | so does HAProxy, in five modes, and it leaves no trace |
 //! | `scrape.rs` | Prometheus scrapes us, promtool and a strict parser of OpenMetrics read us |
 //! | `page.rs` | the status page in Lynx and curl |
+//! | `targets.rs` | nginx, dnsmasq, chrony and others, as the guest that watches them tells |
 //! | `together.rs` | all of them at once, and not one connection is left over |
 //! | `attack.rs` | 1,000 idle and 1,000 half-open connections keep nobody out |
 //! | `conform.rs` | the table of HTTP/1.1 over a real TCP |
@@ -34,4 +35,5 @@ mod programs;
 mod scrape;
 #[path = "../support/mod.rs"]
 mod support;
+mod targets;
 mod together;
