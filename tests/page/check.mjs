@@ -2,7 +2,13 @@
 // WCAG rules, on a phone and on a desktop, in light and in dark.
 //
 //   node check.mjs NAME=URL ...                prints what is wrong, a line each, and fails if anything is
-//   node check.mjs --pictures DIR NAME=URL     also writes DIR/NAME-{phone,desktop}-{light,dark}.png
+//   node check.mjs --pictures DIR NAME=URL     also writes DIR/NAME-{phone,desktop}-{light,dark}.webp
+//
+// Beside the page it reads what is made for programs: the feed, the badge (xmllint) and /api/v2 (the npm client
+// statuspage.io). A URL of a file is only looked at. The pictures of docs/ show a page with 90 days behind it:
+//
+//   OUTPOST_PAGE_SAMPLE=target/page.html cargo test -p outpost --lib twenty_targets
+//   node tests/page/check.mjs --pictures docs status-page=file://$PWD/target/page.html
 //
 // The packages are those of target/node (scripts/setup test); CHROMIUM names the browser.
 
@@ -15,9 +21,10 @@ import { argv, env, exit } from 'node:process';
 const require = createRequire(resolve(env.NODE_PLACE ?? 'target/node', 'package.json'));
 const puppeteer = require('puppeteer-core');
 const { HtmlValidate } = require('html-validate');
+const { Statuspage } = require('statuspage.io');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-const SIZES = { phone: [390, 844], desktop: [1280, 900] };
+const SIZES = { phone: [320, 844], desktop: [1280, 900] };
 const PAGE_MAX = 14600;
 
 const args = argv.slice(2);
@@ -40,6 +47,34 @@ async function validate(name, url) {
   }
 }
 
+// What other programs make of the answers that are for them.
+async function programs(name, url) {
+  const client = new Statuspage('outpost');
+  client.setApiUrl(new URL(url).origin);
+  const { page, status, components } = await client.api.getSummary();
+  const good = ['none', 'minor', 'major', 'critical'].includes(status.indicator) && page.time_zone === 'Etc/UTC';
+  if (!good || !components.length) wrong.push(`${name}: summary.json: ${JSON.stringify({ page, status, components })}`);
+  const listed = await client.api.getComponents();
+  if (listed.components.length !== components.length) wrong.push(`${name}: components.json differs from summary.json`);
+  if ((await client.api.getStatus()).status.indicator !== status.indicator) wrong.push(`${name}: status.json differs`);
+  for (const { incidents } of [await client.api.incidents.getAll(), await client.api.incidents.getUnresolved()]) {
+    if (!Array.isArray(incidents)) wrong.push(`${name}: incidents.json has no incidents`);
+  }
+  const { scheduled_maintenances: planned } = await client.api.scheduledMaintenances.getUpcoming();
+  if (!Array.isArray(planned)) wrong.push(`${name}: upcoming.json has no scheduled_maintenances`);
+  for (const path of ['/feed.atom', '/badge.svg', `/badge/${components[0].name}.svg`]) {
+    const answer = await fetch(new URL(path, url));
+    const text = await answer.text();
+    if (answer.status !== 200) wrong.push(`${name}: ${path}: ${answer.status} ${text}`);
+    const rules = path.endsWith('.atom') ? ['--relaxng', 'tests/page/atom.rng'] : [];
+    try {
+      execFileSync('xmllint', ['--noout', ...rules, '-'], { input: text, stdio: ['pipe', 'pipe', 'pipe'] });
+    } catch (error) {
+      wrong.push(`${name}: ${path}: ${error.stderr} ${text}`);
+    }
+  }
+}
+
 async function look(browser, name, url, size, scheme) {
   const what = `${name}, ${size}, ${scheme}`;
   const page = await browser.newPage();
@@ -47,14 +82,17 @@ async function look(browser, name, url, size, scheme) {
   await page.setViewport({ width, height, deviceScaleFactor: 1 });
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
   // What the policy of the page blocks, and what fails to load, the browser says here.
-  page.on('console', (line) => wrong.push(`${what}: console: ${line.text()}`));
+  page.on('console', (line) => {
+    // A file has no server beside it that would give its icon.
+    if (!url.startsWith('file:')) wrong.push(`${what}: console: ${line.text()}`);
+  });
   page.on('request', (request) => {
     const path = new URL(request.url()).pathname;
-    if (path !== '/' && path !== '/favicon.ico') wrong.push(`${what}: asks for ${request.url()}`);
+    if (request.url() !== url && path !== '/' && path !== '/favicon.ico') wrong.push(`${what}: asks for ${request.url()}`);
   });
   await page.goto(url, { waitUntil: 'load' });
   if (pictures) {
-    await page.screenshot({ path: `${pictures}/${name}-${size}-${scheme}.png`, fullPage: true });
+    await page.screenshot({ path: `${pictures}/${name}-${size}-${scheme}.webp`, quality: 60 });
   }
   const seen = await page.evaluate(() => ({
     overflow: document.documentElement.scrollWidth - innerWidth,
@@ -81,7 +119,8 @@ const browser = await puppeteer.launch({
 });
 for (const argument of args) {
   const [name, url] = argument.split(/=(.*)/s);
-  await validate(name, url);
+  if (!url.startsWith('file:')) await validate(name, url);
+  if (name === 'targets') await programs(name, url);
   // One after the other: a browser draws only the page in front.
   for (const size of Object.keys(SIZES)) {
     const light = await look(browser, name, url, size, 'light');

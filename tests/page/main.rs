@@ -64,12 +64,24 @@ fn read_pages() {
     let mut wrong = healthy.clone();
     wrong["collector"]["address"] = "collector.example.org".into();
 
+    // One that answers, one that does not, and one that nobody has looked at when the picture is taken.
+    let mut targets = healthy.clone();
+    let check = |name: &str, port: u16, interval_s: u16| {
+        json!({ "name": name, "group": "Shop", "owner": "team-shop", "impact": "customers <cannot> pay",
+                "runbook": "shop", "interval_s": interval_s, "timeout_s": 1,
+                "tcp": { "address": format!("10.0.2.2:{port}") } })
+    };
+    let open = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = open.local_addr().unwrap().port();
+    targets["checks"] = json!([check("shop", port, 1), check("search", 9, 1), check("archive", port, 3600)]);
+
     let boot = |name: &str, config: Option<&Value>| {
         let config = config.map(|config| lab.file(&format!("{name}.json"), &config.to_string()));
         Guest::boot(&Vm { config, ..lab.vm(Machine::Microvm, Nic::MmioV2, Accel::Tcg) })
     };
     let mut guests = [
         ("healthy", "lab: Ready\n", boot("healthy", Some(&healthy))),
+        ("targets", "lab: 1 of 3 targets down\n", boot("targets", Some(&targets))),
         ("maintenance", "lab: In maintenance\n", boot("maintenance", Some(&maintenance))),
         ("invalid", "lab: Not ready\n", boot("invalid", Some(&wrong))),
         ("absent", "outpost: Ready, with warnings\n", boot("absent", None)),
