@@ -293,7 +293,7 @@ impl View<'_, '_> {
         let each = || self.watch.all().iter().map(|watched| (checks.text(watched.check().name), watched));
         let fresh = || {
             each().filter_map(|(name, watched)| match watched.shown(now).0 {
-                Shown::Stale => None,
+                Shown::Unknown | Shown::Stale => None,
                 _ => Some((name, watched.belief().last()?)),
             })
         };
@@ -656,6 +656,32 @@ mod tests {
             }
             fixture.time.believe(estimate(fixture.now, 1_000_059_250_000));
             assert!(render(fixture, true).contains("\nnode_timex_offset_seconds -1.250000\n"));
+        });
+    }
+
+    #[test]
+    fn what_is_unknown_or_stale_has_no_success() {
+        // An alert on `probe_success == 0` that is quiet, or loud, because of a value nobody vouches for.
+        let config = r#"{"checks": [{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}}]}"#;
+        fixture::with(config, |fixture| {
+            let has = |fixture: &Fixture, sample: &str| render(fixture, false).contains(&format!("\n{sample}\n"));
+            let find = |fixture: &mut Fixture| {
+                let outcome =
+                    crate::watch::Outcome { at: fixture.now, took: Duration::ZERO, reason: ProbeReason::Ok, status: 0 };
+                fixture.watch.find(0, outcome, &mut fixture.log);
+            };
+            find(fixture);
+            assert!(
+                !has(fixture, "probe_success{target=\"a\"} 1")
+                    && has(fixture, "outpost_check_state{target=\"a\",state=\"unknown\"} 1")
+            );
+            find(fixture);
+            assert!(has(fixture, "probe_success{target=\"a\"} 1"));
+            fixture.now += Duration::from_secs(61);
+            assert!(
+                !render(fixture, false).contains("probe_success{")
+                    && has(fixture, "outpost_check_state{target=\"a\",state=\"stale\"} 1")
+            );
         });
     }
 
