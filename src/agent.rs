@@ -19,7 +19,7 @@ use crate::net::link::Hop;
 use crate::net::neighbours::Mac;
 use crate::net::resolve::Resolver;
 use crate::net::{self, Network};
-use crate::nic::Nic;
+use crate::nic::{Link, Nic};
 use crate::resume::Resumption;
 use crate::time::Time;
 use crate::view::Known;
@@ -88,6 +88,9 @@ pub struct Agent<'a> {
     watch: Watch<'a>,
     incidents: Incidents<'a>,
     log: Log<'a>,
+    /// When anything but connections, checks and the log has something to do. Whoever touches such a part outside of the
+    /// polls that are for them sets it to zero.
+    due: Instant,
     ship: Option<Ship>,
     /// When the ship has something to do, if no frame comes before.
     ship_at: Instant,
@@ -206,6 +209,7 @@ impl<'a> Agent<'a> {
             watch,
             incidents,
             log,
+            due: Instant::ZERO,
             ship,
             ship_at: now,
             sink,
@@ -232,7 +236,25 @@ impl<'a> Agent<'a> {
     /// Does everything that is due, in bounded time, and says when there is more to do.
     pub fn poll<N: Nic>(&mut self, now: Instant, nic: &mut N) -> Wake {
         self.ingress(now, nic);
-        if self.network.poll(now, nic, &mut self.log) {
+        let link = nic.link();
+        // Most polls are for connections alone.
+        let at = self.due.min(self.judge_at).min(self.watch_at());
+        let due = now >= at || link != self.network.link();
+        if due {
+            self.look_around(now, nic, link);
+        }
+        self.serve(now, nic);
+        if due || self.has_news() || self.log.is_due(now) {
+            self.tell(now, nic);
+        }
+        nic.flush();
+        self.wake(now)
+    }
+
+    /// Does what is due beside connections, as far as answers depend on it.
+    #[inline(never)]
+    fn look_around<N: Nic>(&mut self, now: Instant, nic: &mut N, link: Link) {
+        if self.network.poll(now, link, &mut self.log) {
             self.server.abandon_all();
             self.names.restart(now);
             (self.names_at, self.time_at) = (now, now);
@@ -248,15 +270,18 @@ impl<'a> Agent<'a> {
         }
         self.tell_incidents(now, nic);
         self.watch(now, nic);
-        self.serve(now, nic);
+    }
+
+    /// Has the log, and whoever takes its records, do what is due; then what all of that wants to send goes out.
+    #[inline(never)]
+    fn tell<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if let Some(drills) = &mut self.drills {
             drills.make_load(now, &mut self.log);
         }
         self.log.poll(now);
         self.ship(now);
         self.network.egress(now, nic);
-        nic.flush();
-        self.wake(now)
+        self.due = self.next_due();
     }
 
     /// Takes in what the card has, at most [`limits::FRAMES_PER_POLL`] frames.
@@ -278,6 +303,7 @@ impl<'a> Agent<'a> {
                         }
                     }
                     Sort::Tcp(segment) if self.network.opened(segment.to_port) => {
+                        self.due = Instant::ZERO;
                         (self.ship_at, self.sink_at) = (Instant::ZERO, Instant::ZERO);
                         return self.network.ingress(now, frame, reply);
                     }
@@ -291,6 +317,7 @@ impl<'a> Agent<'a> {
                     Sort::Icmp | Sort::Udp if self.is_for_a_probe(now, frame) => return,
                     Sort::Icmp => reply,
                     Sort::Udp | Sort::Other => {
+                        self.due = Instant::ZERO;
                         // It may say that somebody else has our address.
                         self.judge_at = now;
                         // Or where a target is.
@@ -545,6 +572,11 @@ impl<'a> Agent<'a> {
         (self.ship.is_none() || self.log.stats().buffered == 0) && self.sink.as_ref().is_none_or(Sink::is_idle)
     }
 
+    /// Whether there are records that those who take them were not told of.
+    fn has_news(&self) -> bool {
+        self.log.emitted() != self.seen_emitted
+    }
+
     fn wake(&mut self, now: Instant) -> Wake {
         if let Some(end) = self.ending
             && (now >= end || self.is_flushed())
@@ -552,13 +584,24 @@ impl<'a> Agent<'a> {
             return Wake::PowerOff;
         }
         // What one of the two emitted is news for the other.
-        if self.log.emitted() != self.seen_emitted {
+        if self.has_news() {
             return Wake::At(now);
         }
-        let mut at = sooner(self.network.poll_at().min(self.server.poll_at(now)), self.log.poll_at());
+        let at = self.due.min(self.watch_at()).min(self.log.poll_at()).min(self.server.poll_at(now));
+        if at < FAR { Wake::At(at) } else { Wake::OnFrame }
+    }
+
+    /// When checks have something to do, which serving may change. Not in safe mode.
+    fn watch_at(&self) -> Instant {
+        if self.safe_until.is_none() { self.watch.poll_at() } else { FAR }
+    }
+
+    /// When anything but connections, checks and the log next has something to do, if no frame comes before.
+    fn next_due(&self) -> Instant {
+        let mut at = self.network.poll_at();
         at = at.min(self.ship_at).min(self.sink_at).min(self.time_at).min(self.names_at);
         if self.safe_until.is_none() {
-            at = at.min(self.watch.poll_at()).min(self.incidents.poll_at());
+            at = at.min(self.incidents.poll_at());
         }
         at = sooner(sooner(at, self.safe_until), self.ending);
         if let Some(drills) = &self.drills {
@@ -567,7 +610,7 @@ impl<'a> Agent<'a> {
         if !self.health.is_ready() {
             at = at.min(self.diagnose_at);
         }
-        if at < FAR { Wake::At(at) } else { Wake::OnFrame }
+        at
     }
 
     /// The operator asked for an orderly end: the log is flushed within a bound, then `poll` says `PowerOff`.
@@ -577,7 +620,7 @@ impl<'a> Agent<'a> {
             self.log.end(now, Shutdown { cause, uptime_s });
             // A session that is still being opened may yet take all there is.
             let reachable = (self.ship.is_some() || self.sink.is_some()) && self.network.state() == net::State::Up;
-            self.judge_at = Instant::ZERO;
+            (self.due, self.judge_at) = (Instant::ZERO, Instant::ZERO);
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
     }
@@ -586,7 +629,7 @@ impl<'a> Agent<'a> {
     pub fn went_on(&mut self, now: Instant, resumed: Resumption) {
         self.log.emit(now, None, machine_resumed(resumed, self.facts.boot_id, self.facts.boot_id));
         self.time.forget(now);
-        self.time_at = now;
+        (self.due, self.time_at) = (Instant::ZERO, now);
     }
 
     /// The boot is over without an end, for the machine may be a copy: gives back what the next one is made of.

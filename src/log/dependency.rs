@@ -5,7 +5,7 @@
 
 use crate::limits::LOG_DEPENDENCY_LINES;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use heapless::{Deque, String};
 use outpost_wire::{DependencyLog, Text};
 use spin::Mutex;
@@ -25,6 +25,12 @@ pub fn install() {
 /// The oldest line that waits.
 pub(super) fn take() -> Option<Line> {
     SINK.take()
+}
+
+/// Whether there may be a line, or one that found no room.
+#[inline(always)]
+pub(super) fn waits() -> bool {
+    SINK.waits.load(Ordering::Relaxed)
 }
 
 /// How many lines found no room since the last call.
@@ -49,15 +55,19 @@ impl Line {
 struct Sink {
     queue: Mutex<Deque<Line, LOG_DEPENDENCY_LINES>>,
     dropped: AtomicU32,
+    /// Anything came since the queue was last found empty.
+    waits: AtomicBool,
 }
 
 impl Sink {
     const fn new() -> Sink {
-        Sink { queue: Mutex::new(Deque::new()), dropped: AtomicU32::new(0) }
+        Sink { queue: Mutex::new(Deque::new()), dropped: AtomicU32::new(0), waits: AtomicBool::new(false) }
     }
 
     fn take(&self) -> Option<Line> {
-        self.queue.try_lock()?.pop_front()
+        let line = self.queue.try_lock()?.pop_front();
+        self.waits.store(line.is_some(), Ordering::Relaxed);
+        line
     }
 }
 
@@ -75,6 +85,7 @@ impl ::log::Log for Sink {
         let _ = Cut(&mut line.target).write_str(record.target());
         let _ = Cut(&mut line.text).write_fmt(*record.args());
         let queued = self.queue.try_lock().is_some_and(|mut queue| queue.push_back(line).is_ok());
+        self.waits.store(true, Ordering::Relaxed);
         if !queued {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

@@ -96,7 +96,7 @@ impl<'a> Log<'a> {
             ring,
             names: Names::new(),
             console: Console::new(boot_id),
-            requests: Requests::default(),
+            requests: Requests::new(),
             limiter: Limiter::default(),
             traced: Bucket::new(),
             severities: Vec::new(),
@@ -212,9 +212,15 @@ impl<'a> Log<'a> {
     }
 
     /// When `poll` or `console` has more to do, if nothing else happens before.
-    pub fn poll_at(&self) -> Option<Instant> {
-        let at = sooner(sooner(sooner(FAR, self.requests.poll_at()), self.limiter.poll_at()), self.console.poll_at());
-        (at < FAR).then_some(at)
+    #[inline(always)]
+    pub fn poll_at(&self) -> Instant {
+        sooner(sooner(self.requests.poll_at(), self.limiter.poll_at()), self.console.poll_at())
+    }
+
+    /// Whether `poll` has something to do.
+    #[inline(always)]
+    pub fn is_due(&self, now: Instant) -> bool {
+        now >= self.poll_at() || dependency::waits()
     }
 
     /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now. A line

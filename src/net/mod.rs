@@ -488,9 +488,8 @@ impl<'a> Network<'a> {
         self.direct.poll_ingress_single(now, &mut device, &mut self.nothing);
     }
 
-    /// Follows link and lease. `true` when our address changed: connections to the old one are dead.
-    pub fn poll<N: Nic>(&mut self, now: Instant, nic: &mut N, log: &mut Log<'_>) -> bool {
-        let link = nic.link();
+    /// Follows the card's link and the lease. `true` when our address changed: connections to the old one are dead.
+    pub fn poll(&mut self, now: Instant, link: Link, log: &mut Log<'_>) -> bool {
         let before = core::mem::replace(&mut self.link, link);
         let link_came = before != Link::Up && link == Link::Up;
         if before == Link::Up && link == Link::Down {

@@ -203,7 +203,7 @@ impl<'v> View<'v, '_> {
         let wheel = &self.pool.wheel;
         TimersDocument {
             network_in_ms: in_ms(self.network.poll_at()),
-            log_in_ms: self.log.poll_at().and_then(in_ms),
+            log_in_ms: in_ms(self.log.poll_at()),
             connections_in_ms: wheel.next_at().and_then(in_ms),
             connections_with_one: (0..self.pool.size()).filter(|&at| wheel.due(at).is_some()).count() as u16,
         }

@@ -160,8 +160,8 @@ fn live(log: &mut Log<'_>, happenings: &[(u64, Happening)], begin: u64, end: u64
     let mut transaction = 0;
     for (at, happening) in happenings.iter().filter(|(at, _)| (begin + SECOND..end).contains(at)) {
         let at = moment(at - begin);
-        while let Some(due) = log.poll_at().filter(|due| *due <= at) {
-            log.poll(due);
+        while log.poll_at() <= at {
+            log.poll(log.poll_at());
         }
         match happening {
             Happening::Request { method, route, status, client, traced } => {
@@ -188,8 +188,8 @@ fn live(log: &mut Log<'_>, happenings: &[(u64, Happening)], begin: u64, end: u64
         }
     }
     let end = moment(end - begin);
-    while let Some(due) = log.poll_at().filter(|due| *due <= end) {
-        log.poll(due);
+    while log.poll_at() <= end {
+        log.poll(log.poll_at());
     }
 }
 
