@@ -231,6 +231,10 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(10);
 /// A half-open connection this old gives way to a new one: handshakes take a round trip, not a second.
 pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(1);
 
+/// Idle connections are in the order of their last requests but for so much: a connection that asks more often than that
+/// need not change its place each time.
+pub const IDLE_ORDER: Duration = Duration::from_millis(100);
+
 /// Neighbours that are remembered for people to see: routers, servers and pollers of one link.
 pub const NEIGHBOURS: usize = 16;
 

@@ -19,4 +19,5 @@ pub mod query;
 pub mod request;
 pub mod routes;
 pub mod server;
+pub mod touched;
 pub mod trace;

@@ -69,6 +69,7 @@ pub struct Connection<'a> {
     pub flow: Flow,
     /// The MAC its last frame came from.
     pub mac: EthernetAddress,
+    class: Class,
     /// When it entered its class, or moved to the end of it.
     since: Instant,
 }
@@ -177,6 +178,7 @@ impl<'a> Pool<'a> {
                 exchange: Exchange::new(Instant::ZERO),
                 flow: Flow::default(),
                 mac: EthernetAddress([0; 6]),
+                class: Class::Free,
                 since: Instant::ZERO,
             };
             if connections.push(fresh).is_ok() {
@@ -184,7 +186,7 @@ impl<'a> Pool<'a> {
             }
         }
         let counts = [connections.len() as u16, 0, 0, 0, 0];
-        Pool { connections: connections.as_mut_slice(), classes, buckets, sources, wheel, counts, secret: secret | 1 }
+        Pool { connections: connections.as_mut_slice(), classes, buckets, sources, wheel, counts, secret }
     }
 
     /// One connection.
@@ -202,13 +204,7 @@ impl<'a> Pool<'a> {
     /// What a connection is doing.
     #[inline(always)]
     pub fn class(&self, at: usize) -> Class {
-        match self.classes.list_of(at) {
-            Some(1) => Class::HalfOpen,
-            Some(2) => Class::Idle,
-            Some(3) => Class::Busy,
-            Some(4) => Class::TimeWait,
-            _ => Class::Free,
-        }
+        self.connections[at].class
     }
 
     /// How many connections there can be.
@@ -272,21 +268,26 @@ impl<'a> Pool<'a> {
         self.set_class(at, Class::Free, Instant::ZERO);
     }
 
-    /// Puts a connection into a class; an idle one that stays idle becomes the youngest.
+    /// Puts a connection into a class; an idle one that stays idle becomes the youngest, but for what came since
+    /// [`limits::IDLE_ORDER`].
+    #[inline(always)]
     pub fn set_class(&mut self, at: usize, class: Class, now: Instant) {
-        let before = self.classes.list_of(at);
-        if before == Some(class as usize) && class != Class::Idle {
-            return;
+        let connection = &self.connections[at];
+        if connection.class != class || (class == Class::Idle && now >= connection.since + limits::IDLE_ORDER) {
+            self.change_class(at, class, now);
         }
-        if let Some(before) = before {
-            self.counts[before] -= 1;
-        }
+    }
+
+    fn change_class(&mut self, at: usize, class: Class, now: Instant) {
+        let connection = &mut self.connections[at];
+        let before = core::mem::replace(&mut connection.class, class);
+        connection.since = now;
+        self.counts[before as usize] -= 1;
+        self.counts[class as usize] += 1;
+        self.classes.push_back(class as usize, at);
         if class == Class::TimeWait {
             self.sources.remove(at);
         }
-        self.counts[class as usize] += 1;
-        self.classes.push_back(class as usize, at);
-        self.connections[at].since = now;
     }
 
     /// From now on the connection counts for its client's address: until it is free or in TIME-WAIT.
@@ -316,7 +317,11 @@ impl<'a> Pool<'a> {
     }
 
     fn mixed(&self, key: u64) -> usize {
-        ((key ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ self.secret) >> 40) as usize
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        // Twice: ports that follow one another are a lattice behind a single product, and some secrets put hundreds of
+        // them into few buckets.
+        let once = (key ^ self.secret).wrapping_mul(MIX ^ self.secret << 1);
+        ((once ^ once >> 32).wrapping_mul(MIX) >> 40) as usize
     }
 }
 

@@ -12,12 +12,12 @@ use super::pool::{self, Class, Pool, Taken};
 use super::probes::Probes;
 use super::request::Request;
 use super::routes::{Answer, Body, HEARD, NOT_FOUND, Route, respond};
+use super::touched::Touched;
 use crate::limits;
 use crate::log::Log;
 use crate::net::Network;
 use crate::net::frame::Segment;
 use crate::net::link::{Hop, OneFrame, ToHop};
-use crate::net::lists::Lists;
 use crate::nic::Nic;
 use crate::view::{Known, View};
 use crate::watch::Watch;
@@ -35,7 +35,7 @@ use smoltcp::wire::EthernetAddress;
 pub struct Memory<'a> {
     pool: pool::Memory<'a>,
     answers: answer::Memory,
-    touched: Lists<2, { limits::CONNECTIONS }>,
+    touched: Touched<{ limits::CONNECTIONS }>,
     scratch: [u8; limits::CONNECTION_RX],
 }
 
@@ -45,7 +45,7 @@ impl Memory<'_> {
         Memory {
             pool: pool::Memory::new(),
             answers: answer::Memory::new(),
-            touched: Lists::new(),
+            touched: Touched::new(),
             scratch: [0; limits::CONNECTION_RX],
         }
     }
@@ -96,9 +96,8 @@ pub struct Server<'a> {
     share: Option<u16>,
     pool: Pool<'a>,
     desk: Desk<'a>,
-    /// Two lists of connections to visit: one is being worked through, the other collects for the next poll.
-    touched: &'a mut Lists<2, { limits::CONNECTIONS }>,
-    current: usize,
+    /// The connections to visit.
+    touched: &'a mut Touched<{ limits::CONNECTIONS }>,
     /// What `http.recycled` has told, and when it last did.
     told: [u64; 3],
     told_at: Instant,
@@ -133,7 +132,6 @@ impl<'a> Server<'a> {
                 names: Route::ALL.map(|route| log.name(now, route.name())),
             },
             touched,
-            current: 0,
             told: [0; 3],
             told_at: now,
         }
@@ -147,7 +145,7 @@ impl<'a> Server<'a> {
     /// Whether a new connection would cost another one its place while some are still to be visited. Visit them
     /// first: one may set itself free, and a handshake whose last segment is here already must not be recycled.
     pub fn is_full(&self) -> bool {
-        self.pool.count(Class::Free) == 0 && self.touched.front(self.current).is_some()
+        self.pool.count(Class::Free) == 0 && !self.touched.is_empty()
     }
 
     /// A segment for our port. `Err` gives the token back when it belongs to no connection.
@@ -176,7 +174,7 @@ impl<'a> Server<'a> {
         connection.mac = hop.destination;
         let mut device = OneFrame::ip(frame, token, hop);
         interface.poll_ingress_single(now, &mut device, connection.set());
-        self.touch(at);
+        self.touched.touch(at);
         Ok(())
     }
 
@@ -215,22 +213,15 @@ impl<'a> Server<'a> {
         exceeds
     }
 
-    fn touch(&mut self, at: usize) {
-        if self.touched.list_of(at).is_none() {
-            self.touched.push_back(self.current, at);
-        }
-    }
-
     /// Visits every connection that was touched or whose timer is due: reads, answers, sends.
     pub fn serve<N: Nic>(&mut self, around: &mut Surroundings<'_, 'a, N>) {
         while let Some(due) = self.pool.wheel.take_due(around.now) {
-            self.touch(due);
+            self.touched.touch(due);
         }
-        let working = self.current;
-        self.current = 1 - working;
-        while let Some(at) = self.touched.front(working) {
-            self.touched.remove(at);
-            self.visit(at, around);
+        for _ in 0..self.touched.len() {
+            if let Some(at) = self.touched.take() {
+                self.visit(at, around);
+            }
         }
         self.tell(around.now, around.log);
     }
@@ -241,8 +232,10 @@ impl<'a> Server<'a> {
         if class == Class::Free {
             return;
         }
-        let (socket, _) = self.pool.get(at).parts();
-        let (state, had_data) = (socket.state(), socket.recv_queue() > 0);
+        let connection = self.pool.get(at);
+        let client = connection.flow.address;
+        let (mut socket, mut exchange) = connection.parts();
+        let (mut state, had_data) = (socket.state(), socket.recv_queue() > 0);
         // Whether a segment leaves for sure, unless the far end's window is closed: what is written below, or SYN|ACK.
         let mut surely_due = false;
         match state {
@@ -258,19 +251,38 @@ impl<'a> Server<'a> {
                     return self.release(at);
                 }
                 surely_due = age == Duration::ZERO;
+                (socket, _) = self.pool.get(at).parts();
             }
-            State::TimeWait | State::Closed => {}
+            // The far end's FIN is to be acknowledged.
+            State::TimeWait => surely_due = class != Class::TimeWait,
+            State::Closed => {}
             _ => {
-                if class == Class::HalfOpen && !self.accept(at, now) {
-                    return self.release(at);
+                if class == Class::HalfOpen {
+                    if !self.accept(at, now) {
+                        return self.release(at);
+                    }
+                    (socket, exchange) = self.pool.get(at).parts();
                 }
-                self.advance(at, around);
+                let mut requests_left = limits::REQUESTS_PER_POLL;
+                // A request that must be rendered costs one of those left, so this ends.
+                loop {
+                    let mut service = Service {
+                        now,
+                        known: &around.known,
+                        log: around.log,
+                        desk: &mut self.desk,
+                        requests_left: &mut requests_left,
+                    };
+                    let Some(request) = exchange.advance(socket, client, &mut service) else { break };
+                    self.answer(at, request, &mut requests_left, around);
+                    (socket, exchange) = self.pool.get(at).parts();
+                }
+                state = socket.state();
             }
         }
+        let queued = socket.send_queue();
         let timed = self.pool.wheel.has(at);
         let connection = self.pool.get(at);
-        let (socket, _) = connection.parts();
-        let (queued, state) = (socket.send_queue(), socket.state());
         // An acknowledgement of all that was sent: nothing is due but what the timer in the wheel is for.
         let quiet = timed && !had_data && queued == 0 && state == State::Established;
         surely_due |= queued > 0;
@@ -310,7 +322,7 @@ impl<'a> Server<'a> {
         self.pool.set_class(at, class, now);
         self.pool.wheel.schedule(at, due.map_or(deadline, |due| due.min(deadline)));
         if again {
-            self.touch(at);
+            self.touched.touch(at);
         }
     }
 
@@ -322,43 +334,31 @@ impl<'a> Server<'a> {
         }
         self.desk.counters.accepted += 1;
         // Also for what its own first request is told about connections.
-        self.pool.set_class(at, Class::Busy, now);
+        self.pool.set_class(at, Class::Idle, now);
         if self.share.is_some() {
             self.pool.count_for_source(at);
         }
         true
     }
 
-    /// Lets HTTP go on. What must be rendered is rendered here, where the whole table can be seen.
-    fn advance<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, 'a, N>) {
-        let mut requests_left = limits::REQUESTS_PER_POLL;
-        // A request that must be rendered costs one of those left, so this ends.
-        loop {
-            let connection = self.pool.get(at);
-            let client = connection.flow.address;
-            let (socket, exchange) = connection.parts();
-            let mut service = Service {
-                now: around.now,
-                known: &around.known,
-                log: around.log,
-                desk: &mut self.desk,
-                requests_left: &mut requests_left,
-            };
-            let Some(mut request) = exchange.advance(socket, client, &mut service) else { return };
-            let (answer, buffers) = match request.query.beat {
-                Some(beat) => (self.hear(beat, &mut request, around), None),
-                None => self.render(&request, client, around),
-            };
-            let (socket, exchange) = self.pool.get(at).parts();
-            let mut service = Service {
-                now: around.now,
-                known: &around.known,
-                log: around.log,
-                desk: &mut self.desk,
-                requests_left: &mut requests_left,
-            };
-            exchange.answer(Ok(&request), &answer, buffers, socket, client, &mut service);
-        }
+    /// Answers what must be rendered, here where the whole table can be seen.
+    #[inline(never)]
+    fn answer<N: Nic>(
+        &mut self,
+        at: usize,
+        mut request: Request,
+        requests_left: &mut usize,
+        around: &mut Surroundings<'_, 'a, N>,
+    ) {
+        let client = self.pool.get(at).flow.address;
+        let (answer, buffers) = match request.query.beat {
+            Some(beat) => (self.hear(beat, &mut request, around), None),
+            None => self.render(&request, client, around),
+        };
+        let (socket, exchange) = self.pool.get(at).parts();
+        let mut service =
+            Service { now: around.now, known: &around.known, log: around.log, desk: &mut self.desk, requests_left };
+        exchange.answer(Ok(&request), &answer, buffers, socket, client, &mut service);
     }
 
     /// Takes in a signal. One with an unknown token is a path that leads nowhere, in every way.
@@ -471,7 +471,7 @@ impl<'a> Server<'a> {
 
     /// When there is more to do, if no frame comes before; the end of time means never.
     pub fn poll_at(&self, now: Instant) -> Instant {
-        let retry = self.touched.front(self.current).map(|_| now + limits::RETRY);
+        let retry = (!self.touched.is_empty()).then(|| now + limits::RETRY);
         let tell = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
         sooner(sooner(sooner(sooner(FAR, retry), tell), self.desk.probes.poll_at()), self.pool.wheel.next_at())
     }

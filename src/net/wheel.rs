@@ -31,14 +31,17 @@ impl<const THINGS: usize> Wheel<THINGS> {
     }
 
     /// Makes sure that `thing` fires at `at` or earlier.
+    #[inline(always)]
     pub fn schedule(&mut self, thing: usize, at: Instant) {
         let tick = (micros(at) >> TICK_SHIFT) + 1;
         let ahead = tick.saturating_sub(self.fired).clamp(1, SLOTS as u64 - 1);
-        if let Some(slot) = self.slots.list_of(thing)
-            && self.ahead_of(slot) <= ahead
-        {
-            return;
+        if self.slots.list_of(thing).is_none_or(|slot| self.ahead_of(slot) > ahead) {
+            self.put(thing, ahead);
         }
+    }
+
+    /// Has `thing` fire so many ticks after the fired one.
+    fn put(&mut self, thing: usize, ahead: u64) {
         let slot = slot_of(self.fired + ahead);
         self.slots.push_back(slot, thing);
         self.occupied[slot / 64] |= 1 << (slot % 64);
@@ -119,6 +122,7 @@ impl<const THINGS: usize> Wheel<THINGS> {
     }
 
     /// How many ticks after the fired one a slot is: 1 to `SLOTS`.
+    #[inline(always)]
     fn ahead_of(&self, slot: usize) -> u64 {
         (slot + SLOTS - slot_of(self.fired + 1)) as u64 % SLOTS as u64 + 1
     }
