@@ -109,6 +109,12 @@ impl Clock {
         u32::try_from(us).unwrap_or(u32::MAX)
     }
 
+    /// How long so many ticks of the TSC take.
+    pub fn time_of(&self, ticks: u64) -> Duration {
+        let hz = self.tsc_hz.max(1);
+        Duration::from_micros(ticks / hz * 1_000_000 + ticks % hz * 1_000_000 / hz)
+    }
+
     /// The TSC's frequency.
     pub fn tsc_hz(&self) -> u64 {
         self.tsc_hz

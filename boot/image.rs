@@ -259,11 +259,12 @@ impl Shell<'_> {
     /// Drives the agent until the machine ends, or is found to go on as what may be a copy.
     fn drive(&mut self, agent: &mut Agent<'_>) -> Resumption {
         let (mut mark_at, mut look_at) = (Instant::ZERO, Instant::ZERO);
-        let mut now = self.clock.now();
         loop {
-            let generation = self.generation.map(Generation::read);
-            if self.watch.is_other(generation) || now >= look_at {
+            let now = self.clock.now();
+            let changed = self.generation.is_some_and(|generation| self.watch.is_other(Some(generation.read())));
+            if changed || now >= look_at {
                 look_at = now + WALL_LOOK;
+                let generation = self.generation.map(Generation::read);
                 match self.watch.look(now, generation, unix_us(self.clock, now)) {
                     Some(resumed) if resumed.copy => return resumed,
                     Some(resumed) => agent.went_on(now, resumed),
@@ -273,7 +274,6 @@ impl Shell<'_> {
             let wake = agent.poll(now, self.nic);
             let more_to_say = self.serial.has_room() && agent.console(now, self.serial);
             let console_behind = self.serial.drain();
-            now = self.clock.now();
             if self.power.button_pressed() {
                 agent.shut_down(now, ShutdownCause::PowerButton);
                 continue;
@@ -281,7 +281,7 @@ impl Shell<'_> {
             if now >= mark_at {
                 survival::mark(now);
                 self.nic.look_at_link();
-                agent.observe(self.meter.vitals(now));
+                agent.observe(self.meter.vitals(now, self.clock));
                 mark_at = now + MARK_EVERY;
                 if let Some(failure) = agent.drill(now) {
                     fail(failure);
@@ -300,10 +300,9 @@ impl Shell<'_> {
             let until = self.nic.longest_sleep().map_or(until, |longest| until.min(now + longest));
             if until > now && self.nic.prepare_sleep() {
                 self.timer.arm(until, now);
+                let asleep = tsc();
                 interrupts::idle();
-                let woken = self.clock.now();
-                self.meter.slept(woken - now);
-                now = woken;
+                self.meter.slept(tsc().saturating_sub(asleep));
             }
         }
     }

@@ -34,6 +34,8 @@ mod start_info;
 mod backtrace;
 #[cfg(target_os = "none")]
 mod clock;
+#[cfg(target_os = "none")]
+mod copy;
 #[cfg(all(target_os = "none", feature = "fault-drill"))]
 mod drill;
 #[cfg(target_os = "none")]

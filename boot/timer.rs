@@ -21,6 +21,7 @@ const MEASURE_TRIES: u32 = 1_000_000;
 /// The timer.
 pub struct Timer {
     apic: LocalApic,
+    clock: Clock,
     /// Ticks per microsecond of what the timer counts.
     scale: Scale,
     deadline: bool,
@@ -38,10 +39,10 @@ impl Timer {
         // One tick per microsecond for a timer that does not count: it then comes too early or not at all, and
         // frames still end the sleep.
         let scale = Scale::new(US, ticks_hz).unwrap_or(Scale { multiplier: 1 << 31, shift: 1 });
-        Timer { apic, scale, deadline, vector, armed: None }
+        Timer { apic, clock: *clock, scale, deadline, vector, armed: None }
     }
 
-    /// Has the interrupt come at this moment at the latest. An earlier one that is still to come is left alone:
+    /// Has the interrupt come at this moment at the latest; `now` may be a little old. An earlier one that is still to come is left alone:
     /// waking too early costs one empty turn, setting the timer costs an exit to the VMM in each.
     pub fn arm(&mut self, at: Instant, now: Instant) {
         // The timer counts by a frequency that was measured: it can come before the clock says so, and then it is not
@@ -53,6 +54,7 @@ impl Timer {
             return;
         }
         self.armed = Some(at);
+        let now = self.clock.now();
         let remaining = if at > now { (at - now).total_micros() } else { 1 };
         let ticks = self.scale.apply(remaining).max(1);
         if self.deadline {

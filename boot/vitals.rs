@@ -1,29 +1,32 @@
 //! What the machine tells the agent of itself while it runs: processor time, memory, stacks.
 
+use crate::clock::Clock;
 use crate::gauge::Gauge;
 use crate::memory;
 use outpost::vitals::{Stack, Vitals};
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 
 /// What is counted between two tellings.
 pub struct Meter {
-    idle: Duration,
+    /// In ticks of the TSC.
+    idle: u64,
     main: Gauge,
 }
 
 impl Meter {
     /// A meter that has counted nothing yet.
     pub fn new() -> Meter {
-        Meter { idle: Duration::ZERO, main: Gauge::new(memory::main_stack()) }
+        Meter { idle: 0, main: Gauge::new(memory::main_stack()) }
     }
 
-    /// The processor slept for so long.
-    pub fn slept(&mut self, time: Duration) {
-        self.idle += time;
+    /// The processor slept for so many ticks of the TSC.
+    pub fn slept(&mut self, ticks: u64) {
+        self.idle += ticks;
     }
 
     /// How the machine is doing. The stacks for faults are unused, or the machine would be ending.
-    pub fn vitals(&mut self, now: Instant) -> Vitals {
+    pub fn vitals(&mut self, now: Instant, clock: &Clock) -> Vitals {
+        let idle = clock.time_of(self.idle);
         let used = self.main.look(memory::read_word);
         let [page_fault, double_fault, other_fault] = memory::fault_stacks();
         let stacks = [
@@ -33,8 +36,8 @@ impl Meter {
             ("other_fault", other_fault, 0),
         ];
         Vitals {
-            idle: self.idle,
-            busy: now - (Instant::ZERO + self.idle),
+            idle,
+            busy: now - (Instant::ZERO + idle).min(now),
             memory: memory::regions(),
             stacks: stacks.map(|(name, stack, high_water)| Stack {
                 name,

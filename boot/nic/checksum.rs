@@ -37,9 +37,10 @@ pub fn leave_to_device(header: &mut [u8], frame: &mut [u8]) {
     header[0] = NEEDS_CHECKSUM;
     header[6..8].copy_from_slice(&(TCP as u16).to_le_bytes());
     header[8..10].copy_from_slice(&(TCP_CHECKSUM as u16).to_le_bytes());
-    let word = |at: usize| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
-    let addresses = word(IP_SOURCE) + word(IP_SOURCE + 2) + word(IP_SOURCE + 4) + word(IP_SOURCE + 6);
-    let sum = addresses + u32::from(u8::from(IpProtocol::Tcp)) + (frame.len() - TCP) as u32;
+    let address = |at: usize| u64::from(u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]));
+    // Both addresses, 32 bits at a time, which comes to the same (RFC 1071, section 2); their carry is folded first.
+    let sum = address(IP_SOURCE) + address(IP_SOURCE + 4) + u64::from(u8::from(IpProtocol::Tcp));
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32) + (frame.len() - TCP) as u64;
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
     frame[TCP + TCP_CHECKSUM..TCP + TCP_CHECKSUM + 2].copy_from_slice(&(folded as u16).to_be_bytes());

@@ -260,9 +260,12 @@ impl<const N: usize> Queue<N> {
     /// A buffer the device is done with and, where the device writes, how many bytes it wrote.
     pub fn take(&mut self) -> Option<(Slot, usize)> {
         // Every round takes one of at most `N` published buffers and publishes none.
-        while self.pending() {
+        while !self.broken {
             let in_flight = self.published.wrapping_sub(self.taken);
             let used = self.memory.used.index.load(Ordering::Acquire).wrapping_sub(self.taken);
+            if used == 0 {
+                break;
+            }
             let element = &self.memory.used.ring[usize::from(self.taken) % N];
             let (id, len) = (element.id.load(Ordering::Relaxed), element.len.load(Ordering::Relaxed) as usize);
             let owned = usize::try_from(id).ok().and_then(|id| self.with_device.get_mut(id));
