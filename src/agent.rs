@@ -591,18 +591,15 @@ impl<'a> Agent<'a> {
         if at < FAR { Wake::At(at) } else { Wake::OnFrame }
     }
 
-    /// When checks have something to do, which serving may change. Not in safe mode.
+    /// When checks or incidents have something to do, which frames and serving may change. Not in safe mode.
     fn watch_at(&self) -> Instant {
-        if self.safe_until.is_none() { self.watch.poll_at() } else { FAR }
+        if self.safe_until.is_none() { self.watch.poll_at().min(self.incidents.poll_at()) } else { FAR }
     }
 
     /// When anything but connections, checks and the log next has something to do, if no frame comes before.
     fn next_due(&self) -> Instant {
         let mut at = self.network.poll_at();
         at = at.min(self.ship_at).min(self.sink_at).min(self.time_at).min(self.names_at);
-        if self.safe_until.is_none() {
-            at = at.min(self.incidents.poll_at());
-        }
         at = sooner(sooner(at, self.safe_until), self.ending);
         if let Some(drills) = &self.drills {
             at = sooner(at, drills.poll_at());
