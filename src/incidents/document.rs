@@ -186,7 +186,7 @@ impl Document {
         // The texts follow each other in one order, and where each ends is told by the lengths below.
         digest.update(self.texts.as_bytes());
         let lens = |words: &[Words]| words.iter().fold(0, |sum, one| sum << 16 | one.of(&self.texts).len() as u64);
-        let mut numbers = |numbers: &[u64]| numbers.iter().for_each(|number| digest.update(&number.to_be_bytes()));
+        let mut numbers = |numbers: &[u64]| numbers.iter().for_each(|number| digest.update(number.to_be_bytes()));
         numbers(&[self.revision.into(), self.issued_at, self.expires_at]);
         for one in &self.incidents {
             numbers(&[lens(&[one.id, one.title, one.targets]), u8::from(one.impact).into(), one.count.into()]);

@@ -185,7 +185,7 @@ fn dns(question: &[u8]) -> Vec<u8> {
         _ => vec![],
     };
     let web = name("web.example.org");
-    let alias: &[Vec<u8>] = if kind == 5 { &[] } else { &[web.clone()] };
+    let alias: &[Vec<u8>] = if kind == 5 { &[] } else { std::slice::from_ref(&web) };
     answer[6..8].copy_from_slice(&((alias.len() + data.len()) as u16).to_be_bytes());
     for (owner, kind, data) in alias
         .iter()
