@@ -70,7 +70,9 @@ impl Packets {
     pub fn take(&mut self, now: Instant, frame: &[u8]) -> Option<Vec<(Duration, Vec<u8>)>> {
         if frame[12..14] == [8, 6] {
             let asked = *frame.get(41)?;
-            let own = frame.get(38..41)? == [10, 1, 0] && self.does(now, asked).is_some();
+            // The gateway is there all the time: with it, silence is that of the targets and not the agent's own.
+            let is_gateway = asked == 1 && !self.scripts.is_empty();
+            let own = frame.get(38..41)? == [10, 1, 0] && (is_gateway || self.does(now, asked).is_some());
             let silent = matches!(self.does(now, asked), Some(Does::Away));
             return own.then(|| if silent { vec![] } else { vec![(Duration::ZERO, arp(frame))] });
         }
