@@ -68,6 +68,8 @@ mod power;
 mod pvpanic;
 #[cfg(target_os = "none")]
 mod serial;
+#[cfg(all(target_os = "none", feature = "tls"))]
+mod sessions;
 #[cfg(target_os = "none")]
 mod survival;
 #[cfg(target_os = "none")]

@@ -488,7 +488,8 @@ impl<'a> Agent<'a> {
     fn watch<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if self.safe_until.is_none() {
             let (network, names, time, log) = (&mut self.network, &self.names, &self.time, &mut self.log);
-            self.watch.poll(&mut watch::Around { now, nic, network, names, time, log });
+            let wall = self.facts.wall.as_ref();
+            self.watch.poll(&mut watch::Around { now, nic, network, names, time, wall, log });
             if self.watch.wonders(now) {
                 self.wonder(now, nic);
             }
@@ -627,6 +628,17 @@ impl<'a> Agent<'a> {
         self.log.emit(now, None, machine_resumed(resumed, self.facts.boot_id, self.facts.boot_id));
         self.time.forget(now);
         (self.due, self.time_at) = (Instant::ZERO, now);
+    }
+
+    /// Lends the agent what its checks need to talk TLS; without it they fail. [`watch::tls::attend`] makes the futures.
+    pub fn lend_sessions(&mut self, sessions: watch::tls::Sessions<'a>) {
+        let is_strong = self.facts.entropy != EntropySource::Weak;
+        self.watch.lines().lend(sessions, &self.facts.seed, is_strong);
+    }
+
+    /// Takes back what was lent.
+    pub fn take_sessions(&mut self) -> watch::tls::Sessions<'a> {
+        self.watch.lines().take()
     }
 
     /// The boot is over without an end, for the machine may be a copy: gives back what the next one is made of.

@@ -1,16 +1,16 @@
 //! The keys of `checks`. A check with any mistake is left out whole: one that watches something else than it says is
 //! worse than none, and the problem is told.
 
-use super::checks::{Check, Kind, Record, Words};
-use super::keys::{host, parse_host, parse_peer, peer, secret_key, text, word};
+use super::checks::{Check, Kind, Record, Secure, Words};
+use super::keys::{hex, host, parse_host, parse_peer, peer, secret_key, text, word};
 use super::walker::{Key, Leaf, Lent, Step, Verdict, Walker};
 use super::{Host, Peer, Secret};
 use crate::http::beat::Fingerprint;
 use crate::limits::{
     CHECK_ANSWERS, CHECK_GROUP, CHECK_NAMES, CHECK_REDIRECTS, CHECK_SENTENCE, CHECK_STATUSES, CHECK_TEXT, CHECKS,
-    CONFIG_TEXT_MAX, PROBE_NEEDLE,
+    CONFIG_TEXT_MAX, PROBE_NEEDLE, TLS_CHECKS,
 };
-use crate::watch::{DNS_PORT, HTTP_PORT, NTP_PORT, is_name, is_value};
+use crate::watch::{DNS_PORT, HTTP_PORT, HTTPS_PORT, NTP_PORT, is_name, is_value};
 use core::net::Ipv4Addr;
 use heapless::{String, Vec};
 
@@ -25,7 +25,10 @@ const RISE: u8 = 2;
 const FALL: u8 = 3;
 
 /// The keys that say of which kind a check is.
-const KINDS: &str = "\"http\", \"tcp\", \"icmp\", \"dns\", \"ntp\" and \"heartbeat\"";
+const KINDS: &str = "\"http\", \"https\", \"tcp\", \"tls\", \"icmp\", \"dns\", \"ntp\" and \"heartbeat\"";
+
+/// Days before the end of a certificate that its check fails, when it does not say: time to renew one by hand.
+const EXPIRY_DAYS: u16 = 14;
 
 /// The highest stratum of a synchronised server (RFC 5905, section 7.3).
 const STRATA: u8 = 15;
@@ -61,7 +64,9 @@ const CHECK: &[Key<Draft>] = &[
         read: |walker, draft| walker.set(&mut draft.fall, |leaf| count(leaf).map(Some)),
     },
     Key { name: "http", required: false, read: read_http },
+    Key { name: "https", required: false, read: read_https },
     Key { name: "tcp", required: false, read: read_tcp },
+    Key { name: "tls", required: false, read: read_tls },
     Key { name: "icmp", required: false, read: read_icmp },
     Key { name: "dns", required: false, read: read_dns },
     Key { name: "ntp", required: false, read: read_ntp },
@@ -74,7 +79,7 @@ const HTTP: &[Key<Draft>] = &[
         required: true,
         read: |walker, draft| {
             let at = walker.position();
-            let Some((peer, path)) = walker.value(url)? else { return Ok(()) };
+            let Some((peer, path)) = walker.value(if draft.tls { https_url } else { url })? else { return Ok(()) };
             draft.target = Some(peer);
             draft.path = keep_text(walker, at, &path);
             Ok(())
@@ -119,6 +124,17 @@ const TCP: &[Key<Draft>] = &[
         },
     },
     Key { name: "banner", required: false, read: |walker, draft| keep(walker, &mut draft.expected, needle) },
+];
+
+/// What `https` and `tls` have besides the keys of `http` and `tcp`.
+const TLS: &[Key<Draft>] = &[
+    Key { name: "pin", required: false, read: |walker, draft| walker.set(&mut draft.pin, |leaf| pin(leaf).map(Some)) },
+    Key {
+        name: "server_name",
+        required: false,
+        read: |walker, draft| keep(walker, &mut draft.server_name, server_name),
+    },
+    Key { name: "expiry_days", required: false, read: |walker, draft| walker.set(&mut draft.expiry_days, days) },
 ];
 
 const ICMP: &[Key<Draft>] = &[Key {
@@ -208,6 +224,10 @@ struct Draft {
     token: Option<Fingerprint>,
     period_s: u32,
     grace_s: u32,
+    tls: bool,
+    pin: Option<[u8; 32]>,
+    server_name: Words,
+    expiry_days: u16,
     /// How many kinds it names, and the last of them.
     kinds: u8,
     kind: Option<Kind>,
@@ -245,6 +265,10 @@ pub(super) fn read_checks(walker: &mut Walker<'_>) -> Step {
             token: None,
             period_s: 0,
             grace_s: 0,
+            tls: false,
+            pin: None,
+            server_name: Words::default(),
+            expiry_days: EXPIRY_DAYS,
             kinds: 0,
             kind: None,
         };
@@ -287,6 +311,11 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     if draft.token.is_some_and(|token| walker.found.checks.has_token(token)) {
         walker.report(at, format_args!("another check has this token: each needs one of its own"));
     }
+    if draft.tls && cfg!(not(feature = "tls")) {
+        walker.report(at, format_args!("this image was built without TLS: build it with --features tls (docs/tls.md)"));
+    } else if draft.tls && walker.found.checks.secure() == TLS_CHECKS {
+        walker.report(at, format_args!("is one check with TLS too many: allowed are {TLS_CHECKS}"));
+    }
     let whole = draft.target.zip(draft.kind).filter(|_| walker.found.problems.count == before);
     let Some((peer, kind)) = whole else { return };
     let check = Check {
@@ -302,6 +331,11 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
         slow_ms: draft.slow_ms,
         peer,
         kind,
+        tls: draft.tls.then_some(Secure {
+            pin: draft.pin,
+            server_name: draft.server_name,
+            expiry_days: draft.expiry_days,
+        }),
     };
     if !walker.found.checks.add(check) {
         walker.report(at, format_args!("is one too many: allowed are at most {CHECKS} checks"));
@@ -322,15 +356,38 @@ fn too_many_names(checks: &Lent<'_>, draft: &Draft) -> bool {
 fn read_http(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     draft.kinds += 1;
     walker.object(HTTP, draft, "is not an object: allowed is one like {\"url\": \"http://192.0.2.10/health\"}")?;
+    draft.kind = Some(web_kind(draft));
+    Ok(())
+}
+
+fn read_https(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
+    (draft.kinds, draft.tls) = (draft.kinds + 1, true);
+    let otherwise = "is not an object: allowed is one like {\"url\": \"https://192.0.2.10/health\"}";
+    let at = walker.position();
+    walker.object_of(HTTP, TLS, draft, otherwise)?;
+    if !draft.redirects.is_empty() {
+        walker.report_in("redirects", at, format_args!("no redirect is followed over TLS: leave it out"));
+    }
+    draft.kind = Some(web_kind(draft));
+    Ok(())
+}
+
+fn web_kind(draft: &Draft) -> Kind {
     let (path, head, body) = (draft.path, draft.head, draft.expected);
     let (statuses, redirects) = (draft.statuses.clone(), draft.redirects.clone());
-    draft.kind = Some(Kind::Http { path, head, statuses, body, redirects });
-    Ok(())
+    Kind::Http { path, head, statuses, body, redirects }
 }
 
 fn read_tcp(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     draft.kinds += 1;
     walker.object(TCP, draft, "is not an object: allowed is one like {\"address\": \"192.0.2.10:22\"}")?;
+    draft.kind = Some(Kind::Tcp { banner: draft.expected });
+    Ok(())
+}
+
+fn read_tls(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
+    (draft.kinds, draft.tls) = (draft.kinds + 1, true);
+    walker.object_of(TCP, TLS, draft, "is not an object: allowed is one like {\"address\": \"192.0.2.10:443\"}")?;
     draft.kind = Some(Kind::Tcp { banner: draft.expected });
     Ok(())
 }
@@ -492,6 +549,23 @@ fn method(leaf: &Leaf<'_>) -> Verdict<bool> {
     }
 }
 
+/// SHA-256 in hex digits, as `openssl` prints it.
+fn pin(leaf: &Leaf<'_>) -> Verdict<[u8; 32]> {
+    text(leaf).and_then(hex).ok_or("is not the SHA-256 of a public key: allowed are 64 hex digits (docs/tls.md)")
+}
+
+/// A host name: an address is none that a server could be asked for (RFC 6066, section 3).
+fn server_name(leaf: &Leaf<'_>) -> Verdict<Short> {
+    text(leaf)
+        .filter(|name| matches!(parse_host(name), Some(Host::Name(_))))
+        .and_then(|name| Short::try_from(name).ok())
+        .ok_or("is not a host name: allowed is one like \"shop.example.org\"")
+}
+
+fn days(leaf: &Leaf<'_>) -> Verdict<u16> {
+    word(leaf).filter(|days| *days <= 365).ok_or("is not a number of days: allowed are 0 to 365")
+}
+
 /// A server, with its port where that is not the usual one.
 fn server(leaf: &Leaf<'_>, port: u16) -> Verdict<Peer> {
     text(leaf)
@@ -555,14 +629,22 @@ fn stratum(leaf: &Leaf<'_>) -> Verdict<u8> {
 
 /// RFC 9110, section 4.2.1: `http://` host, port if it is not 80, and a path with its query.
 pub(super) fn url(leaf: &Leaf<'_>) -> Verdict<(Peer, Short)> {
-    const OTHERWISE: &str = "is not a URL: allowed is one like \"http://192.0.2.10:8080/health\"";
-    let rest = text(leaf).and_then(|url| url.strip_prefix("http://")).ok_or(OTHERWISE)?;
+    web_url(leaf, "http://", HTTP_PORT, "is not a URL: allowed is one like \"http://192.0.2.10:8080/health\"")
+}
+
+/// Section 4.2.2: likewise, with 443.
+fn https_url(leaf: &Leaf<'_>) -> Verdict<(Peer, Short)> {
+    web_url(leaf, "https://", HTTPS_PORT, "is not a URL: allowed is one like \"https://192.0.2.10:8443/health\"")
+}
+
+fn web_url(leaf: &Leaf<'_>, scheme: &str, port: u16, otherwise: &'static str) -> Verdict<(Peer, Short)> {
+    let rest = text(leaf).and_then(|url| url.strip_prefix(scheme)).ok_or(otherwise)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let peer = match authority.contains(':') {
         true => parse_peer(authority),
-        false => parse_host(authority).map(|host| Peer { host, port: HTTP_PORT }),
+        false => parse_host(authority).map(|host| Peer { host, port }),
     }
-    .ok_or(OTHERWISE)?;
+    .ok_or(otherwise)?;
     // What may stand in a request line as it is (RFC 3986, section 3.3 and 3.4); a fragment is for browsers.
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=%[]".contains(&byte);
     if !path.bytes().all(allowed) {
@@ -570,8 +652,8 @@ pub(super) fn url(leaf: &Leaf<'_>) -> Verdict<(Peer, Short)> {
     }
     let mut whole = Short::new();
     if !path.starts_with('/') {
-        whole.push('/').map_err(|_| OTHERWISE)?;
+        whole.push('/').map_err(|_| otherwise)?;
     }
-    whole.push_str(path).map_err(|_| OTHERWISE)?;
+    whole.push_str(path).map_err(|_| otherwise)?;
     Ok((peer, whole))
 }

@@ -71,6 +71,30 @@ pub struct Check {
     pub peer: Peer,
     /// What is done there.
     pub kind: Kind,
+    /// That it is done over TLS, and what is asked of the certificate.
+    pub tls: Option<Secure>,
+}
+
+/// How a check uses TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Secure {
+    /// SHA-256 of the SubjectPublicKeyInfo of the key that the server must have; without it anybody may answer.
+    pub pin: Option<[u8; 32]>,
+    /// The name that the server is asked for; empty: that of the host, if it has one.
+    pub server_name: Words,
+    /// Days before the end of its certificate that the check fails.
+    pub expiry_days: u16,
+}
+
+impl Check {
+    /// Its kind, as it is written in the configuration.
+    pub const fn kind_name(&self) -> &'static str {
+        match (&self.kind, self.tls.is_some()) {
+            (Kind::Http { .. }, true) => "https",
+            (Kind::Tcp { .. }, true) => "tls",
+            (kind, _) => kind.name(),
+        }
+    }
 }
 
 /// What a probe does.
@@ -163,7 +187,7 @@ impl Check {
 }
 
 impl Kind {
-    /// As it is written in the configuration.
+    /// As it is written in the configuration, where it is without TLS.
     pub const fn name(&self) -> &'static str {
         match self {
             Kind::Tcp { .. } => "tcp",
@@ -225,6 +249,11 @@ impl Checks {
         })
     }
 
+    /// How many of them use TLS.
+    pub fn secure(&self) -> usize {
+        self.list.iter().filter(|check| check.tls.is_some()).count()
+    }
+
     /// How many different names there are when these are there, too.
     pub(super) fn names_with<'n>(&'n self, more: impl Iterator<Item = &'n str> + Clone) -> usize {
         let names = self.names().chain(more);
@@ -236,8 +265,21 @@ impl Checks {
     pub(super) fn hash_into(&self, digest: &mut Sha256) {
         self.document.hash_into(digest);
         for check in &self.list {
-            let Check { name, group, owner, impact, runbook, interval_s, timeout_s, rise, fall, slow_ms, peer, kind } =
-                check;
+            let Check {
+                name,
+                group,
+                owner,
+                impact,
+                runbook,
+                interval_s,
+                timeout_s,
+                rise,
+                fall,
+                slow_ms,
+                peer,
+                kind,
+                tls,
+            } = check;
             for words in [name, group, owner, impact, runbook] {
                 hash_text(digest, self.text(*words));
             }
@@ -248,7 +290,13 @@ impl Checks {
                 Host::Address(address) => digest.update(address.octets()),
                 Host::Name(name) => hash_text(digest, name),
             }
-            hash_text(digest, kind.name());
+            hash_text(digest, check.kind_name());
+            if let Some(Secure { pin, server_name, expiry_days }) = tls {
+                digest.update([u8::from(pin.is_some())]);
+                digest.update(pin.unwrap_or_default());
+                hash_text(digest, self.text(*server_name));
+                digest.update(expiry_days.to_be_bytes());
+            }
             match kind {
                 Kind::Tcp { banner } => hash_text(digest, self.text(*banner)),
                 Kind::Http { path, head, statuses, body, redirects } => {

@@ -496,16 +496,21 @@ fn is_label(label: &str) -> bool {
 }
 
 pub(super) fn secret_key(leaf: &Leaf<'_>) -> Verdict<Secret> {
-    let key = text(leaf).and_then(|digits| {
-        let mut key = [0; 32];
-        let digits = digits.as_bytes();
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |index| pair.get(index).and_then(|digit| char::from(*digit).to_digit(16));
-            *byte = (digit(0)? << 4 | digit(1)?) as u8;
-        }
-        (digits.len() == 2 * key.len()).then_some(Secret(key))
-    });
-    key.ok_or("is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32")
+    text(leaf)
+        .and_then(hex)
+        .map(Secret)
+        .ok_or("is not a key: allowed are 64 hex digits, like those of openssl rand -hex 32")
+}
+
+/// 32 bytes in hex digits.
+pub(super) fn hex(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits = digits.as_bytes();
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |index| pair.get(index).and_then(|digit| char::from(*digit).to_digit(16));
+        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+    }
+    (digits.len() == 2 * bytes.len()).then_some(bytes)
 }
 
 fn parse_cidr(text: &str) -> Option<Ipv4Cidr> {

@@ -1046,7 +1046,7 @@ fn checks_are_read_whole_or_not_at_all() {
     for (check, sentence) in [
         (
             format!(r#"{{"name": "a", {base}}}"#),
-            "a check has exactly one of the keys \"http\", \"tcp\", \"icmp\", \"dns\", \"ntp\" and \"heartbeat\"",
+            "a check has exactly one of the keys \"http\", \"https\", \"tcp\", \"tls\", \"icmp\", \"dns\" and \"ntp\"",
         ),
         (format!(r#"{{"name": "a", {base}, "tcp": {{"address": "192.0.2.1"}}}}"#), "is not a machine's HOST:PORT"),
         (format!(r#"{{"name": "a", {base}, "http": {{"url": "https://192.0.2.1/"}}}}"#), "is not a URL"),

@@ -167,8 +167,14 @@ impl<'a> Walker<'a> {
 
     /// Reads an object of these keys; `otherwise` ends the sentence about a value that is none.
     pub fn object<T>(&mut self, keys: &[Key<T>], into: &mut T, otherwise: &'static str) -> Step {
-        let known = |index: usize| keys.get(index).map(|key| (key.name, key.required));
-        let mut read = |walker: &mut Self, index: usize| keys.get(index).map_or(Ok(()), |key| (key.read)(walker, into));
+        self.object_of(keys, &[], into, otherwise)
+    }
+
+    /// [`object`](Self::object) with the keys of two tables.
+    pub fn object_of<T>(&mut self, keys: &[Key<T>], more: &[Key<T>], into: &mut T, otherwise: &'static str) -> Step {
+        let find = |index: usize| keys.iter().chain(more).nth(index);
+        let known = |index: usize| find(index).map(|key| (key.name, key.required));
+        let mut read = |walker: &mut Self, index: usize| find(index).map_or(Ok(()), |key| (key.read)(walker, into));
         self.known_object(Known(&known), &mut read, otherwise)
     }
 

@@ -1,8 +1,7 @@
 //! `/about`: which image runs on which machine, how it came up, and what its bounds are.
 
-use super::{View, hex_text, push_hex};
+use super::{View, digest_text, hex_text};
 use crate::content::Kind;
-use crate::http::answer::hex;
 use crate::limits;
 use heapless::{String, Vec};
 use serde::Serialize;
@@ -67,12 +66,6 @@ struct ContentDocument {
     runbooks: usize,
     contacts: bool,
     problem: Option<&'static str>,
-}
-
-fn digest_text(digest: &[u8; 32]) -> String<64> {
-    let mut text = String::new();
-    digest.iter().for_each(|byte| push_hex(&mut text, &hex::<2>(u64::from(*byte))));
-    text
 }
 
 impl View<'_, '_> {

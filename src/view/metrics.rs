@@ -305,6 +305,12 @@ impl View<'_, '_> {
         for (name, last) in fresh().filter(|(_, last)| last.status != 0) {
             page.sample(&[("target", name)], u64::from(last.status));
         }
+        page.family("gauge probe_ssl_earliest_cert_expiry When the certificate that it showed ends, in UTC.");
+        for (name, watched) in each().filter(|(_, watched)| watched.shown(now).0 != Shown::Stale) {
+            if let Some(seen) = watched.certificate() {
+                page.sample(&[("target", name)], Value::Seconds(seen.not_after.saturating_mul(1_000_000)));
+            }
+        }
         page.family("gauge outpost_check_state What is believed of the target: 1 at its state.");
         for (name, watched) in each() {
             for state in Shown::ALL {

@@ -166,6 +166,12 @@ fn hex_text<const N: usize>(number: u64) -> String<N> {
     text
 }
 
+fn digest_text(digest: &[u8; 32]) -> String<64> {
+    let mut text = String::new();
+    digest.iter().for_each(|byte| push_hex(&mut text, &hex::<2>(u64::from(*byte))));
+    text
+}
+
 fn push_hex<const N: usize>(text: &mut String<N>, digits: &[u8]) {
     for &digit in digits {
         // As many digits are pushed as the text has room for.

@@ -344,7 +344,7 @@ impl Page<'_, '_> {
         match watched.belief().last() {
             None => w.say("not probed yet"),
             Some(last) => {
-                w.say(check.kind.name());
+                w.say(check.kind_name());
                 w.say(" ");
                 w.say(targets::reason(last.reason));
                 if last.status != 0 {

@@ -1,7 +1,8 @@
 //! What is watched, as answers tell it.
 
-use super::View;
+use super::{View, digest_text};
 use crate::watch::Watched;
+use heapless::String;
 use outpost_wire::ProbeReason;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -21,11 +22,21 @@ struct TargetDocument<'v> {
     reason: Option<&'static str>,
     http_status: Option<u16>,
     took_us: Option<u64>,
+    certificate: Option<CertificateDocument<'v>>,
     owner: &'v str,
     impact: &'v str,
     runbook: &'v str,
     /// Whether `/runbook/` has it.
     runbook_served: bool,
+}
+
+#[derive(Serialize)]
+struct CertificateDocument<'v> {
+    not_before: i64,
+    not_after: i64,
+    names: &'v str,
+    spki_sha256: String<64>,
+    authenticity: &'static str,
 }
 
 impl Serialize for Targets<'_, '_, '_> {
@@ -36,20 +47,27 @@ impl Serialize for Targets<'_, '_, '_> {
 }
 
 impl<'v> View<'v, '_> {
-    fn target(&self, watched: &Watched<'_>) -> TargetDocument<'v> {
+    fn target(&self, watched: &'v Watched<'_>) -> TargetDocument<'v> {
         let checks = self.watch.checks();
         let (check, last) = (watched.check(), watched.belief().last());
         let (shown, since) = watched.shown(self.now);
         TargetDocument {
             name: checks.text(check.name),
             group: Some(checks.text(check.group)).filter(|group| !group.is_empty()),
-            kind: check.kind.name(),
+            kind: check.kind_name(),
             state: shown.name(),
             since_s: self.seconds_since(since),
             last_s: last.map(|last| self.seconds_since(last.at)),
             reason: last.map(|last| reason(last.reason)),
             http_status: last.map(|last| last.status).filter(|status| *status != 0),
             took_us: last.map(|last| last.took.total_micros()),
+            certificate: watched.certificate().map(|seen| CertificateDocument {
+                not_before: seen.not_before,
+                not_after: seen.not_after,
+                names: &seen.names,
+                spki_sha256: digest_text(&seen.pin),
+                authenticity: if seen.authenticated { "pinned" } else { "not authenticated" },
+            }),
             owner: checks.text(check.owner),
             impact: checks.text(check.impact),
             runbook: checks.text(check.runbook),

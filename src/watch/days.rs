@@ -225,7 +225,7 @@ fn key_of(checks: &Checks, check: &Check) -> u64 {
         Host::Address(address) => digest.update(address.octets()),
         Host::Name(name) => digest.update(name),
     }
-    for text in [check.kind.name(), checks.text(check.name)] {
+    for text in [check.kind_name(), checks.text(check.name)] {
         digest.update([0]);
         digest.update(text);
     }

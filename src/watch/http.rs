@@ -20,6 +20,9 @@ use outpost_wire::ProbeReason;
 /// The port that a URL need not name.
 pub const HTTP_PORT: u16 = 80;
 
+/// The port that a URL of `https` need not name.
+pub const HTTPS_PORT: u16 = 443;
+
 /// A page that is asked for.
 pub struct Page<'c> {
     target: Target<'c>,
@@ -91,6 +94,10 @@ impl<'c> Page<'c> {
     /// The address and port that the answer leads to, if it may; what is asked for from then on is the page there.
     pub fn follow(&mut self, names: &Resolver) -> Option<(Ipv4Addr, u16)> {
         let Kind::Http { redirects, .. } = &self.target.check.kind else { return None };
+        // Elsewhere the certificate would be another.
+        if self.target.check.tls.is_some() {
+            return None;
+        }
         let Place { host, path } = Place::read(self.response.place())?;
         let own = &self.target.check.peer.host;
         let (to, port) = match host {
@@ -127,11 +134,12 @@ impl<'c> Page<'c> {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let mut request = String::new();
         write!(request, "{} {slash}{path} HTTP/1.1\r\nHost: ", if *head { "HEAD" } else { "GET" })?;
-        match self.host {
+        let name = check.tls.map(|tls| tls.server_name).filter(|name| !self.target.text(*name).is_empty());
+        match self.host.or(name) {
             None => write!(request, "{}", check.peer.host)?,
             Some(listed) => request.write_str(self.target.text(listed))?,
         }
-        if self.port != HTTP_PORT {
+        if self.port != if check.tls.is_some() { HTTPS_PORT } else { HTTP_PORT } {
             write!(request, ":{}", self.port)?;
         }
         write!(

@@ -22,24 +22,27 @@ mod probe;
 mod question;
 mod response;
 mod schedule;
+mod seen;
 mod standing;
 mod stream;
 mod tcp;
-#[cfg(feature = "tls")]
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 pub mod tls;
 
 pub use changes::{Change, Changes};
 pub use days::{Day, Days, REGION as DAYS_REGION};
 pub use dns::{DNS_PORT, is_name, is_value};
 pub use history::{History, Past};
-pub use http::{HTTP_PORT, Place};
+pub use http::{HTTP_PORT, HTTPS_PORT, Place};
 pub use icmp::Undelivered;
 pub use isolation::{ANSWER_TIME, Turn, Witnesses};
 pub use ntp::NTP_PORT;
 pub use response::{Reading, Response};
+pub use seen::Seen;
 pub use standing::{Belief, Outcome, Rules, Standing};
 
 use crate::config::checks::{Check, Checks, Kind};
+use crate::facts::WallTime;
 use crate::http::answer;
 use crate::http::beat::Beat;
 use crate::limits::{self, CHECKS, PROBE_RX, PROBE_TX};
@@ -124,6 +127,9 @@ pub struct Watched<'a> {
     counters: Counters,
     /// Whether a maintenance of it is under way.
     maintenance: bool,
+    /// Which of the sessions of TLS is its own, and the certificate that was shown last.
+    session: Option<u8>,
+    seen: Option<Seen>,
     /// The transaction of the last probe, and the address that it went to.
     transaction: u32,
     address: Option<Ipv4Addr>,
@@ -211,6 +217,11 @@ impl Watched<'_> {
         log.emit(now, None, TargetWatched { check, owner, impact, runbook });
     }
 
+    /// The certificate that it showed last, if it uses TLS and showed one.
+    pub fn certificate(&self) -> Option<&Seen> {
+        self.seen.as_ref()
+    }
+
     /// Takes in what a probe found, and tells what is new.
     fn take(&mut self, outcome: Outcome, name: &str, past: &mut Ledger<'_>, log: &mut Log<'_>) {
         let Outcome { at: now, reason, status, .. } = outcome;
@@ -289,8 +300,10 @@ pub struct Around<'w, 'a, N> {
     pub network: &'w mut Network<'a>,
     /// The addresses of names.
     pub names: &'w Resolver,
-    /// What our own clock says.
+    /// What our own clock says, and what the machine's said at boot.
     pub time: &'w Time,
+    /// See `time`.
+    pub wall: Option<&'w WallTime>,
     /// Where events go.
     pub log: &'w mut Log<'a>,
 }
@@ -318,6 +331,7 @@ pub struct Watch<'a> {
     /// Whether those who push can reach us.
     listens: bool,
     random: Random,
+    lines: tls::Lines<'a>,
 }
 
 impl<'a> Watch<'a> {
@@ -334,14 +348,19 @@ impl<'a> Watch<'a> {
         let Memory { receive, send, sockets, watched } = memory;
         while sockets.len() < checks.list().len() && sockets.push(SocketStorage::EMPTY).is_ok() {}
         let parts = sockets.chunks_mut(1).zip(receive).zip(send);
+        let mut secure = 0;
         for (number, (check, ((storage, receive), send))) in checks.list().iter().zip(parts).enumerate() {
             let mut set = SocketSet::new(storage);
             set.add(Socket::new(SocketBuffer::new(&mut receive[..]), SocketBuffer::new(&mut send[..])));
             let slots = Slots::new(checks.text(check.name), check.interval(), now);
             let pulse = Pulse::new(check, now);
+            let session = check.tls.map(|_| secure);
+            secure += u8::from(session.is_some());
             let fresh = Watched {
                 number: number as u8,
                 check,
+                session,
+                seen: None,
                 set,
                 probe: None,
                 slots,
@@ -369,7 +388,13 @@ impl<'a> Watch<'a> {
             transactions: FIRST_TRANSACTION,
             listens: false,
             random: Random::new(seed),
+            lines: tls::Lines::new(),
         }
+    }
+
+    /// What checks that use TLS talk over. Without it they fail.
+    pub fn lines(&mut self) -> &mut tls::Lines<'a> {
+        &mut self.lines
     }
 
     /// The checks' texts.
@@ -490,7 +515,10 @@ impl<'a> Watch<'a> {
             self.know(now, time.unix_us, booted_us.max(0) as u64, around.log);
         }
         let touched = core::mem::take(&mut self.touched);
-        for number in 0..self.watched.len() {
+        let first = self.lines.begin_poll();
+        let count = self.watched.len();
+        // Whoever had the turn last comes last.
+        for number in (0..count).map(|number| (first + number) % count) {
             if touched >> number & 1 == 1 || now >= self.watched[number].due {
                 self.visit(number, around);
             }
@@ -542,6 +570,13 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// UTC in seconds since 1970: from time servers, or else as the machine had it at boot; `None` when nobody says.
+fn utc_s(now: Instant, time: &Time, wall: Option<&WallTime>) -> Option<i64> {
+    let carried = || wall.map(|wall| wall.unix_us.saturating_add_signed((now.total_micros()) - wall.at.total_micros()));
+    let unix_us = time.now(now).map(|estimate| estimate.unix_us).or_else(carried)?;
+    i64::try_from(unix_us / 1_000_000).ok()
+}
+
 /// The number of the check that this port is one of, if it is one.
 fn check_of(port: u16) -> Option<usize> {
     Some(usize::from(port.checked_sub(FIRST_PORT)? / PORTS))
@@ -556,7 +591,7 @@ fn next_port(number: usize, used: &mut u16) -> u16 {
 
 impl<'a> Watch<'a> {
     fn visit<N: Nic>(&mut self, number: usize, around: &mut Around<'_, '_, N>) {
-        let Around { now, nic, network, names, time, log } = around;
+        let Around { now, nic, network, names, time, wall, log } = around;
         let now = *now;
         let Some(one) = self.watched.get_mut(number) else { return };
         if let Some(pulse) = &mut one.pulse {
@@ -573,7 +608,9 @@ impl<'a> Watch<'a> {
         let mut end = FAR;
         if let Some(probe) = &mut one.probe {
             probe.send(now, *nic, network);
-            let mut progress = probe.poll(now, one.set.get_mut(SocketHandle::default()), time);
+            let socket = one.set.get_mut(SocketHandle::default());
+            let mut line = one.session.and_then(|session| self.lines.line(session, number, utc_s(now, time, *wall)));
+            let mut progress = probe.poll(now, socket, time, line.as_mut());
             if progress.is_none() {
                 // What is left of the connection goes first.
                 network.egress_for(now, *nic, &mut one.set);
@@ -581,6 +618,9 @@ impl<'a> Watch<'a> {
                 let socket = one.set.get_mut(SocketHandle::default());
                 progress = Some(probe.follow(now, names, socket, network.context(), from_port));
                 one.address = Some(probe.address());
+            }
+            if let (Some(Progress::Ended(_)), Some(line)) = (progress, &mut line) {
+                one.seen = line.end().or(one.seen.take());
             }
             match progress {
                 None => {}

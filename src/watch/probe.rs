@@ -14,7 +14,9 @@ use super::http::Page;
 use super::icmp::Undelivered;
 use super::question::Question;
 use super::standing::Outcome;
+use super::stream::Stream;
 use super::tcp::Greeting;
+use super::tls::Line;
 use crate::config::checks::{Check, Checks, Kind, Words};
 use crate::limits::PROBE_CONNECT_TIME;
 use crate::net::Network;
@@ -81,6 +83,8 @@ enum State<'c> {
         page: Option<Page<'c>>,
     },
     Asking(Question),
+    /// The connection is open, and becomes one of TLS.
+    Securing,
     Greeting(Greeting<'c>),
     Page(Page<'c>),
 }
@@ -128,7 +132,7 @@ impl<'c> Probe<'c> {
         match &self.state {
             State::Connecting { .. } => true,
             State::Asking(question) => question.sent().is_none(),
-            State::Greeting(_) | State::Page(_) => false,
+            State::Securing | State::Greeting(_) | State::Page(_) => false,
         }
     }
 
@@ -170,13 +174,20 @@ impl<'c> Probe<'c> {
     }
 
     /// Goes on, in bounded time; `None` when the answer leads elsewhere: then [`Probe::follow`] goes on.
-    pub fn poll(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Option<Progress> {
-        match self.step(now, socket, time) {
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        time: &Time,
+        line: Option<&mut Line<'_, '_>>,
+    ) -> Option<Progress> {
+        let mut again = false;
+        match self.step(now, socket, time, line, &mut again) {
             None if matches!(&self.state, State::Page(page) if page.leads()) => {
                 socket.abort();
                 None
             }
-            None => Some(Progress::Until(self.deadline)),
+            None => Some(Progress::Until(if again { now } else { self.deadline })),
             Some(reason) => {
                 // A target that did what it should is left in order, another at once.
                 if reason == ProbeReason::Ok {
@@ -224,12 +235,20 @@ impl<'c> Probe<'c> {
         let reason = if slow && reason == ProbeReason::Ok { ProbeReason::Slow } else { reason };
         let status = match &self.state {
             State::Page(page) => page.status(),
-            State::Connecting { .. } | State::Asking(_) | State::Greeting(_) => 0,
+            State::Connecting { .. } | State::Asking(_) | State::Securing | State::Greeting(_) => 0,
         };
         Outcome { at: now, took, reason, status }
     }
 
-    fn step(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, time: &Time) -> Option<ProbeReason> {
+    /// `again` when it could go on at once, but somebody else comes first.
+    fn step(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        time: &Time,
+        mut line: Option<&mut Line<'_, '_>>,
+        again: &mut bool,
+    ) -> Option<ProbeReason> {
         if let State::Connecting { unreachable, .. } = self.state {
             match socket.state() {
                 tcp::State::SynSent | tcp::State::SynReceived if now < self.deadline => return None,
@@ -239,31 +258,62 @@ impl<'c> Probe<'c> {
                 _ => {}
             }
             self.deadline = self.end;
-            match self.connected(socket) {
+            let state = match (&self.target.check.tls, &mut line) {
+                (None, _) => self.connected(socket),
+                (Some(_), Some(line)) => {
+                    line.begin(self.target);
+                    Ok(State::Securing)
+                }
+                // Nobody lent us a session.
+                (Some(_), None) => Err(ProbeReason::Tls),
+            };
+            match state {
                 Ok(state) => self.state = state,
                 Err(reason) => return Some(reason),
             }
         }
+        let (stream, failure): (&mut dyn Stream, _) = match line.filter(|_| self.target.check.tls.is_some()) {
+            None => (socket, None),
+            Some(line) => {
+                *again = line.poll(socket);
+                if let State::Securing = self.state {
+                    match line.judge(self.target).map(|()| self.connected(line)) {
+                        // Without a word it was not open yet.
+                        Err(reason) => return reason.or_else(|| self.too_late(now)),
+                        Ok(state) => match state {
+                            Ok(state) => (self.state, *again) = (state, true),
+                            Err(reason) => return Some(reason),
+                        },
+                    }
+                }
+                let failure = line.failure();
+                (line, failure)
+            }
+        };
         let read = match &mut self.state {
-            State::Connecting { .. } => None,
+            State::Connecting { .. } | State::Securing => None,
             State::Asking(question) if question.sent().is_none() => {
                 return (now >= self.deadline).then_some(ProbeReason::TimeoutConnect);
             }
             State::Asking(question) => question.outcome(self.target, time),
-            State::Greeting(greeting) => greeting.read(socket),
-            State::Page(page) => page.read(socket),
+            State::Greeting(greeting) => greeting.read(stream),
+            State::Page(page) => page.read(stream),
         };
-        read.or_else(|| (now >= self.deadline).then_some(ProbeReason::TimeoutResponse))
+        read.or(failure).or_else(|| self.too_late(now))
+    }
+
+    fn too_late(&self, now: Instant) -> Option<ProbeReason> {
+        (now >= self.deadline).then_some(ProbeReason::TimeoutResponse)
     }
 
     /// The connection is open: begins what the kind has to do. An error is the end of the probe.
-    fn connected(&mut self, socket: &mut tcp::Socket<'_>) -> Result<State<'c>, ProbeReason> {
+    fn connected(&mut self, stream: &mut dyn Stream) -> Result<State<'c>, ProbeReason> {
         let page = if let State::Connecting { page, .. } = &mut self.state { page.take() } else { None };
         match &self.target.check.kind {
             Kind::Tcp { banner } => Greeting::begin(self.target.text(*banner)).map(State::Greeting),
             Kind::Http { .. } => {
                 let mut page = page.unwrap_or_else(|| Page::new(self.target));
-                page.ask(self.trace, socket)?;
+                page.ask(self.trace, stream)?;
                 Ok(State::Page(page))
             }
             // They have no connection.

@@ -41,6 +41,9 @@ mod scenario;
 mod siege;
 mod station;
 mod syslog;
+mod tls;
+#[path = "../tls/server.rs"]
+mod tls_server;
 mod watch;
 mod world;
 

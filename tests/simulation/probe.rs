@@ -8,20 +8,33 @@ use outpost::config::checks::Checks;
 use outpost::config::{Collector, Config, Host, Loaded, Network, Origins, Secret, Sink, StaticNetwork, Time};
 use outpost::crash::{History, LastWords, WatchdogVerdict};
 use outpost::facts::Facts;
-use outpost::limits::LAST_WORDS;
+use outpost::limits::{LAST_WORDS, TLS_CHECKS};
 use outpost::log::Step;
+use outpost::watch::tls::{Buffers, Session, Sessions, Slot, attend};
 use outpost_wire::limits::{FIELDS_MAX, RECORD_MAX};
 use outpost_wire::{ConfigSource, EndCause, EntropySource, Event, Panic, Record, Text};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Cidr;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::mem::ManuallyDrop;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 /// Memory for one boot, as the image's .bss: empty each time. It borrows from itself and so can be dropped only as
 /// bytes, which is all there is to it: it owns no heap.
 pub fn storage<'a>() -> Box<ManuallyDrop<Storage<'a>>> {
     Box::new(ManuallyDrop::new(Storage::new()))
+}
+
+/// Sessions of TLS for one agent, where the image has them in static memory.
+pub fn sessions<'a>() -> Sessions<'a> {
+    let session = |_| {
+        let (slot, buffers): (&Slot, &mut Buffers) = (Box::leak(Box::default()), Box::leak(Box::default()));
+        let future: Pin<Box<dyn Future<Output = Infallible>>> = Box::pin(attend(slot, buffers));
+        Session::new(slot, Box::leak(Box::new(future)).as_mut())
+    };
+    (0..TLS_CHECKS).map(session).collect()
 }
 
 /// An agent that watches nobody.

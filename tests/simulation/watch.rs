@@ -8,8 +8,10 @@ use crate::nic::AgentNic;
 use crate::packets::{self, Packets};
 use crate::probe;
 use crate::station::Station;
+use crate::tls::{Conversation, Tls};
 use outpost::agent::{Agent, Wake};
 use outpost::config::{self, checks::Checks};
+use outpost::facts::WallTime;
 use outpost::log::Step;
 use outpost_wire::{Event, ProbeReason};
 use smoltcp::iface::SocketHandle;
@@ -44,6 +46,8 @@ pub enum Manner {
     Refuses,
     /// Its machine is away: SYNs are lost.
     Lost,
+    /// Speaks TLS in this way.
+    Tls(Tls),
 }
 
 /// The end of the cable that a frame goes to.
@@ -60,6 +64,7 @@ struct Target {
     asked: Vec<u8>,
     said: usize,
     next: Instant,
+    tls: Conversation,
 }
 
 /// The world.
@@ -82,6 +87,8 @@ pub struct World {
     pub days: Vec<(String, u32, u32, u32)>,
     /// How many days each boot found, and how many of them damaged.
     pub kept: Vec<(u16, u16)>,
+    /// What the machine's clock said at moment zero.
+    pub wall: Option<WallTime>,
 }
 
 /// An event of a target.
@@ -107,6 +114,7 @@ impl World {
             asked: Vec::new(),
             said: 0,
             next: Instant::ZERO,
+            tls: Conversation::default(),
         };
         let targets: Vec<Target> = scripts.into_iter().map(target).collect();
         let syns = vec![Vec::new(); targets.len()];
@@ -122,6 +130,7 @@ impl World {
             requests: Vec::new(),
             days: Vec::new(),
             kept: Vec::new(),
+            wall: None,
         }
     }
 
@@ -140,8 +149,12 @@ impl World {
             let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
             (config.config.http, config.config.drill) = (loaded.config.http, loaded.config.drill);
             let mut nic = AgentNic::new(AGENT_MAC, 256);
-            let facts = probe::facts(1 + from.total_micros() as u64, [1; 32]);
+            let mut facts = probe::facts(1 + from.total_micros() as u64, [1; 32]);
+            facts.wall = self.wall;
             let mut agent = Agent::new(facts, config, &table, &mut storage, region, &mut nic, from);
+            if table.secure() > 0 {
+                agent.lend_sessions(probe::sessions());
+            }
             self.live(&mut agent, &mut nic, from, until);
         });
         if let Err(panic) = outcome {
@@ -213,7 +226,7 @@ impl World {
             let socket = self.station.sockets.get_mut::<tcp::Socket>(target.handle);
             match socket.state() {
                 State::Closed | State::TimeWait if !matches!(manner, Manner::Refuses) => {
-                    (target.asked, target.said) = (Vec::new(), 0);
+                    (target.asked, target.said, target.tls) = (Vec::new(), 0, Conversation::default());
                     socket.abort();
                     socket.listen(FIRST_PORT + number as u16).expect("a closed socket listens");
                 }
@@ -249,6 +262,16 @@ impl World {
                         target.next = now + Duration::from_millis(100);
                     }
                     wake = wake.min(target.next);
+                }
+                Manner::Tls(manner) => {
+                    target.tls.go_on(manner, core::mem::take(&mut target.asked));
+                    while socket.can_send() && !target.tls.out.is_empty() {
+                        let count = socket.send_slice(&target.tls.out).unwrap_or(0);
+                        target.tls.out.drain(..count);
+                    }
+                    if target.tls.is_over() {
+                        socket.close();
+                    }
                 }
                 _ => {}
             }

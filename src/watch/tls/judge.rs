@@ -8,10 +8,10 @@
 //! [`Judge::is_satisfied`] is asked before anything is said to the server. What always holds: with a pin, only `Proven`
 //! satisfies, and each message counts once, in this order.
 
-use super::Seen;
 use super::certificate::Certificate;
 use super::signature::OwnKey;
 use super::suite::Suite;
+use crate::watch::Seen;
 use embedded_tls::{
     CertificateEntryRef, CertificateRef, CertificateVerifyRef, CryptoProvider, CryptoRngCore, Sha256, TlsError,
     TlsVerifier,
@@ -31,18 +31,20 @@ enum Trust {
 }
 
 /// The verifier of one handshake.
-pub struct Judge {
+pub struct Judge<'j> {
     pin: Option<[u8; 32]>,
+    /// The name that the server was asked for; empty: none.
+    name: &'j str,
     trust: Trust,
     seen: Option<Seen>,
     /// The certificate, not the handshake, is what is wrong.
     refused: bool,
 }
 
-impl Judge {
+impl<'j> Judge<'j> {
     /// Nothing was shown yet.
-    pub fn new(pin: Option<[u8; 32]>) -> Judge {
-        Judge { pin, trust: Trust::Start, seen: None, refused: false }
+    pub fn new(pin: Option<[u8; 32]>, name: &'j str) -> Judge<'j> {
+        Judge { pin, name, trust: Trust::Start, seen: None, refused: false }
     }
 
     /// Whether the server has proven what it must: with a pin, that it has the key.
@@ -69,8 +71,11 @@ impl Judge {
         let Some(CertificateEntryRef::X509(bytes)) = certificate.entries.first() else { return None };
         let certificate = Certificate::read(bytes)?;
         let pin = Sha256::digest(certificate.spki).into();
-        self.seen = Some(Seen::new(&certificate, pin));
+        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+        self.seen = Some(Seen { not_before, not_after, pin, names: certificate.shown(), authenticated: false });
         let proof = match self.pin {
+            // Browsers would not take it for the name; with a pin the key is all that counts.
+            None if !(self.name.is_empty() || certificate.covers(self.name)) => return None,
             None => None,
             Some(pinned) if pinned != pin => return None,
             Some(_) => {
@@ -101,7 +106,7 @@ impl Judge {
     }
 }
 
-impl TlsVerifier<Suite> for Judge {
+impl TlsVerifier<Suite> for Judge<'_> {
     fn set_hostname_verification(&mut self, _: &str) -> Result<(), TlsError> {
         Ok(())
     }
@@ -120,14 +125,14 @@ impl TlsVerifier<Suite> for Judge {
 }
 
 /// What `embedded-tls` asks for in a handshake.
-pub struct Provider<'j> {
+pub struct Provider<'j, 'n> {
     /// The verifier.
-    pub judge: &'j mut Judge,
+    pub judge: &'j mut Judge<'n>,
     /// Where its secrets come from.
     pub random: super::Secrets,
 }
 
-impl CryptoProvider for Provider<'_> {
+impl CryptoProvider for Provider<'_, '_> {
     type CipherSuite = Suite;
     // We have no certificate, so nothing is signed.
     type Signature = &'static [u8];

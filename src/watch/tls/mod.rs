@@ -20,9 +20,11 @@ mod wire;
 
 pub use slot::Slot;
 
-use self::certificate::Certificate;
+use super::Seen;
+use super::probe::Target;
 use super::stream::Stream;
-use crate::limits::{TLS_CHECKS, TLS_NAMES, TLS_WRITE};
+use crate::config::Host;
+use crate::limits::{TLS_CHECKS, TLS_WRITE};
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::future::poll_fn;
@@ -40,19 +42,6 @@ use slot::Job;
 use smoltcp::socket::tcp;
 use suite::Suite;
 use wire::{ENCRYPTED_MAX, Stage, Wire};
-
-/// What is kept of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// From when on it is valid, in seconds since 1970.
-    pub not_before: i64,
-    /// Until when, likewise.
-    pub not_after: i64,
-    /// SHA-256 of its SubjectPublicKeyInfo: what a pin would be.
-    pub pin: [u8; 32],
-    /// The names that it is for, as many as there is room for.
-    pub names: String<TLS_NAMES>,
-}
 
 /// Where the records of a session are put together.
 pub struct Buffers {
@@ -84,7 +73,7 @@ pub async fn attend(slot: &Slot, buffers: &mut Buffers) -> Infallible {
 
 async fn open(slot: &Slot, job: &Job, buffers: &mut Buffers) -> Result<(), ProbeReason> {
     let stage = Cell::new(Stage::Hello);
-    let mut judge = Judge::new(job.pin);
+    let mut judge = Judge::new(job.pin, &job.name);
     let mut tls = TlsConnection::<_, Suite>::new(Wire::new(slot, &stage), &mut buffers.read, &mut buffers.write);
     let mut config = TlsConfig::new().enable_rsa_signatures();
     if !job.name.is_empty() {
@@ -103,7 +92,7 @@ async fn open(slot: &Slot, job: &Job, buffers: &mut Buffers) -> Result<(), Probe
         return Err(ProbeReason::Certificate);
     }
     stage.set(Stage::Open);
-    slot.desk().opened();
+    slot.desk().opened(job.pin.is_some());
     poll_fn(|_| slot.desk().has_request()).await.map_err(|_| ProbeReason::Closed)?;
     converse(slot, &mut tls).await.map_err(reason)
 }
@@ -150,13 +139,6 @@ fn reason(error: TlsError) -> ProbeReason {
     }
 }
 
-impl Seen {
-    fn new(certificate: &Certificate<'_>, pin: [u8; 32]) -> Seen {
-        let Certificate { not_before, not_after, .. } = *certificate;
-        Seen { not_before, not_after, pin, names: certificate.shown() }
-    }
-}
-
 /// A session: the slot that it works on, and the future that does it.
 pub struct Session<'a> {
     slot: &'a Slot,
@@ -190,7 +172,7 @@ impl<'a> Session<'a> {
     }
 
     /// Carries bytes from and to the socket, and takes one step when it may. `true` when it could go on at once: with a
-    /// turn, or because more has come than there was room for.
+    /// turn, or when more has come than there was room for, or once what it has to tell was read.
     pub fn poll(&mut self, socket: &mut tcp::Socket<'_>, turn: &mut bool) -> bool {
         let slot = self.slot;
         if socket.can_recv() && slot.desk().has_room() {
@@ -208,7 +190,7 @@ impl<'a> Session<'a> {
             let sent = socket.send_slice(desk.outgoing()).unwrap_or(0);
             desk.sent(sent);
         }
-        desk.wants_turn() || socket.can_recv() && desk.has_room()
+        desk.wants_turn() || !desk.answer().is_empty() || socket.can_recv() && desk.has_room()
     }
 
     fn step(&mut self) {
@@ -218,22 +200,22 @@ impl<'a> Session<'a> {
     }
 
     /// Whether the handshake is over, and all that must be proven is.
-    pub fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.slot.desk().is_open()
     }
 
     /// The certificate that was shown.
-    pub fn seen(&self) -> Option<Seen> {
+    fn seen(&self) -> Option<Seen> {
         self.slot.desk().seen().cloned()
     }
 
     /// What went wrong, if it is over and something did.
-    pub fn failure(&self) -> Option<ProbeReason> {
+    fn failure(&self) -> Option<ProbeReason> {
         self.slot.desk().ended().and_then(Result::err)
     }
 }
 
-impl Stream for Session<'_> {
+impl Session<'_> {
     fn send(&mut self, bytes: &[u8]) -> bool {
         self.slot.desk().send(bytes)
     }
@@ -251,7 +233,129 @@ impl Stream for Session<'_> {
 
     fn is_over(&self) -> bool {
         let desk = self.slot.desk();
-        desk.answer().is_empty() && desk.ended().is_some()
+        desk.answer().is_empty() && desk.ended() == Some(Ok(()))
+    }
+}
+
+/// All sessions, and whose turn it is.
+pub struct Lines<'a> {
+    sessions: Sessions<'a>,
+    secrets: Secrets,
+    /// Whether those can be called secret.
+    is_strong: bool,
+    /// Nobody has taken a step in this poll of the agent.
+    turn: bool,
+    /// The check that took the last one.
+    last: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// None.
+    pub const fn new() -> Lines<'a> {
+        Lines { sessions: Vec::new(), secrets: Secrets::new([0; 32]), is_strong: false, turn: false, last: 0 }
+    }
+
+    /// Takes sessions, and random bytes to make their secrets of.
+    pub fn lend(&mut self, sessions: Sessions<'a>, seed: &[u8; 32], is_strong: bool) {
+        let secrets = Secrets::new(Secrets::new(*seed).fresh());
+        *self = Lines { sessions, secrets, is_strong, turn: false, last: 0 };
+    }
+
+    /// Gives them back.
+    pub fn take(&mut self) -> Sessions<'a> {
+        self.sessions.iter_mut().for_each(Session::end);
+        core::mem::take(&mut self.sessions)
+    }
+
+    /// A poll of the agent begins, with a turn for one session; returns which check comes first.
+    pub fn begin_poll(&mut self) -> usize {
+        self.turn = true;
+        self.last + 1
+    }
+
+    /// The session with this number, for this check, at this moment of UTC.
+    pub fn line(&mut self, session: u8, check: usize, utc_s: Option<i64>) -> Option<Line<'_, 'a>> {
+        let Lines { sessions, secrets, is_strong, turn, last } = self;
+        let session = sessions.get_mut(usize::from(session))?;
+        Some(Line { session, secrets, is_strong: *is_strong, turn, last, check, utc_s })
+    }
+}
+
+impl Default for Lines<'_> {
+    fn default() -> Self {
+        Lines::new()
+    }
+}
+
+/// A session as the probe of one check uses it.
+pub struct Line<'l, 'a> {
+    session: &'l mut Session<'a>,
+    secrets: &'l mut Secrets,
+    is_strong: bool,
+    turn: &'l mut bool,
+    last: &'l mut usize,
+    check: usize,
+    utc_s: Option<i64>,
+}
+
+impl Line<'_, '_> {
+    /// The connection is open: begins the handshake.
+    pub fn begin(&mut self, target: Target<'_>) {
+        let Some(tls) = &target.check.tls else { return };
+        let name = match (target.text(tls.server_name), &target.check.peer.host) {
+            ("", Host::Name(name)) => name,
+            (name, _) => name,
+        };
+        self.session.begin(self.secrets.fresh(), name, tls.pin);
+    }
+
+    /// Goes on; `true` when it could go on at once.
+    pub fn poll(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
+        let had = *self.turn;
+        let again = self.session.poll(socket, self.turn);
+        if had && !*self.turn {
+            *self.last = self.check;
+        }
+        again
+    }
+
+    /// Whether the session is open, and the certificate as it should be; an error is the end of the probe, or that it is
+    /// not open yet.
+    pub fn judge(&self, target: Target<'_>) -> Result<(), Option<ProbeReason>> {
+        if let Some(reason) = self.session.failure() {
+            return Err(Some(reason));
+        }
+        let seen = self.session.seen().filter(|_| self.session.is_open()).ok_or(None)?;
+        match target.check.tls.map(|tls| seen.judge(&tls, self.utc_s)) {
+            Some(ProbeReason::Ok) => Ok(()),
+            reason => Err(reason),
+        }
+    }
+
+    /// What went wrong, once all that came before was read.
+    pub fn failure(&self) -> Option<ProbeReason> {
+        self.session.failure().filter(|_| self.session.slot.desk().answer().is_empty())
+    }
+
+    /// The probe is over; returns the certificate that was shown.
+    pub fn end(&mut self) -> Option<Seen> {
+        let seen = self.session.seen();
+        self.session.end();
+        seen.map(|seen| Seen { authenticated: seen.authenticated && self.is_strong, ..seen })
+    }
+}
+
+impl Stream for Line<'_, '_> {
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        self.session.send(bytes)
+    }
+
+    fn receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
+        self.session.receive(take)
+    }
+
+    fn is_over(&self) -> bool {
+        self.session.is_over()
     }
 }
 

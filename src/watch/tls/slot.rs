@@ -17,7 +17,7 @@ use heapless::{Deque, String, Vec};
 use outpost_wire::ProbeReason;
 use spin::{Mutex, MutexGuard};
 
-use super::Seen;
+use crate::watch::Seen;
 
 /// What a session is to do.
 #[derive(Clone)]
@@ -263,9 +263,10 @@ impl Desk {
         let _ = self.seen.push(seen);
     }
 
-    /// The handshake is over, and all that must be proven is.
-    pub fn opened(&mut self) {
+    /// The handshake is over, and all that must be proven is: that it is the server with a certain key, or nothing.
+    pub fn opened(&mut self, authenticated: bool) {
         self.open = true;
+        self.seen.iter_mut().for_each(|seen| seen.authenticated = authenticated);
     }
 
     /// Whether something is to be said to the server, or the session is to end.

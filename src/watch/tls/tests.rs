@@ -1,5 +1,6 @@
 //! Sessions against servers that do what no good server does, and against good ones.
 
+use super::certificate::Certificate;
 use super::slot::Slot;
 use super::*;
 use crate::watch::tls::wire::ENCRYPTED_MAX;
