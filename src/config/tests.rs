@@ -1046,7 +1046,7 @@ fn checks_are_read_whole_or_not_at_all() {
     for (check, sentence) in [
         (
             format!(r#"{{"name": "a", {base}}}"#),
-            "a check has exactly one of the keys \"http\", \"https\", \"tcp\", \"tls\", \"icmp\", \"dns\" and \"ntp\"",
+            "a check has exactly one of the keys \"http\", \"https\", \"tcp\", \"tls\", \"icmp\", \"dns\", \"ntp\" and \"heartbeat\"",
         ),
         (format!(r#"{{"name": "a", {base}, "tcp": {{"address": "192.0.2.1"}}}}"#), "is not a machine's HOST:PORT"),
         (format!(r#"{{"name": "a", {base}, "http": {{"url": "https://192.0.2.1/"}}}}"#), "is not a URL"),
@@ -1202,6 +1202,57 @@ fn the_names_that_redirects_may_lead_to_count_among_all() {
     };
     assert_eq!(kept(3, 5), (5, 5 * 4, 0), "one name is that of all");
     assert_eq!(kept(3, 6), (5, 5 * 4, 1));
+}
+
+#[test]
+fn checks_with_tls_are_read_where_there_is_tls() {
+    // An image without TLS must say so, and never ask in clear text what was meant to be asked over TLS.
+    let mut checks = Box::new(Checks::new());
+    let mut read = |kind: &str, count: usize| {
+        let all: std::vec::Vec<_> = (0..count)
+            .map(|number| format!(r#"{{"name": "c{number}", "owner": "o", "impact": "i", "runbook": "r", {kind}}}"#))
+            .collect();
+        let loaded = load_into(Some(format!(r#"{{"checks": [{}]}}"#, all.join(",")).as_bytes()), &mut checks);
+        let told = loaded.problems.first().map(|problem| problem.text.to_string()).unwrap_or_default();
+        (checks.clone(), told)
+    };
+    let pin = "0123456789abcdefABCDEF00".repeat(2) + "0123456789abcdef";
+    let https = format!(
+        r#""https": {{"url": "https://192.0.2.1/x", "pin": "{pin}", "server_name": "shop.example", "expiry_days": 30}}"#
+    );
+    let tls = r#""tls": {"address": "192.0.2.1:465", "banner": "220 "}"#;
+    if cfg!(not(feature = "tls")) {
+        for kind in [&https[..], tls] {
+            let (checks, told) = read(kind, 1);
+            assert!(checks.list().is_empty() && told.contains("this image was built without TLS"), "{told}");
+        }
+        return;
+    }
+    let (checks, told) = read(&https, 1);
+    let [check] = checks.list() else { panic!("{told}") };
+    let secure = check.tls.expect("it is https");
+    assert_eq!((check.kind_name(), check.peer.port, secure.expiry_days), ("https", 443, 30));
+    assert_eq!(
+        (checks.text(secure.server_name), secure.pin.map(|pin| pin[..4].to_vec())),
+        ("shop.example", Some(vec![1, 0x23, 0x45, 0x67]))
+    );
+    let (checks, told) = read(tls, 1);
+    let [check] = checks.list() else { panic!("{told}") };
+    assert_eq!((check.kind_name(), check.tls.map(|tls| (tls.pin, tls.expiry_days))), ("tls", Some((None, 14))));
+    for (kind, sentence) in [
+        (r#""https": {"url": "http://192.0.2.1/"}"#, "is not a URL"),
+        (r#""https": {"url": "https://192.0.2.1/", "pin": "00"}"#, "is not the SHA-256 of a public key"),
+        (r#""https": {"url": "https://192.0.2.1/", "server_name": "192.0.2.1"}"#, "is not a host name"),
+        (r#""https": {"url": "https://192.0.2.1/", "redirects": ["192.0.2.2"]}"#, "no redirect is followed over TLS"),
+        (r#""tls": {"address": "192.0.2.1:443", "expiry_days": 366}"#, "is not a number of days"),
+        (r#""http": {"url": "http://192.0.2.1/", "expiry_days": 1}"#, "unknown key"),
+    ] {
+        let (checks, told) = read(kind, 1);
+        assert!(checks.list().is_empty() && told.contains(sentence), "{kind}: {told}");
+    }
+    let (checks, told) = read(tls, crate::limits::TLS_CHECKS + 1);
+    assert_eq!(checks.list().len(), crate::limits::TLS_CHECKS);
+    assert!(told.contains("is one check with TLS too many"), "{told}");
 }
 
 #[test]
