@@ -110,6 +110,10 @@ impl Lent<'_> {
         self.0.as_ref().map_or(0, |checks| checks.names_with(more))
     }
 
+    pub fn secure(&self) -> usize {
+        self.0.as_ref().map_or(0, |checks| checks.secure())
+    }
+
     pub fn keep(&mut self, text: &str) -> Option<Words> {
         self.0.as_mut()?.keep(text)
     }
