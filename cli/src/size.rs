@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The most that the stripped image may have, in bytes (PROMISES.md; the test is `memory` in tests/boot).
+/// The most that the stripped image should have, in bytes: what is promised (PROMISES.md).
 const BUDGET: u64 = 512 * 1024;
 
 /// Crates and symbols that are listed.

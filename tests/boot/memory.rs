@@ -15,8 +15,9 @@ use std::fs;
 /// Physical addresses of the log region: linker.ld places it, and no loader may write there.
 const LOG_REGION: std::ops::Range<u64> = 0x10_0000..0x50_0000;
 
-/// Everything in, the stripped image is at most this large (PROMISES.md).
-const IMAGE_MAX: usize = 512 * 1024;
+/// Everything in, the stripped image is at most this large. It is more than the 512 KiB that are promised, which the checks,
+/// the incidents and the page of their days have outgrown (PROMISES.md says by what): here it is kept from growing on.
+const IMAGE_MAX: usize = 608 * 1024;
 
 /// Where physical address 0 is in the image's address space.
 const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -175,7 +176,7 @@ fn no_segment_touches_the_log_or_is_writable_code() {
     let bytes = fs::read(image()).unwrap();
     assert!(
         bytes.len() <= IMAGE_MAX,
-        "the image has {} bytes, promised are at most {IMAGE_MAX}: `make size` shows what they are spent on",
+        "the image has {} bytes, allowed are at most {IMAGE_MAX}: `make size` shows what they are spent on",
         bytes.len()
     );
     let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice()).unwrap();
