@@ -477,6 +477,9 @@ pub const INCIDENT_LOOK: Duration = Duration::from_secs(10);
 /// Bytes of all of them in `/status`, at their longest: each byte of a title may be escaped.
 pub const INCIDENTS_STATUS: usize = 200 + (INCIDENTS + MAINTENANCES) * 450;
 
+/// Bytes of all of them in `/api/v2/`, at their longest: each byte of a text may be escaped.
+pub const INCIDENTS_STATUSPAGE: usize = (INCIDENTS + MAINTENANCES) * 600 + INCIDENT_UPDATES * 400 + 2 * INCIDENT_TEXTS;
+
 const _: () = assert!(INCIDENT_TX >= INCIDENT_PATH + HOST_NAME_MAX + 200);
 
 /// Past outcomes of a check that are kept: half an hour at the common interval.

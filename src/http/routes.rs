@@ -184,7 +184,9 @@ impl Route {
         match self {
             Route::Schema => document::BUFFERS,
             Route::Metrics => 2 + (checks * limits::CHECK_METRICS).div_ceil(limits::ANSWER),
-            Route::Statuspage => 1 + (checks * limits::CHECK_STATUSPAGE).div_ceil(limits::ANSWER),
+            Route::Statuspage => {
+                1 + (checks * limits::CHECK_STATUSPAGE + limits::INCIDENTS_STATUSPAGE).div_ceil(limits::ANSWER)
+            }
             Route::Status => 1 + (checks * limits::CHECK_STATUS + limits::INCIDENTS_STATUS).div_ceil(limits::ANSWER),
             Route::Events | Route::DebugNet => 2,
             _ => 1,

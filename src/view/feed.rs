@@ -1,4 +1,4 @@
-//! `/feed.atom`: what became up or down in this boot, as a feed (RFC 4287).
+//! `/feed.atom`: what was said of incidents, and what became up or down in this boot, as a feed (RFC 4287).
 //!
 //! An entry's id is made of the boot's id and its number in it, and its time is counted from the first UTC that this boot
 //! believed: both stay the same however often the feed is read. Without UTC there is no feed: every entry must have a
@@ -19,6 +19,10 @@ impl View<'_, '_> {
         let unix_s = |at: smoltcp::time::Instant| (booted_us + at.total_micros()).max(0) as u64 / 1_000_000;
         let (name, checks) = (&self.config().name, self.watch.checks());
         let latest = self.watch.changes().iter().next().map_or(self.known.started, |(_, change)| change.outcome.at);
+        let posted = self.known.incidents.document.incidents().iter();
+        let posted =
+            posted.filter_map(|incident| self.known.incidents.document.latest(incident)).map(|update| update.posted_at);
+        let latest = posted.max().unwrap_or(0).max(unix_s(latest));
         let mut writer = Writer::new(out, true);
         let w = &mut writer;
         w.tag("<?xml version=\"1.0\" encoding=\"utf-8\"?><feed xmlns=\"http://www.w3.org/2005/Atom\"><title>");
@@ -28,8 +32,9 @@ impl View<'_, '_> {
         w.tag("</name></author><link rel=\"self\" href=\"/feed.atom\"/><link href=\"/\"/><id>tag:");
         w.say(name);
         w.tag(",2026:status</id><updated>");
-        w.utc(unix_s(latest));
+        w.utc(latest);
         w.tag("</updated>");
+        self.write_incident_entries(w);
         for (number, change) in self.watch.changes().iter() {
             let Some(check) = checks.list().get(usize::from(change.number)) else { continue };
             if w.room() < ENTRY {
@@ -64,6 +69,37 @@ impl View<'_, '_> {
         }
         w.tag("</feed>");
         writer.finish()
+    }
+}
+
+impl View<'_, '_> {
+    /// An entry for each update of an incident, the newest of each first: its id is the document's.
+    fn write_incident_entries(&self, w: &mut Writer<'_>) {
+        let document = self.known.incidents.document;
+        for incident in document.incidents() {
+            for (number, update) in document.updates(incident).iter().enumerate().rev() {
+                let text = document.text(update.text);
+                // Markup takes five bytes for one at most.
+                if w.room() < ENTRY + 5 * text.len() {
+                    return;
+                }
+                w.tag("<entry><title>");
+                w.say(document.text(incident.title));
+                w.say(": ");
+                w.say(super::incidents::status(update.status));
+                w.tag("</title><id>tag:");
+                w.say(&self.config().name);
+                w.tag(",2026:incident/");
+                w.say(document.text(incident.id));
+                w.tag("/");
+                w.count(number as u64 + 1);
+                w.tag("</id><updated>");
+                w.utc(update.posted_at);
+                w.tag("</updated><link href=\"/\"/><summary>");
+                w.say(text);
+                w.tag("</summary></entry>");
+            }
+        }
     }
 }
 
@@ -144,6 +180,28 @@ mod tests {
             }
             let full = feed(fixture).unwrap();
             assert!(full.ends_with("</feed>") && full.matches("<entry>").count() > 20, "{full}");
+        });
+    }
+
+    #[test]
+    fn each_update_of_an_incident_is_an_entry() {
+        // What is said on the page and not in the feed is read by those who happen to look.
+        fixture::with(super::super::statuspage::tests::INCIDENTS, |fixture| {
+            let estimate = Estimate {
+                at: fixture.now,
+                unix_us: 1_795_354_805_000_000,
+                error_us: 1,
+                stratum: 2,
+                server: [10, 0, 0, 1].into(),
+            };
+            fixture.time.believe(estimate);
+            let mut out = vec![0; crate::limits::ANSWER];
+            let len = fixture.view().write_feed(&mut out).unwrap();
+            let feed = String::from_utf8(out[..len].to_vec()).unwrap();
+            let entries: std::vec::Vec<_> = feed.split("<entry>").skip(1).collect();
+            assert_eq!(entries.len(), 3, "{feed}");
+            assert!(entries[0].starts_with("<title>Payments fail: monitoring</title>"), "{feed}");
+            assert!(entries[1].contains(",2026:incident/pay/1</id><updated>2026-11-22T13:00:00Z</updated>"), "{feed}");
         });
     }
 }

@@ -3,30 +3,39 @@
 //! Its components know no word for "not known", and what is not known must not look good. So a component is
 //! `operational` when its target is up and the last probe was good, `major_outage` when it is down, and
 //! `degraded_performance` in between: up with a bad last probe, unknown, or stale. What it is exactly stands beside it as
-//! `outpost_state`, which is ours. The indicator is `none` only when all targets are operational and there are any.
+//! `outpost_state`, which is ours. Incidents and maintenances have the ids and the words of their document. The indicator is `none` only when all targets are operational and there are any.
 
 use super::View;
 use super::page::Clock;
 use super::writer::Writer;
 use crate::content::hash;
 use crate::watch::{Shown, Watched};
+use core::cmp::Ordering;
+use outpost_wire::IncidentStatus;
 use smoltcp::time::Instant;
 
 const STATUS: u8 = 1;
 const COMPONENTS: u8 = 2;
 const INCIDENTS: u8 = 4;
 const MAINTENANCES: u8 = 8;
+/// Of the incidents only those that are not over.
+const OPEN: u8 = 16;
+/// Of the maintenances only those that are under way, or that are to come.
+const ACTIVE: u8 = 32;
+const UPCOMING: u8 = 64;
+/// And those that are over.
+const OVER: u8 = 128;
 
 /// Each document behind `/api/v2/`, and what is in it beside `page`.
 const DOCUMENTS: [(&str, u8); 8] = [
-    ("summary.json", STATUS | COMPONENTS | INCIDENTS | MAINTENANCES),
+    ("summary.json", STATUS | COMPONENTS | INCIDENTS | OPEN | MAINTENANCES | ACTIVE | UPCOMING),
     ("status.json", STATUS),
     ("components.json", COMPONENTS),
     ("incidents.json", INCIDENTS),
-    ("incidents/unresolved.json", INCIDENTS),
-    ("scheduled-maintenances.json", MAINTENANCES),
-    ("scheduled-maintenances/active.json", MAINTENANCES),
-    ("scheduled-maintenances/upcoming.json", MAINTENANCES),
+    ("incidents/unresolved.json", INCIDENTS | OPEN),
+    ("scheduled-maintenances.json", MAINTENANCES | ACTIVE | UPCOMING | OVER),
+    ("scheduled-maintenances/active.json", MAINTENANCES | ACTIVE),
+    ("scheduled-maintenances/upcoming.json", MAINTENANCES | UPCOMING),
 ];
 
 /// The number of the document with this path behind `/api/v2/`.
@@ -122,13 +131,117 @@ impl View<'_, '_> {
             w.raw("]");
         }
         if parts & INCIDENTS != 0 {
-            w.raw(",\"incidents\":[]");
+            w.raw(",\"incidents\":[");
+            self.list_incidents(w, parts & OPEN != 0);
+            w.raw("]");
         }
         if parts & MAINTENANCES != 0 {
-            w.raw(",\"scheduled_maintenances\":[]");
+            w.raw(",\"scheduled_maintenances\":[");
+            self.list_maintenances(w, *parts);
+            w.raw("]");
         }
         w.raw("}");
         writer.finish()
+    }
+
+    fn list_incidents(&self, w: &mut Writer<'_>, open: bool) {
+        let document = self.known.incidents.document;
+        let mut first = true;
+        for incident in document.incidents() {
+            let updates = document.updates(incident);
+            let (Some(earliest), Some(latest)) = (updates.first(), updates.last()) else { continue };
+            if open && !latest.is_open() {
+                continue;
+            }
+            self.write_head(w, document.text(incident.id), document.text(incident.title), &mut first);
+            w.raw(super::incidents::status(latest.status));
+            w.raw("\",\"impact\":\"");
+            w.raw(incident.impact.word().unwrap_or("none"));
+            w.raw("\",\"created_at\":");
+            utc(w, earliest.posted_at);
+            w.raw(",\"started_at\":");
+            utc(w, earliest.posted_at);
+            w.raw(",\"updated_at\":");
+            utc(w, latest.posted_at);
+            for (key, status) in
+                [("monitoring_at", IncidentStatus::Monitoring), ("resolved_at", IncidentStatus::Resolved)]
+            {
+                w.raw(",\"");
+                w.raw(key);
+                w.raw("\":");
+                match updates.iter().find(|update| update.status == status) {
+                    Some(update) => utc(w, update.posted_at),
+                    None => w.raw("null"),
+                }
+            }
+            w.raw(",\"incident_updates\":[");
+            // The newest first, as Statuspage has them.
+            for (number, update) in updates.iter().enumerate().rev() {
+                w.raw(if number + 1 == updates.len() { "{\"id\":\"" } else { ",{\"id\":\"" });
+                w.say(document.text(incident.id));
+                w.raw(".");
+                w.count(number as u64 + 1);
+                w.raw("\",\"incident_id\":\"");
+                w.say(document.text(incident.id));
+                w.raw("\",\"status\":\"");
+                w.raw(super::incidents::status(update.status));
+                w.raw("\",\"body\":\"");
+                w.say(document.text(update.text));
+                for key in ["\",\"created_at\":", ",\"display_at\":", ",\"updated_at\":"] {
+                    w.raw(key);
+                    utc(w, update.posted_at);
+                }
+                w.raw("}");
+            }
+            w.raw("]}");
+        }
+    }
+
+    fn list_maintenances(&self, w: &mut Writer<'_>, parts: u8) {
+        let (document, unix_s) = (self.known.incidents.document, self.unix_s());
+        let mut first = true;
+        for one in document.maintenances() {
+            // Without a clock nobody can tell whether it has begun.
+            let (status, part) = match unix_s.map(|now| one.phase(now)) {
+                Some(Ordering::Equal) => ("in_progress", ACTIVE),
+                Some(Ordering::Greater) => ("completed", OVER),
+                Some(Ordering::Less) | None => ("scheduled", UPCOMING),
+            };
+            if parts & part == 0 {
+                continue;
+            }
+            self.write_head(w, document.text(one.id), document.text(one.title), &mut first);
+            w.raw(status);
+            w.raw("\",\"impact\":\"maintenance\",\"scheduled_for\":");
+            utc(w, one.starts_at);
+            w.raw(",\"scheduled_until\":");
+            utc(w, one.ends_at);
+            w.raw(",\"created_at\":");
+            utc(w, document.issued_at);
+            w.raw(",\"updated_at\":");
+            utc(w, document.issued_at);
+            w.raw(",\"incident_updates\":[{\"id\":\"");
+            w.say(document.text(one.id));
+            w.raw(".1\",\"status\":\"");
+            w.raw(status);
+            w.raw("\",\"body\":\"");
+            w.say(document.text(one.text));
+            w.raw("\",\"created_at\":");
+            utc(w, document.issued_at);
+            w.raw("}]}");
+        }
+    }
+
+    /// What incidents and maintenances have alike, up to the value of their status.
+    #[inline(never)]
+    fn write_head(&self, w: &mut Writer<'_>, id: &str, title: &str, first: &mut bool) {
+        w.raw(if core::mem::replace(first, false) { "{\"id\":\"" } else { ",{\"id\":\"" });
+        w.say(id);
+        w.raw("\",\"name\":\"");
+        w.say(title);
+        w.raw("\",\"page_id\":\"");
+        w.hex(&hash(self.config().name.as_bytes()).to_be_bytes());
+        w.raw("\",\"shortlink\":\"/\",\"status\":\"");
     }
 
     fn write_components(&self, w: &mut Writer<'_>, clock: &Clock) {
@@ -197,20 +310,22 @@ fn group_id(group: &str) -> [u8; 8] {
     (!hash(group.as_bytes())).to_be_bytes()
 }
 
+fn utc(w: &mut Writer<'_>, unix_s: u64) {
+    w.raw("\"");
+    w.utc(unix_s);
+    w.raw("\"");
+}
+
 /// UTC at this moment; null as long as nobody knows.
 fn moment(w: &mut Writer<'_>, clock: &Clock, at: Instant) {
     match clock.unix_s(at) {
         None => w.raw("null"),
-        Some(unix_s) => {
-            w.raw("\"");
-            w.utc(unix_s);
-            w.raw("\"");
-        }
+        Some(unix_s) => utc(w, unix_s),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::fixture;
     use super::*;
     use crate::watch::Outcome;
@@ -221,6 +336,47 @@ mod tests {
         {"name": "a", "group": "G", "owner": "o", "impact": "\"quoted\" \\ back", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}},
         {"name": "b", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:2"}},
         {"name": "c", "group": "G", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:3"}}]}"#;
+
+    /// An open incident with two updates, one that is over, and a maintenance under way.
+    pub const INCIDENTS: &str = r#"{"name": "x", "incidents": {"document": {"revision": 1,
+        "issued_at": "2026-11-22T13:30:00Z", "expires_at": "2026-11-23T13:30:00Z",
+        "incidents": [
+            {"id": "pay", "title": "Payments fail", "impact": "major", "targets": ["shop"], "updates": [
+                {"status": "investigating", "posted_at": "2026-11-22T13:00:00Z", "text": "We look at \"it\"."},
+                {"status": "monitoring", "posted_at": "2026-11-22T13:30:00Z", "text": "It is repaired."}]},
+            {"id": "old", "title": "Old", "impact": "none", "updates": [
+                {"status": "resolved", "posted_at": "2026-11-21T13:00:00Z", "text": "It is over."}]}],
+        "maintenances": [{"id": "db", "title": "Database", "starts_at": "2026-11-22T13:00:00Z",
+            "ends_at": "2026-11-22T15:00:00Z", "targets": ["shop"], "text": "It is moved."}]}}}"#;
+
+    #[test]
+    fn incidents_and_maintenances_are_where_statuspage_has_them() {
+        // A dashboard that reads an empty list says that all is well.
+        fixture::with(INCIDENTS, |fixture| {
+            let all = read(fixture, "incidents.json");
+            assert_eq!((member(&all, "status"), member(&all, "impact")), ("monitoring", "major"));
+            assert!(all.contains("\"monitoring_at\":\"2026-11-22T13:30:00Z\",\"resolved_at\":null"), "{all}");
+            assert!(all.contains("\"id\":\"pay.1\"") && all.contains("We look at \\\"it\\\"."), "{all}");
+            assert!(all.contains("\"id\":\"old\""));
+            assert!(!read(fixture, "incidents/unresolved.json").contains("\"old\""));
+            // Without a clock nobody knows that it has begun.
+            let empty =
+                |fixture: &fixture::Fixture, path: &str| read(fixture, path).contains("\"scheduled_maintenances\":[]");
+            assert!(empty(fixture, "scheduled-maintenances/active.json"));
+            assert!(!empty(fixture, "scheduled-maintenances/upcoming.json"));
+            fixture.time.believe(crate::time::Estimate {
+                at: fixture.now,
+                unix_us: 1_795_354_805_000_000,
+                error_us: 1,
+                stratum: 2,
+                server: [10, 0, 0, 1].into(),
+            });
+            assert!(empty(fixture, "scheduled-maintenances/upcoming.json"));
+            let active = read(fixture, "scheduled-maintenances/active.json");
+            assert_eq!(member(&active, "status"), "in_progress");
+            assert!(read(fixture, "summary.json").contains("\"scheduled_for\":\"2026-11-22T13:00:00Z\""));
+        });
+    }
 
     fn find(fixture: &mut fixture::Fixture, number: usize, reasons: &[ProbeReason]) {
         for &reason in reasons {
@@ -297,7 +453,7 @@ mod tests {
         fixture::with(&format!(r#"{{"checks": [{}]}}"#, checks.join(",")), |fixture| {
             let room = crate::http::routes::Route::Statuspage.buffers(64) * crate::limits::ANSWER;
             let len = fixture.view().write_statuspage(0, &mut vec![0; room]).unwrap();
-            assert!(len > room / 2 && len <= 99_999, "{len}");
+            assert!(len > room / 3 && len <= 99_999, "{len} of {room}");
         });
     }
 }
