@@ -183,7 +183,7 @@ impl Route {
     pub const fn buffers(self, checks: usize) -> usize {
         match self {
             Route::Schema => document::BUFFERS,
-            Route::Metrics => 2 + (checks * limits::CHECK_METRICS).div_ceil(limits::ANSWER),
+            Route::Metrics => 3 + (checks * limits::CHECK_METRICS).div_ceil(limits::ANSWER),
             Route::Statuspage => {
                 1 + (checks * limits::CHECK_STATUSPAGE + limits::INCIDENTS_STATUSPAGE).div_ceil(limits::ANSWER)
             }

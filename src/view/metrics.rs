@@ -17,7 +17,7 @@ use crate::http::routes::Route;
 use crate::limits;
 use crate::log::{Phase, Ship};
 use crate::net;
-use crate::watch::Shown;
+use crate::watch::{LAGS, Shown};
 use core::cmp::Ordering;
 use heapless::String;
 use outpost_wire::{DownReason, IncidentImpact, ProbeClass, ProbeReason};
@@ -333,6 +333,11 @@ impl View<'_, '_> {
         each().for_each(|(name, watched)| page.sample(&[("target", name)], watched.counters().missed));
         page.family("gauge outpost_probe_schedule_lag_seconds How late the last probe started.");
         each().for_each(|(name, watched)| page.sample(&[("target", name)], watched.counters().lag));
+        let lag = self.watch.lag();
+        page.family("histogram outpost_probe_start_lag_seconds How late probes started, of all checks.");
+        page.histogram(&LAGS, &lag.classes, lag.sum_us);
+        page.family("gauge outpost_probe_start_lag_max_seconds The latest start since boot.");
+        page.sample(&[], lag.max);
     }
 
     fn write_log(&self, page: &mut Page<'_>) {
@@ -496,7 +501,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::string::String;
 
-    const ROOM: usize = 2 * limits::ANSWER;
+    const ROOM: usize = 3 * limits::ANSWER;
 
     fn render(fixture: &Fixture, openmetrics: bool) -> String {
         let mut out = vec![0; ROOM];
@@ -751,7 +756,7 @@ mod tests {
             let len = render(fixture, true).len();
             // Every route with every status, all at 20 digits, is more than there will ever be; what is left is for what
             // comes with the next issues.
-            assert!(len < ROOM * 15 / 16, "{len} bytes");
+            assert!(len < ROOM * 3 / 4, "{len} bytes");
             assert_eq!(fixture.view().write_metrics(true, &mut vec![0; len - 1]), None, "cut off");
         });
     }

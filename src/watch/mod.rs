@@ -17,6 +17,7 @@ mod history;
 mod http;
 mod icmp;
 mod isolation;
+mod lag;
 mod ntp;
 mod probe;
 mod question;
@@ -36,6 +37,7 @@ pub use history::{History, Past};
 pub use http::{HTTP_PORT, HTTPS_PORT, Place};
 pub use icmp::Undelivered;
 pub use isolation::{ANSWER_TIME, Turn, Witnesses};
+pub use lag::{LAGS, Lag};
 pub use ntp::NTP_PORT;
 pub use response::{Reading, Response};
 pub use seen::Seen;
@@ -313,6 +315,7 @@ struct Ledger<'a> {
     days: Days<'a>,
     changes: Changes,
     isolation: Isolation,
+    lag: Lag,
 }
 
 /// All checks at work.
@@ -380,7 +383,12 @@ impl<'a> Watch<'a> {
         Watch {
             checks,
             watched: watched.as_mut_slice(),
-            past: Ledger { days: Days::new(checks, days), changes: Changes::new(), isolation: Isolation::default() },
+            past: Ledger {
+                days: Days::new(checks, days),
+                changes: Changes::new(),
+                isolation: Isolation::default(),
+                lag: Lag::default(),
+            },
             told_hour: None,
             boot_id,
             touched: 0,
@@ -457,6 +465,11 @@ impl<'a> Watch<'a> {
         for (number, watched) in self.watched.iter().enumerate() {
             self.touched |= u64::from(watched.probe.is_some()) << number;
         }
+    }
+
+    /// How late probes started, of all checks.
+    pub fn lag(&self) -> Lag {
+        self.past.lag
     }
 
     /// Since when we ourselves are cut off, if we are.
@@ -640,6 +653,7 @@ impl<'a> Watch<'a> {
         if let Some(slot) = one.slots.due(now) {
             one.counters.missed += slot.missed;
             one.counters.lag = slot.lag;
+            self.past.lag.add(slot.lag);
             one.counters.probes += 1;
             if one.counters.probes == 1 {
                 one.introduce(now, self.checks, log);

@@ -143,6 +143,14 @@ fn when_all_are_silent_together_the_agent_says_that_it_is_itself() {
             metrics.contains(r#"outpost_probe_failures_total{target="t-20",reason="timeout_"#),
             "raw results are seen"
         );
+        let count = |name: &str| -> u64 {
+            let line =
+                metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {metrics}"));
+            line.trim().parse().expect("a number")
+        };
+        let starts = count("outpost_probe_start_lag_seconds_count");
+        assert!(starts >= 48, "3 targets for 89 s: {starts}");
+        assert_eq!(count(r#"outpost_probe_start_lag_seconds_bucket{le="0.001"}"#), starts, "each within 1 ms");
         let ready = ask_long(agent, nic, now, 20_003, "/readyz?verbose");
         assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
         let health = ask_long(agent, nic, now, 20_004, "/health");
