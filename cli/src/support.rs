@@ -134,12 +134,14 @@ impl Item {
     /// Why it is not what it should be.
     fn problem(&self) -> Option<String> {
         // These say by 503 that something is wrong with the agent: that is their answer.
-        let told_by_status = ["/readyz", "/health"].iter().any(|path| self.path.starts_with(path));
+        // The feed needs UTC, and says by 503 that it is not known.
+        let told_by_status = ["/readyz", "/health", "/feed.atom"].iter().any(|path| self.path.starts_with(path));
+        // And these say by 404 that they are not configured.
+        let optional = [Route::SecurityTxt, Route::Contacts, Route::Runbooks].map(Route::name);
         match &self.answer {
             Err(why) => Some(why.clone()),
             Ok(answer) if answer.status == 200 || (answer.status == 503 && told_by_status) => None,
-            // And this says by 404 that it is not configured.
-            Ok(answer) if answer.status == 404 && self.path == Route::SecurityTxt.name() => None,
+            Ok(answer) if answer.status == 404 && optional.contains(&self.path.as_str()) => None,
             Ok(answer) => Some(format!("it answers {}", answer.status)),
         }
     }

@@ -118,7 +118,10 @@ fn a_web_server_is_watched() {
     }
     assert_eq!(get(guest.http(), "/readyz").unwrap().status, 200, "a target is not the agent");
     let page = get(guest.http(), "/").unwrap().body;
-    assert!(page.contains("1 watched from lab at 10.0.2.15, 1 down.") && page.contains("customers cannot pay"), "{page}");
+    assert!(
+        page.contains("1 watched from lab at 10.0.2.15, 1 down.") && page.contains("customers cannot pay"),
+        "{page}"
+    );
 
     let nginx = Nginx::start(&program, lab.folder(), port, "return 200 'all is well';");
     wait_for(&guest, "up", "ok");
