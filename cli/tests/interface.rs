@@ -25,12 +25,23 @@ fn every_route_is_described_and_every_path_is_a_route() {
             .replace("schema/*", "schema/{document}")
             .replace("runbook/*", "runbook/{name}")
             .replace("beat/*", "beat/{token}")
+            .replace("badge/*", "badge/{check}.svg")
+            .replace("api/v2/*", "api/v2/summary.json")
             .replace('*', "{check}")
     };
     let routed: BTreeSet<String> = routes.clone().map(template).collect();
     let interface = Interface::get();
-    let described: BTreeSet<String> = interface.paths().keys().cloned().collect();
+    let (documents, described): (BTreeSet<String>, BTreeSet<String>) = interface
+        .paths()
+        .keys()
+        .cloned()
+        .partition(|path| path.starts_with("/api/v2/") && path != "/api/v2/summary.json");
     assert_eq!(described, routed);
+    assert_eq!(documents.len(), 7);
+    for path in documents {
+        assert_eq!(Route::find(path.as_bytes(), b"").0, Route::Statuspage, "{path}");
+        assert_eq!(interface.paths()[&path]["get"]["tags"], serde_json::json!(["public"]), "{path}");
+    }
     for route in routes {
         let path = &interface.paths()[&template(route)];
         let group = if route.is_operator() { "operator" } else { "public" };

@@ -121,7 +121,8 @@ fn each_transition_is_told_once_with_all_that_is_known_of_it() {
         "since": null, "since_error_us": null, "received_at": first["received_at"], "maintenance": false,
         "held": false, "exercise": false,
         "text": "shop is down (status): customers cannot pay. Owner: team-shop. Seen by fra1.",
-        "fields": { "check": "shop", "reason": "status", "status": 503, "up_s": 9, "address": "192.0.2.10" },
+        "fields": { "check": "shop", "reason": "status", "status": 503, "up_s": 9, "address": "192.0.2.10",
+            "maintenance": false },
     });
     assert_eq!(first, expected);
     // The agent starts anew, for a drill this time, and finds the target still down: that was told.

@@ -12,6 +12,7 @@
 //! | `config.rs` | the configuration is read from every source, in its order |
 //! | `content.rs` | runbooks and contacts are served with DNS, NTP, gateway and collector gone |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
+//! | `heartbeat.rs` | a job calls home with a real curl, says that it failed, and stays silent |
 //! | `identity.rs` | the image id of the file is what `/about` and the collector's store say |
 //! | `incidents.rs` | a signed document of a real nginx is taken, shown and kept |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
@@ -35,6 +36,7 @@ mod content;
 mod crash;
 #[path = "../support/events.rs"]
 mod events;
+mod heartbeat;
 mod host;
 mod identity;
 #[path = "../support/image.rs"]
