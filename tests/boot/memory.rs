@@ -17,7 +17,7 @@ const LOG_REGION: std::ops::Range<u64> = 0x10_0000..0x50_0000;
 
 /// Everything in, the stripped image is at most this large. It is more than the 512 KiB that are promised, which the checks,
 /// the incidents and the page of their days have outgrown (PROMISES.md says by what): here it is kept from growing on.
-const IMAGE_MAX: usize = 608 * 1024;
+const IMAGE_MAX: usize = 616 * 1024;
 
 /// Where physical address 0 is in the image's address space.
 const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
