@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn each_update_of_an_incident_is_an_entry() {
         // What is said on the page and not in the feed is read by those who happen to look.
-        fixture::with(super::super::statuspage::tests::INCIDENTS, |fixture| {
+        fixture::with(fixture::INCIDENTS, |fixture| {
             let estimate = Estimate {
                 at: fixture.now,
                 unix_us: 1_795_354_805_000_000,

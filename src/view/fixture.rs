@@ -24,6 +24,18 @@ use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 use std::thread;
 
+/// An open incident with two updates, one that is over, and a maintenance under way.
+pub const INCIDENTS: &str = r#"{"name": "x", "incidents": {"document": {"revision": 1,
+    "issued_at": "2026-11-22T13:30:00Z", "expires_at": "2026-11-23T13:30:00Z",
+    "incidents": [
+        {"id": "pay", "title": "Payments fail", "impact": "major", "targets": ["shop"], "updates": [
+            {"status": "investigating", "posted_at": "2026-11-22T13:00:00Z", "text": "We look at \"it\"."},
+            {"status": "monitoring", "posted_at": "2026-11-22T13:30:00Z", "text": "It is repaired."}]},
+        {"id": "old", "title": "Old", "impact": "none", "updates": [
+            {"status": "resolved", "posted_at": "2026-11-21T13:00:00Z", "text": "It is over."}]}],
+    "maintenances": [{"id": "db", "title": "Database", "starts_at": "2026-11-22T13:00:00Z",
+        "ends_at": "2026-11-22T15:00:00Z", "targets": ["shop"], "text": "It is moved."}]}}}"#;
+
 /// The parts, all to be changed by a test.
 pub struct Fixture {
     pub now: Instant,

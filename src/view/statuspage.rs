@@ -325,7 +325,7 @@ fn moment(w: &mut Writer<'_>, clock: &Clock, at: Instant) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::super::fixture;
     use super::*;
     use crate::watch::Outcome;
@@ -337,22 +337,10 @@ pub(super) mod tests {
         {"name": "b", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:2"}},
         {"name": "c", "group": "G", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:3"}}]}"#;
 
-    /// An open incident with two updates, one that is over, and a maintenance under way.
-    pub const INCIDENTS: &str = r#"{"name": "x", "incidents": {"document": {"revision": 1,
-        "issued_at": "2026-11-22T13:30:00Z", "expires_at": "2026-11-23T13:30:00Z",
-        "incidents": [
-            {"id": "pay", "title": "Payments fail", "impact": "major", "targets": ["shop"], "updates": [
-                {"status": "investigating", "posted_at": "2026-11-22T13:00:00Z", "text": "We look at \"it\"."},
-                {"status": "monitoring", "posted_at": "2026-11-22T13:30:00Z", "text": "It is repaired."}]},
-            {"id": "old", "title": "Old", "impact": "none", "updates": [
-                {"status": "resolved", "posted_at": "2026-11-21T13:00:00Z", "text": "It is over."}]}],
-        "maintenances": [{"id": "db", "title": "Database", "starts_at": "2026-11-22T13:00:00Z",
-            "ends_at": "2026-11-22T15:00:00Z", "targets": ["shop"], "text": "It is moved."}]}}}"#;
-
     #[test]
     fn incidents_and_maintenances_are_where_statuspage_has_them() {
         // A dashboard that reads an empty list says that all is well.
-        fixture::with(INCIDENTS, |fixture| {
+        fixture::with(fixture::INCIDENTS, |fixture| {
             let all = read(fixture, "incidents.json");
             assert_eq!((member(&all, "status"), member(&all, "impact")), ("monitoring", "major"));
             assert!(all.contains("\"monitoring_at\":\"2026-11-22T13:30:00Z\",\"resolved_at\":null"), "{all}");
