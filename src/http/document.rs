@@ -24,7 +24,7 @@ static DOCUMENTS: &[Document] = include!(concat!(env!("OUT_DIR"), "/documents.rs
 /// `/schema/`: which there are.
 pub static LIST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/documents.list"));
 
-/// Shared buffers that a document is inflated into: the longest, events.json, fills half of them.
+/// Shared buffers that the longest document, events.json, is inflated into.
 pub const BUFFERS: usize = 4;
 
 /// Bytes before and after the deflate stream of such a gzip file.
@@ -34,7 +34,7 @@ const GZIP_TRAILER: usize = 8;
 const _: () = {
     let mut at = 0;
     while at < DOCUMENTS.len() {
-        assert!(DOCUMENTS[at].length <= BUFFERS * limits::ANSWER, "a document of schema/ is too long to be inflated");
+        assert!(DOCUMENTS[at].buffers() <= BUFFERS, "a document of schema/ is too long to be inflated");
         at += 1;
     }
 };
@@ -48,6 +48,11 @@ impl Document {
     /// The document with this number.
     pub fn get(number: u8) -> Option<&'static Document> {
         DOCUMENTS.get(usize::from(number))
+    }
+
+    /// How many shared buffers it is inflated into.
+    pub const fn buffers(&self) -> usize {
+        self.length.div_ceil(limits::ANSWER)
     }
 
     /// Writes it as it was before it was packed; its length, or `None` when it does not fit.

@@ -8,6 +8,7 @@
 //! A `Request` is parsed, not authorised.
 
 use super::accept::Wants;
+use super::document::Document;
 use super::query::Query;
 use super::routes::Route;
 use super::trace::Outside;
@@ -87,6 +88,16 @@ pub struct Request {
     pub say_keep_alive: bool,
     /// The ids it brought.
     pub outside: Outside,
+}
+
+impl Request {
+    /// How many shared buffers its answer may need in an agent with so many checks.
+    pub fn buffers(&self, checks: usize) -> usize {
+        match (self.route, self.query.document.and_then(Document::get)) {
+            (Route::Schema, Some(document)) => document.buffers(),
+            _ => self.route.buffers(checks),
+        }
+    }
 }
 
 /// How far a request has come.

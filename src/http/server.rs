@@ -379,7 +379,7 @@ impl<'a> Server<'a> {
         client: [u8; 4],
         around: &mut Surroundings<'_, 'a, N>,
     ) -> (Answer, Option<Range<usize>>) {
-        let Some(buffers) = self.buffers(request.route.buffers(around.watch.all().len()), client) else {
+        let Some(buffers) = self.buffers(request.buffers(around.watch.all().len()), client) else {
             self.desk.counters.no_buffer += 1;
             return (Answer::status_only(503), None);
         };

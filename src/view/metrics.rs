@@ -501,7 +501,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::string::String;
 
-    const ROOM: usize = 3 * limits::ANSWER;
+    const ROOM: usize = Route::Metrics.buffers(0) * limits::ANSWER;
 
     fn render(fixture: &Fixture, openmetrics: bool) -> String {
         let mut out = vec![0; ROOM];

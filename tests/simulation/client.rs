@@ -47,6 +47,7 @@ enum End {
 struct Connection {
     conversation: Conversation,
     answered: usize,
+    busy: u64,
     sent: usize,
     received: Vec<u8>,
     /// Bytes per write and the gap between writes.
@@ -85,6 +86,8 @@ pub struct Client {
     calm_since: Instant,
     /// Requests answered as they must be; those of refusable conversations are not counted.
     pub answered: u64,
+    /// Of these, how many were told to come again, as others had the answer buffers.
+    pub busy: u64,
     pub violations: Vec<String>,
 }
 
@@ -116,6 +119,7 @@ impl Client {
             gap_us,
             next_port,
             answered: 0,
+            busy: 0,
             violations: Vec::new(),
         }
     }
@@ -197,6 +201,7 @@ impl Client {
         slot.connection = Some(Connection {
             conversation,
             answered: 0,
+            busy: 0,
             sent: 0,
             received: Vec::new(),
             chunk,
@@ -222,10 +227,11 @@ impl Client {
             connection.established = true;
             connection.progress = now;
         }
-        let answered = connection.answered;
+        let before = (connection.answered, connection.busy);
         let received = connection.receive(socket, now);
         if !connection.conversation.refusable {
-            self.answered += (connection.answered - answered) as u64;
+            self.answered += (connection.answered - before.0) as u64;
+            self.busy += connection.busy - before.1;
         }
         let verdict = received.and_then(|()| {
             connection.send(socket, now);
@@ -281,6 +287,7 @@ impl Connection {
                 self.conversation.refusable = true;
             } else {
                 expectation.check(&answer)?;
+                self.busy += u64::from(expectation.found_busy(&answer));
             }
             self.answered += 1;
             self.progress = now;

@@ -57,6 +57,9 @@ const SEEDS: u64 = 200;
 /// Every so many seeds one is run a second time and compared.
 const REPEAT_EVERY: u64 = 20;
 
+/// One request in so many may find the answer buffers taken.
+const BUSY_SHARE: u64 = 1_000;
+
 /// Seeds in which a named bug must be found at the latest.
 const BUG_SEEDS: u64 = 20;
 
@@ -115,6 +118,8 @@ fn every_seed_keeps_the_law() {
     }
     println!("{} seeds: {total}", seeds.end - seeds.start);
     assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), seeds.end - seeds.start);
+    // Three clients with lost packets fill the answer buffers at times, and no more than that.
+    assert!(verbose || total.busy * BUSY_SHARE < total.answered, "{} of {} were busy", total.busy, total.answered);
 }
 
 /// The first of these worlds in which something is found, with what was found.

@@ -134,6 +134,8 @@ pub struct Outcome {
     pub stored: usize,
     pub lost: u64,
     pub answered: u64,
+    /// Of these, told to come again.
+    pub busy: u64,
     pub sessions: u64,
     pub leases: u64,
     pub boots: usize,
@@ -148,6 +150,7 @@ impl Outcome {
         self.stored += other.stored;
         self.lost += other.lost;
         self.answered += other.answered;
+        self.busy += other.busy;
         self.sessions += other.sessions;
         self.leases += other.leases;
         self.boots += other.boots;
@@ -156,11 +159,11 @@ impl Outcome {
 
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Outcome { frames, polls, emitted, stored, lost, answered, sessions, leases, boots, .. } = self;
+        let Outcome { frames, polls, emitted, stored, lost, answered, busy, sessions, leases, boots, .. } = self;
         write!(
             f,
-            "{frames} frames, {polls} polls, {boots} boots, {leases} leases, {answered} requests answered, \
-             {emitted} records emitted, {stored} stored, {lost} declared lost, in {sessions} sessions"
+            "{frames} frames, {polls} polls, {boots} boots, {leases} leases, {answered} requests answered \
+             ({busy} of them: busy), {emitted} records emitted, {stored} stored, {lost} declared lost, in {sessions} sessions"
         )
     }
 }
@@ -738,6 +741,7 @@ impl World {
             stored: stored.values().map(|store| store.rows.len()).sum(),
             lost: stored.values().flat_map(|store| &store.lost).map(|(from, to, _)| to - from + 1).sum(),
             answered: self.clients.iter().map(|client| client.answered).sum(),
+            busy: self.clients.iter().map(|client| client.busy).sum(),
             sessions: self.collector.sessions,
             leases: self.gateway.leases,
             boots: self.oracle.boots.len(),
