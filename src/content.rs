@@ -12,6 +12,7 @@
 //! ```
 //! What always holds: a bundle that is not whole, or of which any entry is out of place, is refused whole, and that is told.
 
+use crate::hash::fnv1a;
 use crate::limits::{CONTENT_MAX, CONTENT_PAGES};
 use outpost_wire::{ContentReason, Sha256};
 
@@ -97,26 +98,22 @@ impl Content {
         entries(self.bundle).find(|entry| entry.kind == kind as u32)?.body(self.bundle)
     }
 
-    /// The runbook whose name has this [`hash`].
+    /// The runbook whose name has this hash: by it a request remembers the name until it is answered, and two names of one bundle
+    /// never share it ([`fnv1a`]).
     pub fn runbook(&self, name: u64) -> Option<&'static [u8]> {
-        let named = |entry: &Entry<'_>| entry.kind == Kind::Runbook as u32 && hash(entry.name) == name;
+        let named = |entry: &Entry<'_>| entry.kind == Kind::Runbook as u32 && fnv1a(entry.name) == name;
         entries(self.bundle).find(named)?.body(self.bundle)
     }
 
     /// Whether there is a runbook of this name.
     pub fn has_runbook(&self, name: &str) -> bool {
-        self.runbook(hash(name.as_bytes())).is_some()
+        self.runbook(fnv1a(name.as_bytes())).is_some()
     }
 
     /// How many runbooks there are.
     pub fn runbooks(&self) -> usize {
         entries(self.bundle).filter(|entry| entry.kind == Kind::Runbook as u32).count()
     }
-}
-
-/// By what a request remembers a name until it is answered: FNV-1a with 64 bits. Two names of one bundle never share it.
-pub fn hash(name: &[u8]) -> u64 {
-    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// The digest that stands in a whole bundle: of everything in it but itself.
@@ -178,7 +175,7 @@ fn check(bytes: &[u8]) -> Result<(), ContentReason> {
     }
     let pages_at = HEADER + count * ENTRY;
     let in_place = |entry: Entry<'_>| {
-        let others = entries(bytes).filter(|other| other.kind == entry.kind && hash(other.name) == hash(entry.name));
+        let others = entries(bytes).filter(|other| other.kind == entry.kind && fnv1a(other.name) == fnv1a(entry.name));
         entry.at >= pages_at && entry.body(bytes).is_some() && others.count() == 1
     };
     if count > CONTENT_PAGES || pages_at > bytes.len() || !entries(bytes).all(in_place) {
@@ -232,7 +229,7 @@ mod tests {
         // The runbook of another service, at three in the morning.
         let content = open(some());
         assert_eq!(content.problem(), None);
-        assert_eq!(content.runbook(hash(b"shop")), Some(&b"<h1>Shop"[..]));
+        assert_eq!(content.runbook(fnv1a(b"shop")), Some(&b"<h1>Shop"[..]));
         assert!(!content.has_runbook("sho") && !content.has_runbook("contacts") && !content.has_runbook(""));
         assert_eq!(content.page(Kind::Contacts), Some(&b"Ring."[..]));
         assert_eq!((content.page(Kind::List), content.config()), (Some(&b"list"[..]), Some(&b"{}"[..])));

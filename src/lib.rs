@@ -12,6 +12,7 @@ pub mod content;
 pub mod crash;
 pub mod drill;
 pub mod facts;
+pub mod hash;
 pub mod health;
 pub mod http;
 pub mod incidents;

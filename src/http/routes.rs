@@ -6,6 +6,7 @@ use super::probes::classify;
 use super::query::{Query, decode};
 use super::request::{Method, Request};
 use crate::content::{self, Kind};
+use crate::hash::fnv1a;
 use crate::health::{Check, Health, State};
 use crate::limits;
 use crate::view::dialects::{envoy, passes, write_check, write_live, write_ready};
@@ -182,6 +183,7 @@ impl Route {
     /// How many shared buffers its answer may need in an agent with so many checks.
     pub const fn buffers(self, checks: usize) -> usize {
         match self {
+            // Of the longest; `Request::buffers` knows which is asked for.
             Route::Schema => document::BUFFERS,
             Route::Metrics => 3 + (checks * limits::CHECK_METRICS).div_ceil(limits::ANSWER),
             Route::Statuspage => {
@@ -209,7 +211,7 @@ impl Route {
             let route = Route::PATHS.into_iter().find(|route| route.name().as_bytes() == path);
             let check = || Check::named(path.strip_prefix(b"/readyz/")?);
             let document = || document::find(path.strip_prefix(b"/schema/")?);
-            let runbook = || path.strip_prefix(b"/runbook/").filter(|name| !name.contains(&b'%')).map(content::hash);
+            let runbook = || path.strip_prefix(b"/runbook/").filter(|name| !name.contains(&b'%')).map(fnv1a);
             let beat = || Beat::find(path);
             let badge = || path.strip_prefix(b"/badge/")?.strip_suffix(b".svg").filter(|name| !name.contains(&b'%'));
             let statuspage = || statuspage::find(path.strip_prefix(b"/api/v2/")?);
@@ -222,7 +224,7 @@ impl Route {
                     .map(|check| (Route::ReadyzCheck, Query { check: Some(check), ..bare }))
                     .or_else(|| Some((Route::Schema, Query { document: Some(document()?), ..bare })))
                     .or_else(|| Some((Route::Runbook, Query { named: Some(runbook()?), ..bare })))
-                    .or_else(|| Some((Route::BadgeOf, Query { named: Some(content::hash(badge()?)), ..bare })))
+                    .or_else(|| Some((Route::BadgeOf, Query { named: Some(fnv1a(badge()?)), ..bare })))
                     .or_else(|| Some((Route::Statuspage, Query { document: Some(statuspage()?), ..bare })))
                     .or_else(|| Some((Route::Beat, Query { beat: Some(beat()?), ..bare }))),
             }

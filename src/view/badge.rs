@@ -3,7 +3,7 @@
 
 use super::View;
 use super::writer::Writer;
-use crate::content::hash;
+use crate::hash::fnv1a;
 use crate::watch::Shown;
 
 /// Width of a letter of the font, about; `textLength` makes it so.
@@ -16,7 +16,7 @@ impl View<'_, '_> {
         let (label, colour, words) = match name {
             Some(name) => {
                 let text = |watched: &crate::watch::Watched<'_>| self.watch.checks().text(watched.check().name);
-                let watched = self.watch.all().iter().find(|watched| hash(text(watched).as_bytes()) == name)?;
+                let watched = self.watch.all().iter().find(|watched| fnv1a(text(watched).as_bytes()) == name)?;
                 let shown = watched.shown(self.now).0;
                 (text(watched), colour(shown), shown.name())
             }
@@ -98,7 +98,7 @@ mod tests {
         };
         let badge = |fixture: &fixture::Fixture, name: Option<&str>| {
             let mut out = vec![0; 4096];
-            let len = fixture.view().write_badge(name.map(|name| hash(name.as_bytes())), &mut out)?;
+            let len = fixture.view().write_badge(name.map(|name| fnv1a(name.as_bytes())), &mut out)?;
             Some(String::from_utf8(out[..len].to_vec()).unwrap())
         };
         let says = |text: Option<String>, title: &str, shown| {

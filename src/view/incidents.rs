@@ -69,13 +69,7 @@ pub fn write(w: &mut Writer<'_>, told: Told<'_>, unix_s: Option<u64>) {
         }
         write_closed(w, document, incident, update, end);
     }
-    if left_out > 0 {
-        w.tag("<p>");
-        w.number(left_out);
-        w.say(" more have no room here: see /status.");
-        w.plain("\n");
-        w.tag("</p>");
-    }
+    super::page::write_left_out(w, left_out);
     write_source(w, told, unix_s);
     w.tag("</section>");
 }

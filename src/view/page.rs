@@ -274,13 +274,7 @@ impl Page<'_, '_> {
             }
             w.tag("</ul>");
         }
-        if left_out > 0 {
-            w.tag("<p>");
-            w.number(left_out);
-            w.say(" more have no room here: see /status.");
-            w.plain("\n");
-            w.tag("</p>");
-        }
+        write_left_out(w, left_out);
         w.tag("</section>");
         left_out == 0
     }
@@ -770,6 +764,17 @@ fn link_text(w: &mut Writer<'_>, text: &str) {
 }
 
 const _: () = assert!(HEADERS.len() <= limits::ANSWER_HEADERS);
+
+/// That so many items of a section are not on the page.
+pub fn write_left_out(w: &mut Writer<'_>, count: u64) {
+    if count > 0 {
+        w.tag("<p>");
+        w.number(count);
+        w.say(" more have no room here: see /status.");
+        w.plain("\n");
+        w.tag("</p>");
+    }
+}
 
 #[cfg(test)]
 mod tests {

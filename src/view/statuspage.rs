@@ -8,7 +8,7 @@
 use super::View;
 use super::page::Clock;
 use super::writer::Writer;
-use crate::content::hash;
+use crate::hash::fnv1a;
 use crate::watch::{Shown, Watched};
 use core::cmp::Ordering;
 use outpost_wire::IncidentStatus;
@@ -107,7 +107,7 @@ impl View<'_, '_> {
         let mut writer = Writer::json(out);
         let w = &mut writer;
         w.raw("{\"page\":{\"id\":\"");
-        w.hex(&hash(name.as_bytes()).to_be_bytes());
+        w.hex(&fnv1a(name.as_bytes()).to_be_bytes());
         w.raw("\",\"name\":\"");
         w.say(name);
         w.raw("\",\"url\":\"");
@@ -157,21 +157,15 @@ impl View<'_, '_> {
             w.raw(super::incidents::status(latest.status));
             w.raw("\",\"impact\":\"");
             w.raw(incident.impact.word().unwrap_or("none"));
-            w.raw("\",\"created_at\":");
-            utc(w, earliest.posted_at);
-            w.raw(",\"started_at\":");
-            utc(w, earliest.posted_at);
-            w.raw(",\"updated_at\":");
-            utc(w, latest.posted_at);
+            dated(w, "\",\"created_at\":", earliest.posted_at);
+            dated(w, ",\"started_at\":", earliest.posted_at);
+            dated(w, ",\"updated_at\":", latest.posted_at);
             for (key, status) in
-                [("monitoring_at", IncidentStatus::Monitoring), ("resolved_at", IncidentStatus::Resolved)]
+                [(",\"monitoring_at\":", IncidentStatus::Monitoring), (",\"resolved_at\":", IncidentStatus::Resolved)]
             {
-                w.raw(",\"");
-                w.raw(key);
-                w.raw("\":");
                 match updates.iter().find(|update| update.status == status) {
-                    Some(update) => utc(w, update.posted_at),
-                    None => w.raw("null"),
+                    Some(update) => dated(w, key, update.posted_at),
+                    None => [key, "null"].into_iter().for_each(|part| w.raw(part)),
                 }
             }
             w.raw(",\"incident_updates\":[");
@@ -188,8 +182,7 @@ impl View<'_, '_> {
                 w.raw("\",\"body\":\"");
                 w.say(document.text(update.text));
                 for key in ["\",\"created_at\":", ",\"display_at\":", ",\"updated_at\":"] {
-                    w.raw(key);
-                    utc(w, update.posted_at);
+                    dated(w, key, update.posted_at);
                 }
                 w.raw("}");
             }
@@ -212,22 +205,17 @@ impl View<'_, '_> {
             }
             self.write_head(w, document.text(one.id), document.text(one.title), &mut first);
             w.raw(status);
-            w.raw("\",\"impact\":\"maintenance\",\"scheduled_for\":");
-            utc(w, one.starts_at);
-            w.raw(",\"scheduled_until\":");
-            utc(w, one.ends_at);
-            w.raw(",\"created_at\":");
-            utc(w, document.issued_at);
-            w.raw(",\"updated_at\":");
-            utc(w, document.issued_at);
+            dated(w, "\",\"impact\":\"maintenance\",\"scheduled_for\":", one.starts_at);
+            dated(w, ",\"scheduled_until\":", one.ends_at);
+            dated(w, ",\"created_at\":", document.issued_at);
+            dated(w, ",\"updated_at\":", document.issued_at);
             w.raw(",\"incident_updates\":[{\"id\":\"");
             w.say(document.text(one.id));
             w.raw(".1\",\"status\":\"");
             w.raw(status);
             w.raw("\",\"body\":\"");
             w.say(document.text(one.text));
-            w.raw("\",\"created_at\":");
-            utc(w, document.issued_at);
+            dated(w, "\",\"created_at\":", document.issued_at);
             w.raw("}]}");
         }
     }
@@ -240,7 +228,7 @@ impl View<'_, '_> {
         w.raw("\",\"name\":\"");
         w.say(title);
         w.raw("\",\"page_id\":\"");
-        w.hex(&hash(self.config().name.as_bytes()).to_be_bytes());
+        w.hex(&fnv1a(self.config().name.as_bytes()).to_be_bytes());
         w.raw("\",\"shortlink\":\"/\",\"status\":\"");
     }
 
@@ -251,7 +239,7 @@ impl View<'_, '_> {
             let group = checks.text(check.group);
             let same = |other: &&Watched<'_>| checks.text(other.check().group) == group;
             w.raw(if number == 0 { "{" } else { ",{" });
-            self.write_component(w, checks.text(check.name), hash(checks.text(check.name).as_bytes()), number);
+            self.write_component(w, checks.text(check.name), fnv1a(checks.text(check.name).as_bytes()), number);
             w.raw(STATUSES[self.severity(watched)]);
             w.raw("\",\"outpost_state\":\"");
             w.raw(shown.name());
@@ -281,7 +269,7 @@ impl View<'_, '_> {
             w.raw(",\"description\":null,\"group\":true,\"group_id\":null,\"components\":[");
             for (at, member) in all.iter().filter(same).enumerate() {
                 w.raw(if at == 0 { "\"" } else { ",\"" });
-                w.hex(&hash(checks.text(member.check().name).as_bytes()).to_be_bytes());
+                w.hex(&fnv1a(checks.text(member.check().name).as_bytes()).to_be_bytes());
                 w.raw("\"");
             }
             w.raw("]}");
@@ -296,7 +284,7 @@ impl View<'_, '_> {
         w.raw("\",\"name\":\"");
         w.say(name);
         w.raw("\",\"page_id\":\"");
-        w.hex(&hash(self.config().name.as_bytes()).to_be_bytes());
+        w.hex(&fnv1a(self.config().name.as_bytes()).to_be_bytes());
         w.raw("\",\"position\":");
         w.count(number as u64 + 1);
         w.raw(
@@ -307,10 +295,12 @@ impl View<'_, '_> {
 
 /// Another one than that of a target with the same name.
 fn group_id(group: &str) -> [u8; 8] {
-    (!hash(group.as_bytes())).to_be_bytes()
+    (!fnv1a(group.as_bytes())).to_be_bytes()
 }
 
-fn utc(w: &mut Writer<'_>, unix_s: u64) {
+/// A key, and a moment in UTC behind it.
+fn dated(w: &mut Writer<'_>, key: &str, unix_s: u64) {
+    w.raw(key);
     w.raw("\"");
     w.utc(unix_s);
     w.raw("\"");
@@ -320,7 +310,7 @@ fn utc(w: &mut Writer<'_>, unix_s: u64) {
 fn moment(w: &mut Writer<'_>, clock: &Clock, at: Instant) {
     match clock.unix_s(at) {
         None => w.raw("null"),
-        Some(unix_s) => utc(w, unix_s),
+        Some(unix_s) => dated(w, "", unix_s),
     }
 }
 

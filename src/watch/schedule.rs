@@ -4,6 +4,7 @@
 //! checks with the same interval are spread over it by the checks' names, so that they do not all start at once, and
 //! so that a restart does not change who starts when.
 
+use crate::hash::fnv1a;
 use smoltcp::time::{Duration, Instant};
 
 /// The slots of one check.
@@ -46,11 +47,9 @@ impl Slots {
     }
 }
 
-/// A number that differs between names: FNV-1a with 64 bits, its high bits folded in.
+/// A number that differs between names: its high bits differ most, so they are folded in.
 fn spread(name: &str) -> u64 {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = fnv1a(name.as_bytes());
     hash ^ hash >> 32
 }
 

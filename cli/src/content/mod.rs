@@ -296,7 +296,7 @@ fn bundle(pages: &[Rendered], config: Option<&[u8]>) -> Result<Vec<u8>, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outpost::content::hash;
+    use outpost::hash::fnv1a;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -317,10 +317,10 @@ mod tests {
         let bundle = bundle(&pages, Some(b"{}")).unwrap();
         let content = open(&bundle).unwrap();
         let text = |page: Option<&'static [u8]>| String::from_utf8(page.unwrap().to_vec()).unwrap();
-        let shop = text(content.runbook(hash(b"shop")));
+        let shop = text(content.runbook(fnv1a(b"shop")));
         assert!(shop.contains("<title>Shop is down</title>") && shop.contains("<li>Look.</li>"), "{shop}");
         assert!(shop.contains("href=\"/contacts\"") && shop.contains("href=\"/runbook/db.main\""), "{shop}");
-        assert!(text(content.runbook(hash(b"db.main"))).contains("<title>db.main</title>"));
+        assert!(text(content.runbook(fnv1a(b"db.main"))).contains("<title>db.main</title>"));
         assert!(text(content.page(Kind::Contacts)).contains("href=\"tel:+49301234\""));
         let list = text(content.page(Kind::List));
         assert!(list.contains("href=\"/runbook/shop\">Shop is down</a>"), "{list}");
