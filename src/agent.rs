@@ -295,6 +295,9 @@ impl<'a> Agent<'a> {
             received.consume(|frame| {
                 let hop = Hop { source: mac, destination: frame::source(frame) };
                 let stray = match frame::sort(frame, mac, self.network.ip()) {
+                    Sort::Tcp(segment) if segment.opens && self.network.is_broadcast(segment.flow.address.into()) => {
+                        return;
+                    }
                     Sort::Tcp(segment) if segment.to_port == self.server.port() => {
                         let direct = self.network.direct();
                         match self.server.ingress(now, segment, frame, reply, hop, direct) {

@@ -195,6 +195,12 @@ pub fn source(frame: &[u8]) -> EthernetAddress {
     frame.get(6..12).map_or(EthernetAddress([0; 6]), EthernetAddress::from_bytes)
 }
 
+/// Who says in a frame's IPv4 header that it sent it; `None` when it is too short to have one.
+pub fn sender(frame: &[u8]) -> Option<Ipv4Addr> {
+    let header = frame.get(ETHERNET_HEADER..)?.first_chunk::<20>()?;
+    Some(Ipv4Addr::new(header[12], header[13], header[14], header[15]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

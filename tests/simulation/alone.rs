@@ -163,6 +163,20 @@ fn arp_and_ping_are_answered() {
     });
 }
 
+#[test]
+fn what_comes_from_a_broadcast_address_is_dropped() {
+    // Whoever answers it helps to flood a network (RFC 1122, section 3.2.1.3).
+    let everybody = Route { from: Ipv4Address::new(10, 1, 0, 255), ..PEER };
+    let frames = |from| [frames::syn(from, PEER_PORT, 80), frames::syn(from, PEER_PORT, 81), frames::ping(from, 1)];
+    for (from, answers) in [(everybody, 0), (PEER, 3)] {
+        with_agent(&frames(from), |agent, nic| {
+            let sent = run(agent, nic, start(), start() + SOON);
+            let to = |frame: &&Vec<u8>| frame[30..34] == from.from.octets();
+            assert_eq!(sent.iter().filter(|frame| frame.len() >= 34).filter(to).count(), answers, "{from:?}");
+        });
+    }
+}
+
 /// Opens a connection from this port and sends `data` on it; what comes back.
 pub fn converse(
     agent: &mut Agent<'_>,
@@ -251,6 +265,28 @@ fn a_stack_that_was_nearly_full_is_told_and_stops_nothing() {
         let status = ask(agent, nic, 40_002, "/status");
         assert!(told(&status), "{status}");
         assert!(ask(agent, nic, 40_003, "/readyz").starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
+fn an_answer_that_is_known_by_heart_follows_health() {
+    // A poller whose request comes again and again would be told for ever what was true at its second one.
+    with_agent(&[], |agent, nic| {
+        let mut port = 40_000;
+        for high_water in [0, 120_000, 0, 120_000] {
+            let mut vitals = Vitals::default();
+            vitals.stacks[0] = Stack { name: "main", bytes: 131_072, high_water };
+            agent.observe(vitals);
+            for time in 0..4 {
+                for path in ["/livez", "/readyz"] {
+                    port += 1;
+                    let answer = ask(agent, nic, start(), port, path);
+                    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                    let degraded = answer.contains("\r\nx-envoy-degraded: true\r\n");
+                    assert_eq!(degraded, high_water > 0, "{path}, {time} times before: {answer}");
+                }
+            }
+        }
     });
 }
 
