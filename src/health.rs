@@ -256,13 +256,14 @@ pub struct Health {
     findings: [Finding; CHECKS.len()],
     ready: bool,
     standing: Standing,
+    changes: u32,
 }
 
 impl Health {
     /// Everything passes, since `now`.
     pub const fn new(now: Instant) -> Health {
         let findings = [Finding { reason: Reason::Ok, since: now }; CHECKS.len()];
-        Health { findings, ready: true, standing: Standing::Serving }
+        Health { findings, ready: true, standing: Standing::Serving, changes: 0 }
     }
 
     /// What this check found last.
@@ -275,10 +276,16 @@ impl Health {
         let finding = &mut self.findings[check as usize];
         if finding.reason != reason {
             *finding = Finding { reason, since: now };
+            self.changes = self.changes.wrapping_add(1);
             self.ready = self.worst() != State::Fail;
             let standings = self.findings.iter().map(|finding| finding.reason.standing());
             self.standing = standings.max().unwrap_or(Standing::Serving);
         }
+    }
+
+    /// How often a check has found something else: as long as this stays, all that is said of health does.
+    pub const fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// Whether no check fails.

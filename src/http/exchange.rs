@@ -14,7 +14,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::view::Known;
 use core::ops::Range;
-use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method, ProbeClass};
+use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method, ProbeClass, TransactionBound};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 
@@ -51,6 +51,24 @@ pub struct Exchange {
     deadline: Instant,
     /// Whether anything was ever asked on this connection.
     asked: bool,
+}
+
+/// What became of the bytes in front.
+enum Familiarity {
+    /// They are no request that came before, or it cannot be answered now.
+    Unknown,
+    /// Its answer is written.
+    Answered,
+    /// Its answer must be rendered.
+    ToRender(Request),
+}
+
+/// An answer, as it is counted and recorded.
+struct Given {
+    method: Asked,
+    route: Route,
+    status: u16,
+    client: [u8; 4],
 }
 
 /// What an exchange needs from the agent.
@@ -131,16 +149,16 @@ impl Exchange {
         loop {
             let went_on = match self.phase {
                 Phase::Reading if socket.recv_queue() == 0 && socket.may_recv() => return None,
-                Phase::Reading => match self.familiar(socket, service) {
-                    Some(request) if !self.respond(Ok(&request), socket, client, service) => return Some(request),
-                    Some(_) => true,
-                    None => self.read(socket, service),
+                Phase::Reading => match self.familiar(socket, client, service) {
+                    Familiarity::Answered => true,
+                    Familiarity::ToRender(request) => return Some(request),
+                    Familiarity::Unknown => self.read(socket, service),
                 },
                 Phase::Answering(asked) => {
                     if !can_answer(socket, service) {
                         return None;
                     }
-                    if !self.respond(asked.as_ref().map_err(|refusal| *refusal), socket, client, service) {
+                    if self.respond(asked.as_ref().map_err(|refusal| *refusal), socket, client, service).is_none() {
                         return asked.ok();
                     }
                     true
@@ -158,39 +176,79 @@ impl Exchange {
         }
     }
 
-    /// A whole request that came before and can be answered now: the most frequent by far, and never written down
-    /// here.
-    fn familiar(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) -> Option<Request> {
+    /// Answers a whole request that came before, if it can be answered now: the most frequent by far, and never written
+    /// down here.
+    fn familiar(
+        &mut self,
+        socket: &mut tcp::Socket<'_>,
+        client: [u8; 4],
+        service: &mut Service<'_, '_>,
+    ) -> Familiarity {
         if !self.parser.is_fresh() || !can_answer(socket, service) {
-            return None;
+            return Familiarity::Unknown;
         }
         let familiar = &service.desk.familiar;
-        let found = socket.recv(|bytes| familiar.find(bytes).map_or((0, None), |(len, request)| (len, Some(request))));
-        let request = *found.ok()??;
+        let found = socket.recv(|bytes| familiar.find(bytes).map_or((0, None), |(len, known)| (len, Some(known))));
+        let Ok(Some(known)) = found else { return Familiarity::Unknown };
+        let Some(request) = familiar.request(known) else { return Familiarity::Unknown };
         self.began.get_or_insert(service.now);
-        Some(request)
+        let changes = service.known.health.changes();
+        if let Some(place) = familiar.answered(known, changes) {
+            let given = Given { method: request.method, route: request.route, status: familiar.status(place), client };
+            let keep_alive = request.keep_alive;
+            *service.requests_left -= 1;
+            self.repeat(place, given, keep_alive, socket, service);
+            return Familiarity::Answered;
+        }
+        let request = *request;
+        let Some(kept) = self.respond(Ok(&request), socket, client, service) else {
+            return Familiarity::ToRender(request);
+        };
+        // Over an operator's answer decides also who asks; one that leads nowhere is looked at each time.
+        if let Some(place) = kept
+            && !request.needs_operator()
+            && request.route != Route::NotFound
+        {
+            service.desk.familiar.learn(known, place, changes);
+        }
+        Familiarity::Answered
     }
 
-    /// Answers at once; `false` when the answer must be rendered.
+    /// Gives the answer that was kept at a place.
+    fn repeat(
+        &mut self,
+        place: usize,
+        given: Given,
+        keep_alive: bool,
+        socket: &mut tcp::Socket<'_>,
+        service: &mut Service<'_, '_>,
+    ) {
+        let transaction = service.desk.counters.next_transaction();
+        let familiar = &service.desk.familiar;
+        put(socket, service.desk.scratch, |out| familiar.write(place, transaction, out));
+        self.count(given, transaction, None, service);
+        (self.began, self.asked) = (None, true);
+        self.sent(keep_alive, socket, service);
+    }
+
+    /// Answers at once, with an answer that was kept at a place or not; `None` when the answer must be rendered.
     fn respond(
         &mut self,
         asked: Result<&Request, Refusal>,
         socket: &mut tcp::Socket<'_>,
         client: [u8; 4],
         service: &mut Service<'_, '_>,
-    ) -> bool {
+    ) -> Option<Option<usize>> {
         *service.requests_left -= 1;
         let answer = match asked {
             Ok(request) => {
                 let allowed = &service.known.loaded.config.http.operator_allow;
                 let is_operator = || allowed.iter().any(|net| net.contains_addr(&client.into()));
-                let Some(answer) = respond_at_once(request, service.known.health, is_operator) else { return false };
-                answer
+                respond_at_once(request, service.known.health, is_operator)?
             }
             Err(refusal) => Answer::status_only(refusal.status()),
         };
-        self.answer(asked, &answer, None, socket, client, service);
-        true
+        Some(self.answer(asked, &answer, None, socket, client, service))
     }
 
     fn too_late(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) {
@@ -251,7 +309,8 @@ impl Exchange {
         progress
     }
 
-    /// Writes the head of an answer, and its body as far as it is short; `buffers` are those it was rendered into.
+    /// Writes the head of an answer, and its body as far as it is short; `buffers` are those it was rendered into. Returns
+    /// the place where all of it is kept, if it is.
     pub fn answer(
         &mut self,
         request: Result<&Request, Refusal>,
@@ -260,7 +319,7 @@ impl Exchange {
         socket: &mut tcp::Socket<'_>,
         client: [u8; 4],
         service: &mut Service<'_, '_>,
-    ) {
+    ) -> Option<usize> {
         let transaction = service.desk.counters.next_transaction();
         let (head_only, keep_alive) = match request {
             Ok(request) => (request.method == Asked::Head, request.keep_alive),
@@ -302,6 +361,7 @@ impl Exchange {
             }
             None => self.sent(keep_alive, socket, service),
         }
+        kept
     }
 
     fn send(&mut self, socket: &mut tcp::Socket<'_>, service: &mut Service<'_, '_>) -> bool {
@@ -363,19 +423,32 @@ impl Exchange {
             (Route::NotFound, None) => probes.see_unknown(service.now, client),
             _ => {}
         }
+        let given = Given { method: request.method, route: request.route, status, client };
+        let bound = if request.outside.is_empty() { None } else { request.outside.bound() };
+        self.count(given, transaction, bound, service);
+    }
+
+    /// Counts and records an answer to a request that was understood.
+    fn count(
+        &self,
+        given: Given,
+        transaction: u32,
+        bound: Option<TransactionBound<'_>>,
+        service: &mut Service<'_, '_>,
+    ) {
+        let Given { method, route, status, client } = given;
         let took = self.began.map_or(Duration::ZERO, |began| service.now - began);
-        service.desk.counters.answer(request.route, status, took);
-        let method = match request.method {
+        service.desk.counters.answer(route, status, took);
+        let method = match method {
             Asked::Get => Method::Get,
             Asked::Head => Method::Head,
             Asked::Options => Method::Options,
             Asked::Post => Method::Post,
             Asked::NotAllowed => Method::Unsupported,
         };
-        let route = service.desk.names[request.route as usize];
+        let route = service.desk.names[route as usize];
         let duration_us = u32::try_from(took.total_micros()).unwrap_or(u32::MAX);
         let event = HttpRequest { method, route, status, client: Ip4(client), duration_us };
-        let bound = if request.outside.is_empty() { None } else { request.outside.bound() };
         service.log.http_request(service.now, transaction, event, bound);
     }
 }

@@ -3,7 +3,8 @@
 //! A poller sends the same bytes every time and gets the same answer but for its number. So the last few of either
 //! are kept, and a request that is one of them costs a comparison, a copy and eight digits. What always holds: a kept
 //! head gives what a fresh parser gives for these bytes, for the parser depends on nothing else; a kept answer is used
-//! only where everything that it was made of is equal.
+//! only where everything that it was made of is equal, or for the head that it was given to before, while all that the
+//! answer depends on beside the head is as it was: the agent's health.
 
 use super::answer::{HeadOf, hex, write_head};
 use super::request::{Parser, Progress, Request};
@@ -25,7 +26,19 @@ struct Head {
     len: usize,
     bytes: [u8; FAMILIAR_HEAD],
     request: Option<Request>,
+    answer: Option<Last>,
 }
+
+/// The answer that a head got last: its place, and how often health had changed by then.
+#[derive(Clone, Copy)]
+struct Last {
+    place: usize,
+    changes: u32,
+}
+
+/// A head that came before, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known(usize);
 
 #[derive(Clone, Copy)]
 struct Kept {
@@ -67,26 +80,48 @@ impl Familiar {
     /// Nothing has come yet.
     pub const fn new() -> Familiar {
         Familiar {
-            heads: [Head { len: 0, bytes: [0; FAMILIAR_HEAD], request: None }; FAMILIAR],
+            heads: [Head { len: 0, bytes: [0; FAMILIAR_HEAD], request: None, answer: None }; FAMILIAR],
             answers: [Kept { of: None, len: 0, digits: 0, bytes: [0; FAMILIAR_ANSWER] }; FAMILIAR],
             next_head: 0,
             next_answer: 0,
         }
     }
 
-    /// The length of the head at the beginning of `bytes` and what it asks for, when it came before: what a fresh
-    /// parser would say.
-    pub fn find(&self, bytes: &[u8]) -> Option<(usize, &Request)> {
-        self.heads.iter().find_map(|head| {
-            let begins = head.len <= bytes.len() && same(&head.bytes[..head.len], &bytes[..head.len]);
-            head.request.as_ref().filter(|_| begins).map(|request| (head.len, request))
-        })
+    /// The length of the head at the beginning of `bytes`, and which it is, when it came before.
+    pub fn find(&self, bytes: &[u8]) -> Option<(usize, Known)> {
+        let begins =
+            |head: &Head| head.len > 0 && head.len <= bytes.len() && same(&head.bytes[..head.len], &bytes[..head.len]);
+        let at = self.heads.iter().position(begins)?;
+        Some((self.heads[at].len, Known(at)))
+    }
+
+    /// What it asks for: what a fresh parser would say.
+    pub fn request(&self, known: Known) -> Option<&Request> {
+        self.heads[known.0].request.as_ref()
+    }
+
+    /// The place of the answer that it gets, when it got that before and health, which has changed so often, is as it was.
+    pub fn answered(&self, known: Known, changes: u32) -> Option<usize> {
+        self.heads[known.0].answer.filter(|last| last.changes == changes).map(|last| last.place)
+    }
+
+    /// The status of the answer at a place.
+    pub fn status(&self, place: usize) -> u16 {
+        self.answers[place].of.map_or(0, |made| made.status)
+    }
+
+    /// Takes in which answer a head got. Nothing else decides over it than its request and health.
+    pub fn learn(&mut self, known: Known, place: usize, changes: u32) {
+        self.heads[known.0].answer = Some(Last { place, changes });
     }
 
     /// As [`Parser::feed`].
     pub fn feed(&mut self, parser: &mut Parser, bytes: &[u8]) -> (usize, Progress) {
         let fresh = parser.is_fresh();
-        if fresh && let Some((len, request)) = self.find(bytes) {
+        if fresh
+            && let Some((len, known)) = self.find(bytes)
+            && let Some(request) = self.request(known)
+        {
             return (len, Progress::Complete(*request));
         }
         let (taken, progress) = parser.feed(bytes);
@@ -101,7 +136,7 @@ impl Familiar {
             self.next_head = (self.next_head + 1) % FAMILIAR;
             head.len = taken;
             head.bytes[..taken].copy_from_slice(&bytes[..taken]);
-            head.request = Some(*request);
+            (head.request, head.answer) = (Some(*request), None);
         }
         (taken, progress)
     }
@@ -131,6 +166,9 @@ impl Familiar {
         let at = self.next_answer;
         let kept = &mut self.answers[at];
         kept.of = None;
+        for head in &mut self.heads {
+            head.answer = head.answer.filter(|last| last.place != at);
+        }
         let room = kept.bytes.get_mut(..len + body.len())?;
         let (head_room, body_room) = room.split_at_mut(len);
         head_room.copy_from_slice(&text[..len]);
@@ -222,6 +260,36 @@ mod tests {
                 let [parser, other] = &mut begun;
                 assert_eq!(familiar.feed(parser, request), other.feed(request));
             }
+        }
+    }
+
+    #[test]
+    fn a_head_gets_its_answer_again_while_both_are_kept_and_health_is_the_same() {
+        // An answer of another request, or of a health that has passed, would be a lie.
+        let text = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+        let mut familiar = Familiar::new();
+        let keep = |familiar: &mut Familiar, path: &str, body: &'static [u8]| {
+            let Progress::Complete(request) = familiar.feed(&mut Parser::new(), &text(path)).1 else { panic!() };
+            let answer = Answer { status: 200, media: Media::Text, body: Body::Fixed(body), headers: "" };
+            let (body_len, request) = (body.len(), Some(&request));
+            let head = HeadOf { answer: &answer, body_len, request, boot_id: 1, transaction: 1 };
+            let place = familiar.answer(&head, false).unwrap();
+            let (_, known) = familiar.find(&text(path)).unwrap();
+            (known, place)
+        };
+        let bodies: [&'static [u8]; FAMILIAR] = [b"b", b"c", b"d", b"e"];
+        for anew in [false, true] {
+            let (known, place) = keep(&mut familiar, "/livez", b"a");
+            assert_eq!(familiar.answered(known, 7), None);
+            familiar.learn(known, place, 7);
+            assert_eq!((familiar.answered(known, 7), familiar.status(place)), (Some(place), 200));
+            assert_eq!(familiar.answered(known, 8), None, "health is another");
+            for (at, body) in bodies.into_iter().enumerate() {
+                // Either new heads push the old one out, or new answers to one other head push out its answer.
+                keep(&mut familiar, if anew { ["/1", "/2", "/3", "/4"][at] } else { "/readyz" }, body);
+            }
+            assert_eq!(familiar.answered(known, 7), None);
+            familiar = Familiar::new();
         }
     }
 

@@ -91,6 +91,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether only the addresses of `http.operator_allow` get what it asks for.
+    pub const fn needs_operator(&self) -> bool {
+        self.route.is_operator() || self.query.verbose
+    }
+
     /// How many shared buffers its answer may need in an agent with so many checks.
     pub fn buffers(&self, checks: usize) -> usize {
         match (self.route, self.query.document.and_then(Document::get)) {

@@ -354,7 +354,6 @@ pub fn respond_at_once(
     health: &Health,
     client_is_operator: impl FnOnce() -> bool,
 ) -> Option<Answer> {
-    let needs_operator = request.route.is_operator() || request.query.verbose;
     Some(match (request.method, request.route) {
         (_, Route::NotFound) => NOT_FOUND,
         // The same whatever the token is: who asks so learns nothing.
@@ -367,7 +366,7 @@ pub fn respond_at_once(
         }
         (Method::Options, _) => Answer { headers: ALLOW, ..Answer::text(200, "") },
         (_, Route::Server) => Answer::status_only(400),
-        _ if needs_operator && !client_is_operator() => {
+        _ if request.needs_operator() && !client_is_operator() => {
             Answer::text(403, "Forbidden: this address is not in http.operator_allow\n")
         }
         (_, Route::Icon) => Answer { media: Media::Svg, ..Answer::text(200, page::ICON) },
