@@ -11,6 +11,7 @@
 pub mod certificate;
 pub mod der;
 mod judge;
+mod modular;
 mod signature;
 mod slot;
 mod suite;
@@ -18,7 +19,7 @@ mod suite;
 mod tests;
 mod wire;
 
-pub use slot::Slot;
+pub use slot::{Job, Slot};
 
 use super::Seen;
 use super::probe::Target;
@@ -38,7 +39,6 @@ use judge::{Judge, Provider};
 use outpost_wire::ProbeReason;
 use rand_core::{CryptoRng, RngCore};
 use sha2::{Digest, Sha256};
-use slot::Job;
 use smoltcp::socket::tcp;
 use suite::Suite;
 use wire::{ENCRYPTED_MAX, Stage, Wire};

@@ -2,9 +2,8 @@
 //! are met with: ECDSA on P-256, RSA-PSS, Ed25519. Nothing here is secret, so nothing has to take the same time always.
 
 use super::certificate::Key;
+use super::modular::power;
 use crate::limits::RSA_MAX;
-use crypto_bigint::U4096;
-use crypto_bigint::modular::runtime_mod::{DynResidue, DynResidueParams};
 use embedded_tls::{Sha256, SignatureScheme};
 use heapless::Vec;
 use p256::ecdsa::signature::Verifier;
@@ -62,20 +61,12 @@ impl OwnKey {
 
 /// RSASSA-PSS-VERIFY (RFC 8017, section 8.1.2) with SHA-256 for both hashes and a salt as long, as TLS has it.
 fn pss(modulus: &[u8], exponent: u32, hash: &[u8; HASH], signature: &[u8]) -> bool {
-    let Some(top) = modulus.first().filter(|_| modulus.last().is_some_and(|last| last & 1 == 1)) else { return false };
-    if signature.len() != modulus.len() || signature >= modulus || exponent & 1 == 0 {
+    // RSAVP1.
+    let Some(mut message) = power(signature, exponent, modulus).filter(|_| signature.len() == modulus.len()) else {
         return false;
-    }
-    // RSAVP1. All sizes are computed in the largest: one piece of code, and still a fraction of a handshake.
-    let params = DynResidueParams::new(&wide(modulus));
-    let message = DynResidue::new(&wide(signature), params)
-        .pow_bounded_exp(&crypto_bigint::U64::from_u32(exponent), 32)
-        .retrieve();
-    let mut bytes = [0; RSA_MAX];
-    for (place, word) in bytes.rchunks_exact_mut(size_of::<crypto_bigint::Word>()).zip(message.to_words()) {
-        place.copy_from_slice(&word.to_be_bytes());
-    }
-    emsa_pss(&mut bytes, modulus.len() * 8 - 1 - top.leading_zeros() as usize, hash)
+    };
+    let unused = modulus.first().map_or(0, |top| top.leading_zeros());
+    emsa_pss(&mut message, modulus.len() * 8 - 1 - unused as usize, hash)
 }
 
 /// EMSA-PSS-VERIFY (RFC 8017, section 9.1.2): `number`, in big-endian bytes, as an encoded message of so many bits.
@@ -98,13 +89,6 @@ fn emsa_pss(number: &mut [u8], bits: usize, hash: &[u8; HASH]) -> bool {
     let [padding @ .., 1] = padding else { return false };
     let again = Sha256::new().chain_update([0; 8]).chain_update(hash).chain_update(salt).finalize();
     padding.iter().all(|byte| *byte == 0) && again[..] == *seed
-}
-
-/// Big-endian bytes as a number, zeros in front.
-fn wide(bytes: &[u8]) -> U4096 {
-    let mut padded = [0; RSA_MAX];
-    padded[RSA_MAX - bytes.len()..].copy_from_slice(bytes);
-    U4096::from_be_slice(&padded)
 }
 
 #[cfg(test)]
