@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let _ = Undelivered::read(data);
-    if let Some(place) = Place::read(data) {
+    for place in [false, true].iter().filter_map(|secure| Place::read(data, *secure)) {
         let path = &data[place.path..];
         assert!(path.iter().all(u8::is_ascii_graphic));
         assert!(place.host.is_some() || path.starts_with(b"/"));

@@ -89,13 +89,15 @@ impl<'d> Certificate<'d> {
     /// Whether it is for this host: one star may stand for the first label (RFC 6125, section 6.4.3).
     pub fn covers(&self, host: &str) -> bool {
         let host = host.as_bytes();
-        self.names().any(|name| match name.strip_prefix(b"*") {
-            None => name.eq_ignore_ascii_case(host),
-            Some(rest) => {
-                let dot = host.iter().position(|byte| *byte == b'.').unwrap_or(host.len());
-                dot > 0 && rest.len() > 1 && rest.eq_ignore_ascii_case(&host[dot..])
-            }
-        })
+        // An empty name in a certificate is the name of nobody.
+        !host.is_empty()
+            && self.names().any(|name| match name.strip_prefix(b"*") {
+                None => name.eq_ignore_ascii_case(host),
+                Some(rest) => {
+                    let dot = host.iter().position(|byte| *byte == b'.').unwrap_or(host.len());
+                    dot > 0 && rest.len() > 1 && rest.eq_ignore_ascii_case(&host[dot..])
+                }
+            })
     }
 
     /// The names for people, as many as there is room for; what is not plain text is left out.
@@ -245,6 +247,14 @@ mod tests {
         ] {
             assert_eq!(certificate.covers(host), covered, "{host}");
         }
+        // Found by fuzzing: a certificate whose common name is empty.
+        let mut nobody = ALL[2].to_vec();
+        let at = nobody.windows(11).rposition(|bytes| bytes == b"old.example").unwrap();
+        nobody[at - 1] = 0;
+        nobody[at..at + 2].copy_from_slice(&[0x0c, 9]);
+        let nobody = Certificate::read(&nobody).unwrap();
+        assert_eq!(nobody.names().collect::<Vec<_>>(), [b""]);
+        assert!(!nobody.covers(""));
         // The common name counts where there is no list of names.
         assert!(Certificate::read(ALL[2]).unwrap().covers("old.example"));
     }
