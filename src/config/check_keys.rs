@@ -363,11 +363,7 @@ fn read_http(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
 fn read_https(walker: &mut Walker<'_>, draft: &mut Draft) -> Step {
     (draft.kinds, draft.tls) = (draft.kinds + 1, true);
     let otherwise = "is not an object: allowed is one like {\"url\": \"https://192.0.2.10/health\"}";
-    let at = walker.position();
     walker.object_of(HTTP, TLS, draft, otherwise)?;
-    if !draft.redirects.is_empty() {
-        walker.report_in("redirects", at, format_args!("no redirect is followed over TLS: leave it out"));
-    }
     draft.kind = Some(web_kind(draft));
     Ok(())
 }

@@ -1218,7 +1218,8 @@ fn checks_with_tls_are_read_where_there_is_tls() {
     };
     let pin = "0123456789abcdefABCDEF00".repeat(2) + "0123456789abcdef";
     let https = format!(
-        r#""https": {{"url": "https://192.0.2.1/x", "pin": "{pin}", "server_name": "shop.example", "expiry_days": 30}}"#
+        r#""https": {{"url": "https://192.0.2.1/x", "pin": "{pin}", "server_name": "shop.example", "expiry_days": 30,
+            "redirects": ["www.shop.example"]}}"#
     );
     let tls = r#""tls": {"address": "192.0.2.1:465", "banner": "220 "}"#;
     if cfg!(not(feature = "tls")) {
@@ -1243,7 +1244,7 @@ fn checks_with_tls_are_read_where_there_is_tls() {
         (r#""https": {"url": "http://192.0.2.1/"}"#, "is not a URL"),
         (r#""https": {"url": "https://192.0.2.1/", "pin": "00"}"#, "is not the SHA-256 of a public key"),
         (r#""https": {"url": "https://192.0.2.1/", "server_name": "192.0.2.1"}"#, "is not a host name"),
-        (r#""https": {"url": "https://192.0.2.1/", "redirects": ["192.0.2.2"]}"#, "no redirect is followed over TLS"),
+        (r#""https": {"url": "https://192.0.2.1/", "redirects": ["127.0.0.1"]}"#, "is not a machine's address or name"),
         (r#""tls": {"address": "192.0.2.1:443", "expiry_days": 366}"#, "is not a number of days"),
         (r#""http": {"url": "http://192.0.2.1/", "expiry_days": 1}"#, "unknown key"),
     ] {

@@ -56,6 +56,11 @@ impl<'c> Page<'c> {
         if stream.send(request.as_bytes()) { Ok(()) } else { Err(ProbeReason::Closed) }
     }
 
+    /// The listed host that it is asked from; `None`: the check's own.
+    pub fn listed(&self) -> Option<&'c str> {
+        self.host.map(|listed| self.target.text(listed))
+    }
+
     /// The status that was answered; 0 before that.
     pub fn status(&self) -> u16 {
         self.response.status()
@@ -94,11 +99,7 @@ impl<'c> Page<'c> {
     /// The address and port that the answer leads to, if it may; what is asked for from then on is the page there.
     pub fn follow(&mut self, names: &Resolver) -> Option<(Ipv4Addr, u16)> {
         let Kind::Http { redirects, .. } = &self.target.check.kind else { return None };
-        // Elsewhere the certificate would be another.
-        if self.target.check.tls.is_some() {
-            return None;
-        }
-        let Place { host, path } = Place::read(self.response.place())?;
+        let Place { host, path } = Place::read(self.response.place(), self.target.check.tls.is_some())?;
         let own = &self.target.check.peer.host;
         let (to, port) = match host {
             None => (self.host, self.port),
@@ -171,18 +172,20 @@ pub struct Place<'l> {
 }
 
 impl<'l> Place<'l> {
-    /// Reads a URL of `http`, or a path from the root. Others need more than a probe knows, TLS or the page before.
-    pub fn read(text: &'l [u8]) -> Option<Place<'l>> {
+    /// Reads a URL of `https`, or else of `http`, or a path from the root. Others need more than a probe knows, TLS or the
+    /// page before; and what was asked over TLS goes on over nothing less.
+    pub fn read(text: &'l [u8], secure: bool) -> Option<Place<'l>> {
         // As in the configuration: what may stand in a request line as it is (RFC 3986, sections 3.3 and 3.4).
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=%[]".contains(byte);
         let text = core::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| allowed(&byte)))?;
-        let scheme = text.get(..5).map_or(0, |scheme| if scheme.eq_ignore_ascii_case("http:") { 5 } else { 0 });
+        let (name, port) = if secure { ("https:", HTTPS_PORT) } else { ("http:", HTTP_PORT) };
+        let scheme = text.get(..name.len()).map_or(0, |own| if own.eq_ignore_ascii_case(name) { own.len() } else { 0 });
         let Some(rest) = text.get(scheme..)?.strip_prefix("//") else {
             return (scheme == 0 && text.starts_with('/')).then_some(Place { host: None, path: 0 });
         };
         let (authority, _) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.split_once(':') {
-            None => (authority, HTTP_PORT),
+            None => (authority, port),
             Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
         };
         Some(Place { host: Some((host, port)), path: scheme + 2 + authority.len() })
@@ -196,7 +199,8 @@ mod tests {
     #[test]
     fn only_what_can_be_asked_for_is_a_place() {
         // A place that is read otherwise than the target meant it is a request to somebody else.
-        let read = |text: &'static str| Place::read(text.as_bytes()).map(|place| (place.host, &text[place.path..]));
+        let read =
+            |text: &'static str| Place::read(text.as_bytes(), false).map(|place| (place.host, &text[place.path..]));
         for (text, host, path) in [
             ("/", None, "/"),
             ("/a?b=c", None, "/a?b=c"),
@@ -214,6 +218,11 @@ mod tests {
         {
             assert_eq!(read(text), None, "{text}");
         }
+        let secure =
+            |text: &'static str| Place::read(text.as_bytes(), true).map(|place| (place.host, &text[place.path..]));
+        assert_eq!(secure("HTTPS://shop.example/x"), Some((Some(("shop.example", 443)), "/x")));
+        assert_eq!(secure("//shop.example:8443"), Some((Some(("shop.example", 8443)), "")));
+        assert_eq!((secure("/x"), secure("http://shop.example/x")), (Some((None, "/x")), None));
         for text in ["/a b", "/\r\nHost: x", "/ä", "/#top", "http://a\\b/"] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -54,7 +54,7 @@ impl Line<'_, '_> {
     }
 
     /// Never called.
-    pub const fn begin(&mut self, _: Target<'_>) {
+    pub const fn begin(&mut self, _: Target<'_>, _: Option<&str>) {
         self.never()
     }
 

@@ -83,8 +83,8 @@ enum State<'c> {
         page: Option<Page<'c>>,
     },
     Asking(Question),
-    /// The connection is open, and becomes one of TLS.
-    Securing,
+    /// The connection is open, and becomes one of TLS, for the page that another has led to.
+    Securing(Option<Page<'c>>),
     Greeting(Greeting<'c>),
     Page(Page<'c>),
 }
@@ -132,7 +132,7 @@ impl<'c> Probe<'c> {
         match &self.state {
             State::Connecting { .. } => true,
             State::Asking(question) => question.sent().is_none(),
-            State::Securing | State::Greeting(_) | State::Page(_) => false,
+            State::Securing(_) | State::Greeting(_) | State::Page(_) => false,
         }
     }
 
@@ -235,7 +235,7 @@ impl<'c> Probe<'c> {
         let reason = if slow && reason == ProbeReason::Ok { ProbeReason::Slow } else { reason };
         let status = match &self.state {
             State::Page(page) => page.status(),
-            State::Connecting { .. } | State::Asking(_) | State::Securing | State::Greeting(_) => 0,
+            State::Connecting { .. } | State::Asking(_) | State::Securing(_) | State::Greeting(_) => 0,
         };
         Outcome { at: now, took, reason, status }
     }
@@ -249,10 +249,10 @@ impl<'c> Probe<'c> {
         mut line: Option<&mut Line<'_, '_>>,
         again: &mut bool,
     ) -> Option<ProbeReason> {
-        if let State::Connecting { unreachable, .. } = self.state {
+        if let State::Connecting { unreachable, page } = &self.state {
             match socket.state() {
                 tcp::State::SynSent | tcp::State::SynReceived if now < self.deadline => return None,
-                tcp::State::SynSent | tcp::State::SynReceived if unreachable => return Some(ProbeReason::Unreachable),
+                tcp::State::SynSent | tcp::State::SynReceived if *unreachable => return Some(ProbeReason::Unreachable),
                 tcp::State::SynSent | tcp::State::SynReceived => return Some(ProbeReason::TimeoutConnect),
                 tcp::State::Closed => return Some(ProbeReason::Refused),
                 _ => {}
@@ -261,8 +261,8 @@ impl<'c> Probe<'c> {
             let state = match (&self.target.check.tls, &mut line) {
                 (None, _) => self.connected(socket),
                 (Some(_), Some(line)) => {
-                    line.begin(self.target);
-                    Ok(State::Securing)
+                    line.begin(self.target, page.as_ref().and_then(Page::listed));
+                    Ok(State::Securing(self.take_page()))
                 }
                 // Nobody lent us a session.
                 (Some(_), None) => Err(ProbeReason::Tls),
@@ -276,7 +276,7 @@ impl<'c> Probe<'c> {
             None => (socket, None),
             Some(line) => {
                 *again = line.poll(socket);
-                if let State::Securing = self.state {
+                if let State::Securing(_) = self.state {
                     match line.judge(self.target).map(|()| self.connected(line)) {
                         // Without a word it was not open yet.
                         Err(reason) => return reason.or_else(|| self.too_late(now)),
@@ -291,7 +291,7 @@ impl<'c> Probe<'c> {
             }
         };
         let read = match &mut self.state {
-            State::Connecting { .. } | State::Securing => None,
+            State::Connecting { .. } | State::Securing(_) => None,
             State::Asking(question) if question.sent().is_none() => {
                 return (now >= self.deadline).then_some(ProbeReason::TimeoutConnect);
             }
@@ -302,13 +302,21 @@ impl<'c> Probe<'c> {
         read.or(failure).or_else(|| self.too_late(now))
     }
 
+    /// The page that another has led to.
+    fn take_page(&mut self) -> Option<Page<'c>> {
+        match &mut self.state {
+            State::Connecting { page, .. } | State::Securing(page) => page.take(),
+            State::Asking(_) | State::Greeting(_) | State::Page(_) => None,
+        }
+    }
+
     fn too_late(&self, now: Instant) -> Option<ProbeReason> {
         (now >= self.deadline).then_some(ProbeReason::TimeoutResponse)
     }
 
     /// The connection is open: begins what the kind has to do. An error is the end of the probe.
     fn connected(&mut self, stream: &mut dyn Stream) -> Result<State<'c>, ProbeReason> {
-        let page = if let State::Connecting { page, .. } = &mut self.state { page.take() } else { None };
+        let page = self.take_page();
         match &self.target.check.kind {
             Kind::Tcp { banner } => Greeting::begin(self.target.text(*banner)).map(State::Greeting),
             Kind::Http { .. } => {

@@ -32,6 +32,8 @@ pub enum Tls {
     Cut,
     /// Its answer is long.
     Long,
+    /// Leads whoever asks for anything but `/there` to this place, and cuts the connection.
+    Leads(&'static str),
     /// It asks for a certificate when all is over, as nobody may who was not told that it could.
     Asks,
 }
@@ -77,14 +79,20 @@ impl Conversation {
                 (Some(server), _) => {
                     server.hear(&heard);
                     if server.said.ends_with(b"\r\n\r\n") && manner != Tls::HangsWhenOpen && !self.done {
+                        let there = server.said.starts_with(b"GET /there HTTP/1.1\r\n");
                         let long = [OK.as_bytes(), &[b'x'; 16_000]].concat();
                         self.out.extend(match manner {
                             Tls::Asks => server.seal(HANDSHAKE, &[13, 0, 0, 3, 0, 0, 0]),
                             Tls::Long => server.seal(APPLICATION_DATA, &long),
+                            Tls::Leads(place) if !there => {
+                                let text =
+                                    format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n");
+                                server.seal(APPLICATION_DATA, text.as_bytes())
+                            }
                             Tls::Cut => server.seal(APPLICATION_DATA, b"HTTP/1.1 200 OK\r\n\r\nall"),
                             _ => server.seal(APPLICATION_DATA, OK.as_bytes()),
                         });
-                        if !matches!(manner, Tls::Cut) {
+                        if !matches!(manner, Tls::Cut | Tls::Leads(_)) || there {
                             self.out.extend(server.seal(ALERT, &[1, 0]));
                         }
                         self.done = true;
@@ -178,6 +186,53 @@ fn handshakes_that_hang_do_not_move_the_others() {
         // The first waits for ARP.
         for pair in syns[1..].windows(2) {
             assert_eq!(pair[1] - pair[0], Duration::from_secs(2), "{number} at {}", pair[1]);
+        }
+    }
+}
+
+#[test]
+fn redirects_lead_over_tls_alone_and_to_who_must_be_there() {
+    // A redirect must not lead out of TLS, nor to a server that is not the one that was meant.
+    use ProbeReason::{Certificate, Redirect};
+    let pinned = format!(r#""https": {{"url": "https://{{}}/", "body": "is well", "pin": "{}"}}"#, pin());
+    let named = r#""https": {"url": "https://{}/", "body": "is well", "server_name": "shop.example"}"#.to_string();
+    let listed = format!(
+        r#""https": {{"url": "https://{{}}/", "body": "is well", "pin": "{}",
+           "redirects": ["10.1.0.21", "169.254.169.254"]}}"#,
+        pin()
+    );
+    let table = [
+        // By their numbers, these listen at 8000 to 8002.
+        (&pinned, Tls::Good, None),
+        (&pinned, Tls::Impostor, Some(Certificate)),
+        (&named, Tls::Expired, Some(ProbeReason::Expired)),
+        (&pinned, Tls::Leads("/there"), None),
+        (&named, Tls::Leads("/there"), None),
+        (&named, Tls::Leads("HTTPS://10.1.0.20:8000/there"), None),
+        (&listed, Tls::Leads("https://10.1.0.21:8000/there"), None),
+        (&pinned, Tls::Leads("https://10.1.0.21:8000/there"), Some(Redirect)),
+        (&pinned, Tls::Leads("https://10.1.0.20:8001/there"), Some(Certificate)),
+        (&named, Tls::Leads("https://10.1.0.20:8002/there"), Some(ProbeReason::Expired)),
+        (&pinned, Tls::Leads("http://10.1.0.20:8000/there"), Some(Redirect)),
+        (&listed, Tls::Leads("https://169.254.169.254/there"), Some(Redirect)),
+        (&pinned, Tls::Leads("/circle"), Some(Redirect)),
+    ];
+    let mut world = World::new(table.iter().map(|row| always(Manner::Tls(row.1))).collect());
+    world.wall = wall();
+    let kinds: Vec<&str> = table.iter().map(|row| row.0.as_str()).collect();
+    world.run(&document(&kinds, 10, 4), Instant::from_secs(60));
+    for (number, (kind, manner, bad)) in table.iter().enumerate() {
+        let told = world.told(number);
+        let reasons: Vec<_> = told
+            .iter()
+            .filter_map(|told| if let Told::Failed(reason, _) = told { Some(*reason) } else { None })
+            .collect();
+        match bad {
+            None => assert_eq!(told, [Told::Up], "{kind} {manner:?}"),
+            Some(bad) => {
+                assert!(told.contains(&Told::Down) && !told.contains(&Told::Up), "{kind} {manner:?}: {told:?}");
+                assert!(reasons.iter().all(|reason| reason == bad), "{kind} {manner:?}: {told:?}");
+            }
         }
     }
 }

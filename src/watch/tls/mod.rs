@@ -29,6 +29,7 @@ use crate::limits::{TLS_CHECKS, TLS_WRITE};
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::future::poll_fn;
+use core::net::Ipv4Addr;
 use core::pin::Pin;
 use core::task::{Context, Waker};
 use embedded_io::ErrorKind;
@@ -299,12 +300,14 @@ pub struct Line<'l, 'a> {
 }
 
 impl Line<'_, '_> {
-    /// The connection is open: begins the handshake.
-    pub fn begin(&mut self, target: Target<'_>) {
+    /// The connection is open: begins the handshake, with the check's own host or with one that a redirect led to.
+    pub fn begin(&mut self, target: Target<'_>, listed: Option<&str>) {
         let Some(tls) = &target.check.tls else { return };
-        let name = match (target.text(tls.server_name), &target.check.peer.host) {
-            ("", Host::Name(name)) => name,
-            (name, _) => name,
+        let name = match (listed, target.text(tls.server_name), &target.check.peer.host) {
+            // An address is no name (RFC 6066, section 3).
+            (Some(listed), ..) => Some(listed).filter(|listed| listed.parse::<Ipv4Addr>().is_err()).unwrap_or(""),
+            (None, "", Host::Name(name)) => name,
+            (None, name, _) => name,
         };
         self.session.begin(self.secrets.fresh(), name, tls.pin);
     }
