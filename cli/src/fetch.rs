@@ -1,4 +1,4 @@
-//! An agent's answers over HTTP: one GET, bounded in time and size.
+//! HTTP as every command speaks it, bounded in time and size; and an agent's answers to GET.
 
 use std::io::Read;
 use std::time::Duration;
@@ -6,6 +6,24 @@ use ureq::http::header::CONTENT_TYPE;
 
 /// Bytes of one answer that are read at most: twice what an agent can render, and a hundred times its longest document.
 pub const ANSWER_MAX: u64 = 1024 * 1024;
+
+/// Bytes of an answer's head: many times what servers send.
+pub const HEAD_MAX: usize = 16 * 1024;
+
+/// An HTTP client whose requests end within `timeout`. It goes where it is told to and nowhere else: to no proxy of the
+/// environment and after no redirect; every status is an answer.
+pub fn http(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .max_response_header_size(HEAD_MAX)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_idle_connections(0)
+        .proxy(None)
+        .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
 
 /// The agent at one URL.
 pub struct Client {
@@ -34,16 +52,7 @@ impl Client {
                  HTTP without TLS, and nothing comes after the host and port"
             ));
         }
-        let http = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .proxy(None)
-            .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Ok(Client { http, base: format!("http://{rest}") })
+        Ok(Client { http: http(timeout), base: format!("http://{rest}") })
     }
 
     /// The agent's URL.

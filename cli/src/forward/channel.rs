@@ -5,12 +5,12 @@
 
 use super::Failure;
 use super::otlp::{retry_after, shown};
+use crate::fetch;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use ureq::Agent;
 
 /// How long one delivery may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,8 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a program is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Bytes of an answer's head, and of its body that are read.
-const HEAD_MAX: usize = 16 * 1024;
+/// Bytes of an answer's body that are read.
 const ANSWER_MAX: u64 = 4 * 1024;
 
 /// The exit code for "what I was given is wrong" (sysexits.h, EX_DATAERR).
@@ -97,17 +96,7 @@ fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
 }
 
 fn post(url: &str, document: &str) -> Result<Delivery, String> {
-    let http: Agent = Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .max_response_header_size(HEAD_MAX)
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_idle_connections(0)
-        .proxy(None)
-        .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let mut response = http
+    let mut response = fetch::http(TIMEOUT)
         .post(url)
         .content_type("application/json")
         .header("Connection", "close")

@@ -5,6 +5,7 @@
 //! bad batches are cut in halves until the bad record is alone; that one is told and counted as refused.
 
 use super::{Failure, Item, Refused, Sink};
+use crate::fetch;
 use crate::store_read::{Boot, Reader};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
@@ -18,9 +19,6 @@ use ureq::Agent;
 
 /// How long a request may take: the specification's default.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes of an answer's head: many times what receivers send.
-const HEAD_MAX: usize = 16 * 1024;
 
 /// Bytes of an answer that are read: enough for a sentence about what was refused.
 const ANSWER_MAX: u64 = 64 * 1024;
@@ -40,17 +38,7 @@ pub(super) struct Otlp {
 
 impl Otlp {
     pub(super) fn new(url: String) -> Otlp {
-        let http = Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .max_response_header_size(HEAD_MAX)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .proxy(None)
-            .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Otlp { url, http, proven: false, taken: 0 }
+        Otlp { url, http: fetch::http(TIMEOUT), proven: false, taken: 0 }
     }
 
     /// Sends these, in halves where the receiver calls them bad.
@@ -282,6 +270,7 @@ pub(super) fn two_records(url: &str) -> Result<Vec<Refused>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::HEAD_MAX;
     use std::io::Write;
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::Arc;
