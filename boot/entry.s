@@ -1,4 +1,5 @@
-# The PVH entry: from 32-bit protected mode without paging to long mode at the image's own addresses.
+# The PVH entry: from 32-bit protected mode without paging to long mode at the image's own addresses. Of the image, this
+# page and the notes are there; the rest is unpacked first.
 #
 # In: ebx = physical address of hvm_start_info. The final page tables are built here at once, so no page is
 # ever writable and executable, not even during boot. The low alias of the image (PML4 entry 0 shares the
@@ -42,6 +43,12 @@ image_tables:   .zero 4096 * IMAGE_TABLES
 window_tables:  .zero 4096 * WINDOW_TABLES
 
 .section .boot, "ax", @progbits
+# What `outpost image` writes here when it packs the image (cli/src/pack.rs): zeros in one that is as it was linked.
+packed_len:     .long 0                         # bytes at bss_start, an LZ4 block
+packed_hash:    .long 0                         # of these bytes, FNV-1a by words; the last is filled up with zeros
+
+entered:        .quad 0                         # the TSC
+
 .code32
 .global pvh_entry
 pvh_entry:
@@ -49,10 +56,14 @@ pvh_entry:
     cld
     movl $(main_stack_top - BASE), %esp
     movl %ebx, %ebp
+    rdtsc
+    movl %eax, entered - BASE
+    movl %edx, entered - BASE + 4
 
     # Without long mode and NX there is no W^X: say so and stop.
     movl $0x80000000, %eax
     cpuid
+    movl $(refusal - BASE), %esi
     cmpl $0x80000001, %eax
     jb refuse
     movl $0x80000001, %eax
@@ -61,7 +72,51 @@ pvh_entry:
     cmpl $((1 << 29) | (1 << 20)), %edx
     jne refuse
 
-    # Nothing was pushed so far, so the stacks can be painted whole; their guard pages are plain memory yet.
+    movl packed_len - BASE, %ecx
+    testl %ecx, %ecx
+    jz unpacked
+    movl $(bss_start - BASE), %esi
+    leal (%esi,%ecx), %ebx
+
+    # Loaders do not look at what they load. After this every length and offset below is what the packer wrote.
+    movl $0x811c9dc5, %eax
+verify:
+    xorl (%esi), %eax
+    imull $0x01000193, %eax
+    addl $4, %esi
+    cmpl %ebx, %esi
+    jb verify
+    movl $(damaged - BASE), %esi
+    cmpl packed_hash - BASE, %eax
+    jne refuse
+
+    # LZ4 block format: sequences of literals and a copy of what came before; the last one has literals only.
+    movl $(bss_start - BASE), %esi
+    movl $(unpacked_start - BASE), %edi
+sequence:
+    movzbl (%esi), %eax
+    incl %esi
+    movl %eax, %ecx
+    shrl $4, %ecx
+    call whole_length
+    rep movsb
+    cmpl %ebx, %esi
+    jae unpacked
+    movzwl (%esi), %edx
+    addl $2, %esi
+    movl %eax, %ecx
+    andl $15, %ecx
+    call whole_length
+    addl $4, %ecx
+    movl %esi, %eax
+    movl %edi, %esi
+    subl %edx, %esi
+    rep movsb
+    movl %eax, %esi
+    jmp sequence
+unpacked:
+
+    # Nothing is pushed any more, so the stacks can be painted whole; their guard pages are plain memory yet.
     movl $(stacks_start - BASE), %edi
     movl $(stacks_end - BASE), %ecx
     subl %edi, %ecx
@@ -136,9 +191,23 @@ link_tables:
     loop link_tables
     ret
 
+# ecx = a length of four bits: 15 goes on in bytes, up to one that is not 255. Keeps eax and edx.
+whole_length:
+    cmpl $15, %ecx
+    jne length_known
+    pushl %eax
+length_byte:
+    movzbl (%esi), %eax
+    incl %esi
+    addl %eax, %ecx
+    cmpl $255, %eax
+    je length_byte
+    popl %eax
+length_known:
+    ret
+
+# esi = what to say.
 refuse:
-    movl $(refusal - BASE), %esi
-refuse_next:
     lodsb
     testb %al, %al
     jz refuse_stop
@@ -152,7 +221,7 @@ refuse_wait:
     movw $0x3f8, %dx
     movb %bl, %al
     outb %al, %dx
-    jmp refuse_next
+    jmp refuse
 refuse_stop:
     hlt
     jmp refuse_stop
@@ -175,6 +244,7 @@ high:
     movq %cr3, %rax
     movq %rax, %cr3
     movl %ebp, %edi
+    movq entered(%rip), %rsi
     xorl %ebp, %ebp
     call boot
     ud2
@@ -182,6 +252,7 @@ high:
     .balign 16
 regions:
     .long log_start - BASE, log_end - BASE, READ_WRITE, NO_EXECUTE
+    .long boot_start - BASE, rodata_start - BASE, READ, 0
     .long rodata_start - BASE, rodata_end - BASE, READ, NO_EXECUTE
     .long text_start - BASE, text_end - BASE, READ, 0
     .long data_start - BASE, tables_end - BASE, READ_WRITE, NO_EXECUTE
@@ -201,5 +272,7 @@ boot_gdt_pointer:
 
 refusal:
     .asciz "\r\noutpost: this processor has no long mode or no NX: use a 64-bit CPU model (QEMU: -cpu qemu64 or newer).\r\n"
+damaged:
+    .asciz "\r\noutpost: the image is damaged, or the machine has less memory than its 12 MiB: write the file again, or give it more (QEMU: -m 12).\r\n"
 .global boot_end
 boot_end:

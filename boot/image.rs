@@ -51,8 +51,8 @@ const CONTENT_FILE: &str = "opt/outpost/content";
 
 /// Called by entry.s, on the main stack, in the final address space, with .bss not yet cleared.
 #[unsafe(no_mangle)]
-extern "C" fn boot(start_info: u32) -> ! {
-    let entry = tsc();
+extern "C" fn boot(start_info: u32, entry: u64) -> ! {
+    let unpacked = tsc();
     serial::start();
     let mut line = [0; COMMAND_LINE_MAX];
     let info = match read_start_info(start_info, &mut line) {
@@ -64,7 +64,7 @@ extern "C" fn boot(start_info: u32) -> ! {
     static COMMAND_LINE: Once<[u8; COMMAND_LINE_MAX]> = Once::new([0; COMMAND_LINE_MAX]);
     let Some(kept) = COMMAND_LINE.take() else { refuse(format_args!("the image was entered twice")) };
     *kept = line;
-    run(entry, &info, cmdline::text(kept))
+    run(Phases::new(entry, unpacked), &info, cmdline::text(kept))
 }
 
 /// What the VMM handed over, checked against what the image claims.
@@ -84,8 +84,7 @@ fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 }
 
 /// Takes the machine into service and drives the agent for ever.
-fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
-    let mut phases = Phases::new(entry);
+fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
     if cmdline::values(line, "outpost.on_panic").last() == Some("stop") {
         panic::stop_instead_of_reset();
     }
@@ -95,7 +94,7 @@ fn run(entry: u64, info: &StartInfo, line: &'static str) -> ! {
     memory::harden();
     phases.end("memory");
 
-    let mut clock = Clock::start(entry);
+    let mut clock = Clock::start(phases.entry);
     phases.end("clock");
 
     let platform = Platform::read(&Windows, info.rsdp);
@@ -446,8 +445,11 @@ struct Phases {
 }
 
 impl Phases {
-    fn new(entry: u64) -> Phases {
-        Phases { ended: heapless::Vec::new(), entry }
+    /// The TSC when the image was entered, and when it was unpacked.
+    fn new(entry: u64, unpacked: u64) -> Phases {
+        let mut phases = Phases { ended: heapless::Vec::new(), entry };
+        let _ = phases.ended.push(("unpack", unpacked));
+        phases
     }
 
     fn end(&mut self, name: &'static str) {

@@ -48,6 +48,7 @@ unsafe extern "C" {
     static main_stack_top: u8;
     static rodata_start: u8;
     static rodata_end: u8;
+    static boot_start: u8;
     static text_start: u8;
     static text_end: u8;
     static data_start: u8;
@@ -127,7 +128,7 @@ pub fn regions() -> Memory {
     Memory {
         log: len(addr_of!(log_start), addr_of!(log_end)),
         rodata: len(addr_of!(rodata_start), addr_of!(rodata_end)),
-        text: len(addr_of!(text_start), addr_of!(text_end)),
+        text: len(addr_of!(boot_start), addr_of!(rodata_start)) + len(addr_of!(text_start), addr_of!(text_end)),
         data: len(addr_of!(data_start), addr_of!(tables_start)),
         tables: len(addr_of!(tables_start), addr_of!(tables_end)),
         stacks,

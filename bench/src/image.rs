@@ -1,6 +1,6 @@
 //! What the image consists of: sections, code and functions, read from dist/outpost.debug.elf.
 //!
-//! The stripped image has no section table and no symbols; the one with debug information is otherwise the same.
+//! The image that boots is packed; the one with debug information is what it unpacks to.
 
 use crate::counter::Code;
 use addr2line::Context;

@@ -15,7 +15,7 @@ const ID_LEN: usize = 32;
 /// Bytes of the catalogue's hash, with which the note `Outpost.about` begins (boot/note.rs).
 const CATALOGUE_LEN: usize = 8;
 
-/// Segments that there may be: an image has five.
+/// Segments that there may be: an image has four.
 const SEGMENTS_MAX: usize = 16;
 
 /// What is in an image.
@@ -61,7 +61,7 @@ impl Segment {
 }
 
 impl Inside {
-    /// Reads a stripped image. (Of one with symbols everything but `computed`, which covers every byte of the file.)
+    /// Reads a packed image. (Of one with symbols everything but `computed`, which covers every byte of the file.)
     pub fn read(elf: &[u8]) -> Result<Inside, String> {
         let told = |error: object::Error| format!("it is no image of Outpost: {error}");
         let header = FileHeader64::<LittleEndian>::parse(elf).map_err(told)?;

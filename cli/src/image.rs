@@ -1,16 +1,16 @@
 //! `outpost image`: builds the image and gives it its id.
 //!
 //! ```text
-//! cargo build ──▶ ELF with debug info ──cut behind the last segment──▶ stripped ELF ──SHA-256──▶ id
+//! cargo build ──▶ ELF with debug info ──what is loaded, packed──▶ packed ELF ──SHA-256──▶ id
 //!                        └─▶ dist/outpost.debug.elf    dist/outpost.elf ◀── id into the note of both
 //! ```
 //!
 //! A release of this command carries the image it was released with and writes that one instead: it builds nothing.
 //!
-//! The stripped image is the beginning of the linked one: what a loader reads, and no byte more. So its bytes
+//! The packed image (`pack`) is made of what a loader reads of the linked one, and of no other byte. So its bytes
 //! depend on the compiler and the sources alone, neither on binutils nor on the folder it was built in.
 
-use crate::{check, content, disk, embedded};
+use crate::{check, content, disk, embedded, pack};
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -34,10 +34,6 @@ const LOADER: &str = "outpost.efi";
 
 /// Bytes of the image id: a SHA-256.
 const ID_LEN: usize = 32;
-
-/// Where the section header table is said to be in an ELF64 header (e_shoff), and how many entries it has and
-/// which one holds the names (e_shnum, e_shstrndx); zeros say that there is none.
-const SECTION_TABLE_FIELDS: [Range<usize>; 2] = [0x28..0x30, 0x3c..0x40];
 
 /// The arguments of `outpost image`.
 #[derive(clap::Args)]
@@ -88,11 +84,11 @@ enum Format {
 
 /// An image that was written.
 pub struct Image {
-    /// The stripped ELF.
+    /// The packed ELF.
     pub path: PathBuf,
     /// The same with its symbols and line numbers, where it was built.
     pub debug_path: Option<PathBuf>,
-    /// Bytes of the stripped ELF.
+    /// Bytes of the packed ELF.
     pub size: usize,
     /// The image id, as 64 hex digits.
     pub id: String,
@@ -191,7 +187,7 @@ fn write(folder: Option<&Path>) -> Result<Image, String> {
 /// Writes the image that a release carries into `folder`.
 pub fn extract(bytes: &[u8], folder: &Path) -> Result<Image, String> {
     let broken = |problem| format!("the image that this command carries is damaged: {problem}. Install it again.");
-    let id = Layout::of(bytes).map_err(broken)?.id;
+    let id = place_of_id(bytes).map_err(broken)?;
     let id = bytes.get(id).ok_or_else(|| broken(String::from("it is cut off")))?;
     let path = folder.join("outpost.elf");
     fs::create_dir_all(folder).and_then(|()| replace(&path, bytes)).map_err(|error| unwritable(&path, &error))?;
@@ -214,13 +210,13 @@ pub fn checkout() -> Result<PathBuf, String> {
 
 /// Builds the image of the checkout `root` into the folder `dist`.
 pub fn build(root: &Path, dist: &Path) -> Result<Image, String> {
-    let sealed = seal(read(&compile(root, TARGET, &["--bin", "image"])?)?)?;
+    let sealed = sealed(read(&compile(root, TARGET, &["--bin", "image"])?)?)?;
     let (path, debug_path) = (dist.join("outpost.elf"), dist.join("outpost.debug.elf"));
     fs::create_dir_all(dist)
-        .and_then(|()| replace(&path, &sealed.stripped))
+        .and_then(|()| replace(&path, &sealed.packed))
         .and_then(|()| replace(&debug_path, &sealed.debug))
         .map_err(|error| unwritable(dist, &error))?;
-    Ok(Image { path, debug_path: Some(debug_path), size: sealed.stripped.len(), id: hex(&sealed.id) })
+    Ok(Image { path, debug_path: Some(debug_path), size: sealed.packed.len(), id: hex(&sealed.id) })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -316,76 +312,62 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// An image with its id.
 #[derive(Debug)]
-struct Sealed {
-    stripped: Vec<u8>,
-    debug: Vec<u8>,
-    id: [u8; ID_LEN],
+pub struct Sealed {
+    /// The file that is deployed.
+    pub packed: Vec<u8>,
+    /// The linked one, with its symbols.
+    pub debug: Vec<u8>,
+    /// The SHA-256 of the packed one with zeros in the id's place.
+    pub id: [u8; ID_LEN],
 }
 
 /// The image id in an image.
 pub fn id(elf: &[u8]) -> Result<[u8; ID_LEN], String> {
-    let place = Layout::of(elf).map_err(|problem| format!("this is no image of Outpost: {problem}"))?.id;
+    let place = place_of_id(elf).map_err(|problem| format!("this is no image of Outpost: {problem}"))?;
     let id = elf.get(place).and_then(|id| id.try_into().ok());
     id.ok_or_else(|| String::from("this is no image of Outpost: it ends too early"))
 }
 
-/// The image that a linked one makes.
-pub fn sealed(linked: Vec<u8>) -> Result<Vec<u8>, String> {
-    seal(linked).map(|sealed| sealed.stripped)
+/// Packs a linked image and writes its id into both.
+pub fn sealed(linked: Vec<u8>) -> Result<Sealed, String> {
+    let packed =
+        pack::pack(&linked).map_err(|problem| format!("the linked image is not as it should be: {problem}"))?;
+    seal(packed, linked)
 }
 
-/// Strips a linked image and writes its id into both.
-fn seal(mut debug: Vec<u8>) -> Result<Sealed, String> {
-    let layout = Layout::of(&debug).map_err(|problem| format!("the linked image is not as it should be: {problem}"))?;
-    let not_inside = || String::from("the linked image ends inside its own headers");
-    debug.get_mut(layout.id.clone()).ok_or_else(not_inside)?.fill(0);
-    let mut stripped = debug.get(..layout.end).ok_or_else(not_inside)?.to_vec();
-    for field in SECTION_TABLE_FIELDS {
-        stripped.get_mut(field).ok_or_else(not_inside)?.fill(0);
-    }
-    let id: [u8; ID_LEN] = Sha256::digest(&stripped).into();
-    for elf in [&mut stripped, &mut debug] {
-        elf.get_mut(layout.id.clone()).ok_or_else(not_inside)?.copy_from_slice(&id);
-    }
-    Ok(Sealed { stripped, debug, id })
+/// Writes the id of a packed image into it and into the one with symbols.
+fn seal(mut packed: Vec<u8>, mut debug: Vec<u8>) -> Result<Sealed, String> {
+    let [in_packed, in_debug] = [&packed, &debug].map(|elf| place_of_id(elf));
+    let (in_packed, in_debug) = (in_packed?, in_debug?);
+    let not_inside = || String::from("the linked image ends inside its own notes");
+    packed.get_mut(in_packed.clone()).ok_or_else(not_inside)?.fill(0);
+    let id: [u8; ID_LEN] = Sha256::digest(&packed).into();
+    packed.get_mut(in_packed).ok_or_else(not_inside)?.copy_from_slice(&id);
+    debug.get_mut(in_debug).ok_or_else(not_inside)?.copy_from_slice(&id);
+    Ok(Sealed { packed, debug, id })
 }
 
-/// Where things are in a linked image.
-struct Layout {
-    /// The end of what a loader reads.
-    end: usize,
-    /// The image id, in the note with the name `Outpost`.
-    id: Range<usize>,
-}
-
-impl Layout {
-    fn of(elf: &[u8]) -> Result<Layout, String> {
-        let text = |error: object::Error| error.to_string();
-        let header = FileHeader64::<LittleEndian>::parse(elf).map_err(text)?;
-        let endian = header.endian().map_err(text)?;
-        let mut end = 0;
-        let mut id = None;
-        for segment in header.program_headers(endian, elf).map_err(text)? {
-            let (offset, len) = segment.file_range(endian);
-            let segment_end = offset.checked_add(len).and_then(|end| usize::try_from(end).ok());
-            let segment_end = segment_end.ok_or("a segment ends beyond any file")?;
-            // What is all zeros has no place in the file.
-            end = if len == 0 { end } else { end.max(segment_end) };
-            if segment.p_type(endian) != PT_NOTE {
-                continue;
-            }
-            let mut notes = segment.notes(endian, elf).map_err(text)?.ok_or("its notes cannot be read")?;
-            while let Some(note) = notes.next().map_err(text)? {
-                if note.name() == b"Outpost" && note.desc().len() == ID_LEN {
-                    // The description is a part of `elf`, so the distance of the two is its place in the file.
-                    let start = note.desc().as_ptr().addr() - elf.as_ptr().addr();
-                    id = Some(start..start + ID_LEN);
-                }
+/// Where the image id is in a file: in the note with the name `Outpost`.
+fn place_of_id(elf: &[u8]) -> Result<Range<usize>, String> {
+    let text = |error: object::Error| error.to_string();
+    let header = FileHeader64::<LittleEndian>::parse(elf).map_err(text)?;
+    let endian = header.endian().map_err(text)?;
+    for segment in header.program_headers(endian, elf).map_err(text)? {
+        if segment.p_type(endian) != PT_NOTE {
+            continue;
+        }
+        let mut notes = segment.notes(endian, elf).map_err(text)?.ok_or("its notes cannot be read")?;
+        while let Some(note) = notes.next().map_err(text)? {
+            if note.name() == b"Outpost" && note.desc().len() == ID_LEN {
+                // The description is a part of `elf`, so the distance of the two is its place in the file.
+                let start = note.desc().as_ptr().addr() - elf.as_ptr().addr();
+                return Ok(start..start + ID_LEN);
             }
         }
-        Ok(Layout { end, id: id.ok_or("it has no note for the image id")? })
     }
+    Err(String::from("it has no note for the image id"))
 }
 
 #[cfg(test)]
@@ -411,15 +393,15 @@ mod tests {
     #[test]
     fn the_id_is_the_hash_of_the_image_without_it() {
         // An id that covers itself, or the debug info, could be checked by nobody else.
-        let sealed = seal(linked(0)).unwrap();
-        assert_eq!(sealed.stripped.len(), 172);
-        let mut blank = sealed.stripped.clone();
+        let packed = linked(0)[..172].to_vec();
+        let sealed = seal(packed.clone(), linked(0)).unwrap();
+        let mut blank = sealed.packed.clone();
         blank[140..172].fill(0);
         assert_eq!(sealed.id, <[u8; 32]>::from(Sha256::digest(&blank)));
-        assert_eq!(sealed.stripped[140..172], sealed.id);
+        assert_eq!(sealed.packed[140..172], sealed.id);
         assert_eq!(sealed.debug[140..172], sealed.id);
-        assert_eq!(sealed.debug.len(), 236);
-        assert_eq!(seal(linked(7)).unwrap().id, sealed.id, "an old id must not count");
+        assert_eq!((sealed.packed.len(), sealed.debug.len()), (172, 236));
+        assert_eq!(seal(linked(7)[..172].to_vec(), linked(7)).unwrap().id, sealed.id, "an old id must not count");
     }
 
     #[test]
@@ -440,10 +422,10 @@ mod tests {
     #[test]
     fn a_file_that_is_no_image_is_refused() {
         // A linker script that lost the note must fail the build, not ship an image without an id.
-        assert!(seal(Vec::new()).is_err());
-        assert!(seal(linked(0)[..100].to_vec()).is_err());
+        assert!(sealed(Vec::new()).is_err());
+        assert!(seal(linked(0)[..100].to_vec(), linked(0)).is_err());
         let mut nameless = linked(0);
         nameless[132] = b'X';
-        assert!(seal(nameless).unwrap_err().contains("no note for the image id"));
+        assert!(seal(nameless, linked(0)).unwrap_err().contains("no note for the image id"));
     }
 }

@@ -19,6 +19,7 @@ pub mod key;
 pub mod licenses;
 pub mod logs;
 pub mod man;
+pub mod pack;
 pub mod release;
 pub mod size;
 pub mod store_read;

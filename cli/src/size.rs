@@ -1,6 +1,6 @@
 //! `outpost size`: what the image's bytes are spent on, by segment, by crate and by symbol.
 //!
-//! It reads the image with its symbols, which is otherwise the one that boots. A function that was inlined counts for
+//! It reads the image with its symbols, which is the one that boots before it is packed. A function that was inlined counts for
 //! the one it was inlined into; constants have few symbols, so most of them are one row.
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The most that the stripped image should have, in bytes: what is promised (PROMISES.md).
+/// The most that the packed image should have, in bytes: what is promised (PROMISES.md).
 const BUDGET: u64 = 512 * 1024;
 
 /// Crates and symbols that are listed.
@@ -31,8 +31,8 @@ pub fn run(args: &Args) -> ExitCode {
     let path = args.image.display();
     let bytes = std::fs::read(&args.image);
     let told = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
-        let stripped = std::fs::metadata(args.image.with_extension("").with_extension("elf")).map(|file| file.len());
-        tables(&bytes, stripped.ok()).map_err(|error| error.to_string())
+        let packed = std::fs::metadata(args.image.with_extension("").with_extension("elf")).map(|file| file.len());
+        tables(&bytes, packed.ok()).map_err(|error| error.to_string())
     });
     match told {
         Ok(text) => {
@@ -46,14 +46,14 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// The tables of an image; `stripped` is the length of the one that boots.
-fn tables(bytes: &[u8], stripped: Option<u64>) -> Result<String, object::Error> {
+/// The tables of an image; `packed` is the length of the file that boots.
+fn tables(bytes: &[u8], packed: Option<u64>) -> Result<String, object::Error> {
     let elf = object::File::parse(bytes)?;
     let mut text = String::new();
     // Writing into a String cannot fail, here and below.
-    if let Some(stripped) = stripped {
-        let share = stripped as f64 / BUDGET as f64 * 100.0;
-        let _ = writeln!(text, "{stripped} bytes of {BUDGET} ({share:.0} %)\n");
+    if let Some(packed) = packed {
+        let share = packed as f64 / BUDGET as f64 * 100.0;
+        let _ = writeln!(text, "{packed} bytes of {BUDGET} ({share:.0} %), packed. In memory, without what is all zeros:\n");
     }
     let mut rest = BTreeMap::new();
     let _ = writeln!(text, "{:>8}  section", "bytes");

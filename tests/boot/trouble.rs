@@ -4,6 +4,7 @@ use crate::lab::{Guest, Lab, PATIENCE, image, wait_for_line};
 use outpost_qemu::{Accel, Machine, Network, Nic, Vm};
 use outpost_wire::session::Mode;
 use serde_json::Value;
+use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -29,9 +30,28 @@ fn without_an_answer_to_dhcp() {
 fn with_too_little_memory() {
     // Without the check the image would be loaded beyond the end of RAM and die without a word.
     for machine in Machine::ALL {
-        let vm = Vm { memory_mib: 6, ..Vm::new(machine, image()) };
+        let vm = Vm { memory_mib: 8, ..Vm::new(machine, image()) };
         let mut running = vm.start().unwrap();
         wait_for_line(&mut running, &["MiB of RAM", "QEMU: -m"]);
+    }
+    // Here what is packed ends beyond RAM.
+    let vm = Vm { memory_mib: 6, ..Vm::new(Machine::Microvm, image()) };
+    let mut running = vm.start().unwrap();
+    wait_for_line(&mut running, &["outpost: the image is damaged, or", "less memory", "QEMU: -m"]);
+}
+
+#[test]
+fn with_a_damaged_image() {
+    // A VMM does not look at what it loads: one bit, and the image would be unpacked into something else and run.
+    let packed = fs::read(image()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for place in [packed.len() / 100, packed.len() / 2, packed.len() - 1] {
+        let mut damaged = packed.clone();
+        damaged[place] ^= 4;
+        let path = folder.path().join(format!("{place}.elf"));
+        fs::write(&path, damaged).unwrap();
+        let mut running = Vm::new(Machine::Microvm, path).start().unwrap();
+        wait_for_line(&mut running, &["outpost: the image is damaged"]);
     }
 }
 

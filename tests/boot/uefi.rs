@@ -211,7 +211,7 @@ fn secure_boot_starts_a_signed_loader_and_no_other() {
     let mut linked = fs::read(image().with_extension("debug.elf")).unwrap();
     let at = linked.windows(7).position(|bytes| bytes == b"outpost").unwrap();
     linked[at] ^= 1;
-    files[1].bytes = outpost_cli::image::sealed(linked).unwrap();
+    files[1].bytes = outpost_cli::image::sealed(linked).unwrap().packed;
     let mut exchanged = boot(&files).start().unwrap();
     wait_for_line(&mut exchanged, &["outpost: cannot start:", "is another image than this loader was made for"]);
 }

@@ -6,6 +6,7 @@
 
 use crate::folder::root;
 use crate::image::image;
+use outpost_cli::pack;
 use std::collections::HashSet;
 use std::fs;
 use std::process::Command;
@@ -158,7 +159,9 @@ fn no_key_is_in_the_tree_or_in_the_image() {
         let Ok(bytes) = fs::read(root().join(name)) else { continue };
         found.extend(suspicious(name, &bytes));
     }
-    found.extend(suspicious("the image", &fs::read(image()).unwrap()));
+    let packed = fs::read(image()).unwrap();
+    found.extend(suspicious("the image", &packed));
+    found.extend(suspicious("the unpacked image", &pack::unpack(&packed).unwrap()));
     assert!(
         found.is_empty(),
         "if it is a key: revoke it, then remove it; if not: say so in {}\n{}",

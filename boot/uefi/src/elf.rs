@@ -8,7 +8,7 @@ use object::elf::{FileHeader64, NoteType, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use sha2::{Digest, Sha256};
 
-/// Segments that there may be; the image has four.
+/// Segments that there may be; the image has three.
 pub const SEGMENTS_MAX: usize = 8;
 
 /// The log region comes first, and no segment lies in it (linker.ld).
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn zeros_have_no_place_in_the_file() {
-        // The linker gives .bss an offset behind the end of the stripped file.
+        // A linker may give .bss an offset behind the end of the file.
         let mut file = good();
         put(&mut file, 64 + 56 + 8, 4096, 8);
         put(&mut file, 64 + 56 + 32, 0, 8);
