@@ -290,7 +290,7 @@ impl<'a> Server<'a> {
         let alone = queued <= limits::SEGMENT_MIN;
         let mut due = None;
         let hop = Hop { source: around.network.mac(), destination: connection.mac };
-        let mut device = ToHop { device: &mut *around.nic, hop };
+        let mut device = ToHop { device: &mut *around.nic, hop: Some(hop) };
         let interface = around.network.direct();
         let rounds = if quiet { 0 } else { limits::SEGMENTS_PER_POLL + 1 };
         for _ in 0..rounds {

@@ -89,12 +89,13 @@ impl<T: TxToken> TxToken for Reply<T> {
     }
 }
 
-/// The card as a way out for IP packets to one hop.
+/// The card as a way out: for IP packets to one hop, or for whole frames. One type for both, so that the image has smoltcp's
+/// way out once.
 pub struct ToHop<'n, D> {
     /// The card.
     pub device: &'n mut D,
-    /// Where its frames go.
-    pub hop: Hop,
+    /// Where its frames go, if they are not whole yet.
+    pub hop: Option<Hop>,
 }
 
 impl<D: Device> Device for ToHop<'_, D> {
@@ -112,7 +113,7 @@ impl<D: Device> Device for ToHop<'_, D> {
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Reply<D::TxToken<'_>>> {
-        let hop = Some(self.hop);
+        let hop = self.hop;
         self.device.transmit(now).map(|token| Reply { token, hop })
     }
 

@@ -27,7 +27,7 @@ use core::net::Ipv4Addr;
 use frame::{ETHERNET_HEADER, HEADERS, Packet};
 use heapless::Vec;
 use hops::Hops;
-use link::{Hop, OneFrame, Shape, as_ip};
+use link::{Hop, OneFrame, Shape, ToHop, as_ip};
 use neighbours::Neighbours;
 use outpost_wire::{DhcpBound, DhcpLost, DhcpTimeout, DownReason, Ip4, NetworkConflict, NetworkDown, NetworkUp};
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet, SocketStorage};
@@ -479,7 +479,7 @@ impl<'a> Network<'a> {
             match self.ethernet.poll_at(now, set) {
                 None => return Instant::from_micros(i64::MAX),
                 Some(due) if due > now => return due,
-                Some(_) => self.ethernet.poll_egress(now, nic, set),
+                Some(_) => self.ethernet.poll_egress(now, &mut ToHop { device: &mut *nic, hop: None }, set),
             };
         }
         // The transmit queue is full, or more is waiting than one poll may send.
@@ -651,7 +651,7 @@ impl<'a> Network<'a> {
             if self.due > now {
                 break;
             }
-            self.ethernet.poll_egress(now, nic, &mut self.sockets);
+            self.ethernet.poll_egress(now, &mut ToHop { device: &mut *nic, hop: None }, &mut self.sockets);
         }
         if self.due <= now {
             // The transmit queue is full, or more is waiting than one poll may send.
