@@ -178,10 +178,7 @@ impl Transmit {
     }
 
     fn take_back(&mut self) -> bool {
-        while let Some((slot, _)) = self.queue.take() {
-            // There is a place for each buffer of the queue.
-            let _ = self.free.push(slot);
-        }
+        self.queue.reclaim(&mut self.free);
         !self.free.is_empty()
     }
 }

@@ -37,13 +37,15 @@ pub fn leave_to_device(header: &mut [u8], frame: &mut [u8]) {
     header[0] = NEEDS_CHECKSUM;
     header[6..8].copy_from_slice(&(TCP as u16).to_le_bytes());
     header[8..10].copy_from_slice(&(TCP_CHECKSUM as u16).to_le_bytes());
-    let address = |at: usize| u64::from(u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]));
-    // Both addresses, 32 bits at a time, which comes to the same (RFC 1071, section 2); their carry is folded first.
-    let sum = address(IP_SOURCE) + address(IP_SOURCE + 4) + u64::from(u8::from(IpProtocol::Tcp));
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32) + (frame.len() - TCP) as u64;
+    // Both addresses, 32 bits at a time and in the machine's order, which comes to the same (RFC 1071, section 2); then
+    // protocol and length.
+    let addresses = frame[IP_SOURCE..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    let rest = (u16::from(u8::from(IpProtocol::Tcp)) + (frame.len() - TCP) as u16).to_be();
+    let sum = (addresses & 0xffff_ffff) + (addresses >> 32) + u64::from(rest);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
     let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    frame[TCP + TCP_CHECKSUM..TCP + TCP_CHECKSUM + 2].copy_from_slice(&(folded as u16).to_be_bytes());
+    frame[TCP + TCP_CHECKSUM..TCP + TCP_CHECKSUM + 2].copy_from_slice(&(folded as u16).to_ne_bytes());
 }
 
 /// Whether a received frame may be believed: the device vouches for it, or its checksum is right, or it has none that

@@ -260,28 +260,7 @@ impl<const N: usize> Queue<N> {
     /// A buffer the device is done with and, where the device writes, how many bytes it wrote.
     pub fn take(&mut self) -> Option<(Slot, usize)> {
         // Every round takes one of at most `N` published buffers and publishes none.
-        while !self.broken {
-            let in_flight = self.published.wrapping_sub(self.taken);
-            let used = self.memory.used.index.load(Ordering::Acquire).wrapping_sub(self.taken);
-            if used == 0 {
-                break;
-            }
-            let element = &self.memory.used.ring[usize::from(self.taken) % N];
-            let (id, len) = (element.id.load(Ordering::Relaxed), element.len.load(Ordering::Relaxed) as usize);
-            let owned = usize::try_from(id).ok().and_then(|id| self.with_device.get_mut(id));
-            let (true, Some(owned @ true)) = (used <= in_flight, owned) else {
-                self.errors += 1;
-                self.broken = true;
-                return None;
-            };
-            *owned = false;
-            self.taken = self.taken.wrapping_add(1);
-            let id = id as u16;
-            // SAFETY: `id` is below `N` as `with_device` has it, so this is a buffer of the memory, which lives for
-            // ever; it was the device's until now, so no slot for it exists.
-            let bytes = unsafe { &mut *self.memory.buffer(id) };
-            let slot = Slot { id, bytes };
-            self.disarm();
+        while let Some((slot, len)) = self.returned() {
             if self.direction == Direction::ToDevice {
                 return Some((slot, 0));
             }
@@ -292,6 +271,43 @@ impl<const N: usize> Queue<N> {
             self.offer(slot, BUFFER);
         }
         None
+    }
+
+    /// Takes back all buffers that the device is done with, where nothing but their return counts.
+    pub fn reclaim(&mut self, free: &mut Vec<Slot, N>) {
+        while let Some((slot, _)) = self.returned() {
+            // There is a place for each buffer of the queue.
+            let _ = free.push(slot);
+        }
+    }
+
+    /// The next buffer that the device is done with, and how many bytes it says that it wrote.
+    #[inline(always)]
+    fn returned(&mut self) -> Option<(Slot, usize)> {
+        if self.broken {
+            return None;
+        }
+        let (memory, taken) = (self.memory, self.taken);
+        let used = memory.used.index.load(Ordering::Acquire).wrapping_sub(taken);
+        if used == 0 {
+            return None;
+        }
+        let element = &memory.used.ring[usize::from(taken) % N];
+        let (id, len) = (element.id.load(Ordering::Relaxed), element.len.load(Ordering::Relaxed) as usize);
+        let owned = usize::try_from(id).ok().and_then(|id| self.with_device.get_mut(id));
+        let (true, Some(owned @ true)) = (used <= self.published.wrapping_sub(taken), owned) else {
+            self.errors += 1;
+            self.broken = true;
+            return None;
+        };
+        *owned = false;
+        self.taken = taken.wrapping_add(1);
+        self.disarm();
+        let id = id as u16;
+        // SAFETY: `id` is below `N` as `with_device` has it, so this is a buffer of the memory, which lives for
+        // ever; it was the device's until now, so no slot for it exists.
+        let bytes = unsafe { &mut *memory.buffer(id) };
+        Some((Slot { id, bytes }, len))
     }
 
     /// Asks for an interrupt at the next used buffer. Look at [`pending`](Self::pending) afterwards: what came

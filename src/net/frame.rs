@@ -69,9 +69,8 @@ fn try_sort(frame: &[u8], mac: EthernetAddress, address: Option<Ipv4Addr>) -> Op
     if head[0] >> 4 != 4 || header_len < 20 || fragment != 0 || head[16..20] != address?.octets() {
         return None;
     }
-    // Without options, as nearly all are, the length is a constant to the compiler.
-    let header = if header_len == 20 { &head[..] } else { packet.get(..header_len)? };
-    if sum(header) != u16::MAX {
+    let sum = if header_len == 20 { sum_plain(head) } else { sum(packet.get(..header_len)?) };
+    if sum != u16::MAX {
         return None;
     }
     match head[9] {
@@ -160,7 +159,7 @@ fn words(bytes: &[u8]) -> u32 {
 /// Writes the checksum of an IPv4 header without options, where it is still zero.
 pub fn write_checksum(packet: &mut [u8]) {
     if let Some(header) = packet.first_chunk_mut::<20>() {
-        let checksum = !sum(header);
+        let checksum = !sum_plain(header);
         header[10..12].copy_from_slice(&checksum.to_ne_bytes());
     }
 }
@@ -169,12 +168,22 @@ pub fn write_checksum(packet: &mut [u8]) {
 /// machine's order, for the sum is the same in any (RFC 1071, sections 1 and 2).
 fn sum(header: &[u8]) -> u16 {
     let word = |bytes: &[u8; 4]| u64::from(u32::from_ne_bytes(*bytes));
-    let sum = match header.as_chunks::<4>().0 {
-        // Without options, as nearly all are.
-        [a, b, c, d, e] => word(a) + word(b) + word(c) + word(d) + word(e),
-        words => words.iter().map(word).sum(),
-    };
-    // At most 15 words of 32 bits, then 33 bits, 18, 17.
+    folded(header.as_chunks::<4>().0.iter().map(word).sum())
+}
+
+/// The same over a header without options, as nearly all are: two words of 64 bits and one of 32, where what is carried
+/// comes in again.
+#[inline(always)]
+fn sum_plain(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ref last @ ..]: &[u8; 20]) -> u16 {
+    let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let (sum, carry) = first.overflowing_add(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
+    let (sum, more) = sum.overflowing_add(u64::from(u32::from_ne_bytes(*last)) + u64::from(carry));
+    folded(sum + u64::from(more))
+}
+
+/// 64 bits, then 33, 18, 17, 16.
+#[inline(always)]
+fn folded(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
