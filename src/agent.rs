@@ -238,17 +238,21 @@ impl<'a> Agent<'a> {
         self.ingress(now, nic);
         let link = nic.link();
         // Most polls are for connections alone.
-        let at = self.due.min(self.judge_at).min(self.watch_at());
-        let due = now >= at || link != self.network.link();
+        let beside = self.due.min(self.watch_at());
+        let due = now >= beside.min(self.judge_at) || link != self.network.link();
         if due {
             self.look_around(now, nic, link);
         }
-        self.serve(now, nic);
-        if due || self.has_news() || self.log.is_due(now) {
+        let heard = self.serve(now, nic);
+        let log_at = self.log.poll_at();
+        if due || heard || self.has_news() || self.log.is_due(now, log_at) {
             self.tell(now, nic);
+            nic.flush();
+            return self.wake(now);
         }
         nic.flush();
-        self.wake(now)
+        // Of what is beside connections nothing was touched, so that it is due when it was before.
+        wake_at(beside.min(log_at).min(self.server.poll_at(now)))
     }
 
     /// Does what is due beside connections, as far as answers depend on it.
@@ -524,8 +528,8 @@ impl<'a> Agent<'a> {
         self.judge(now);
     }
 
-    /// Answers what came.
-    fn serve<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+    /// Answers what came. `true` when somebody who is watched was heard.
+    fn serve<N: Nic>(&mut self, now: Instant, nic: &mut N) -> bool {
         let known = Known {
             started: self.started,
             facts: &self.facts,
@@ -534,13 +538,13 @@ impl<'a> Agent<'a> {
             vitals: &self.vitals,
             names: &self.names,
             time: &self.time,
-            ship: self.ship.as_ref(),
-            sink: self.sink.as_ref(),
+            ship: &self.ship,
+            sink: &self.sink,
             incidents: self.incidents.told(),
             safe_mode: self.safe_until.is_some(),
         };
         let (network, watch, log) = (&mut self.network, &mut self.watch, &mut self.log);
-        self.server.serve(&mut Surroundings { now, nic, network, known, watch, log });
+        self.server.serve(&mut Surroundings { now, nic, network, known, watch, log })
     }
 
     /// Sends records to the collector and to the syslog server.
@@ -581,6 +585,7 @@ impl<'a> Agent<'a> {
         self.log.emitted() != self.seen_emitted
     }
 
+    #[inline(never)]
     fn wake(&mut self, now: Instant) -> Wake {
         if let Some(end) = self.ending
             && (now >= end || self.is_flushed())
@@ -591,8 +596,7 @@ impl<'a> Agent<'a> {
         if self.has_news() {
             return Wake::At(now);
         }
-        let at = self.due.min(self.watch_at()).min(self.log.poll_at()).min(self.server.poll_at(now));
-        if at < FAR { Wake::At(at) } else { Wake::OnFrame }
+        wake_at(self.due.min(self.watch_at()).min(self.log.poll_at()).min(self.server.poll_at(now)))
     }
 
     /// When checks or incidents have something to do, which frames and serving may change. Not in safe mode.
@@ -661,7 +665,14 @@ impl<'a> Agent<'a> {
     }
 
     /// Writes at most a few of the lines that the serial console has not shown yet; `true` when there are more.
+    #[inline(always)]
     pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
+        // Asked in every turn, and nearly always there is nothing.
+        (!self.health.is_ready() || self.log.has_to_show()) && self.show(now, out)
+    }
+
+    #[inline(never)]
+    fn show<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
         if !self.health.is_ready() && now >= self.diagnose_at {
             self.diagnose_at = now + DIAGNOSE_EVERY;
             // A console that takes nothing must not stop the agent.
@@ -768,6 +779,10 @@ impl<'a> Agent<'a> {
     pub fn on_panic(&self) -> crate::config::OnPanic {
         self.config.config.on_panic
     }
+}
+
+fn wake_at(at: Instant) -> Wake {
+    if at < FAR { Wake::At(at) } else { Wake::OnFrame }
 }
 
 /// The memory that survives resets: the ring, and behind it the days of checks where there is room for both.

@@ -101,6 +101,8 @@ pub struct Server<'a> {
     /// What `http.recycled` has told, and when it last did.
     told: [u64; 3],
     told_at: Instant,
+    /// Whether a signal came since the last call of `serve`.
+    heard: bool,
 }
 
 /// `http.recycled` is told at most this often: an attack causes thousands a second.
@@ -134,6 +136,7 @@ impl<'a> Server<'a> {
             touched,
             told: [0; 3],
             told_at: now,
+            heard: false,
         }
     }
 
@@ -213,8 +216,9 @@ impl<'a> Server<'a> {
         exceeds
     }
 
-    /// Visits every connection that was touched or whose timer is due: reads, answers, sends.
-    pub fn serve<N: Nic>(&mut self, around: &mut Surroundings<'_, 'a, N>) {
+    /// Visits every connection that was touched or whose timer is due: reads, answers, sends. `true` when somebody who is
+    /// watched was heard.
+    pub fn serve<N: Nic>(&mut self, around: &mut Surroundings<'_, 'a, N>) -> bool {
         while let Some(due) = self.pool.wheel.take_due(around.now) {
             self.touched.touch(due);
         }
@@ -224,6 +228,7 @@ impl<'a> Server<'a> {
             }
         }
         self.tell(around.now, around.log);
+        core::mem::take(&mut self.heard)
     }
 
     fn visit<N: Nic>(&mut self, at: usize, around: &mut Surroundings<'_, 'a, N>) {
@@ -363,8 +368,9 @@ impl<'a> Server<'a> {
 
     /// Takes in a signal. One with an unknown token is a path that leads nowhere, in every way.
     #[inline(never)]
-    fn hear<N: Nic>(&self, beat: Beat, request: &mut Request, around: &mut Surroundings<'_, 'a, N>) -> Answer {
+    fn hear<N: Nic>(&mut self, beat: Beat, request: &mut Request, around: &mut Surroundings<'_, 'a, N>) -> Answer {
         let transaction = self.desk.counters.upcoming_transaction();
+        self.heard = true;
         if around.watch.beat(around.now, transaction, beat, around.log) {
             return HEARD;
         }

@@ -88,7 +88,7 @@ pub struct Told<'d> {
     /// What is shown; its revision is 0 when there is nothing.
     pub document: &'d Document,
     /// How pulling goes.
-    pub pulls: Pulls,
+    pub pulls: &'d Pulls,
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ impl Told<'_> {
     /// That there is nothing to tell.
     pub const NOTHING: Told<'static> = Told {
         document: &Document::new(),
-        pulls: Pulls { good_at: None, refusal: None, failures: 0, failures_ever: 0 },
+        pulls: &Pulls { good_at: None, refusal: None, failures: 0, failures_ever: 0 },
     };
 }
 
@@ -186,7 +186,7 @@ impl<'a> Incidents<'a> {
 
     /// The same, and how pulling goes.
     pub fn told(&self) -> Told<'_> {
-        Told { document: self.document(), pulls: self.pulls }
+        Told { document: self.document(), pulls: &self.pulls }
     }
 
     /// The sockets of the pull that goes out from this port; it is looked at in the next `poll`.

@@ -217,16 +217,22 @@ impl<'a> Log<'a> {
         sooner(sooner(self.requests.poll_at(), self.limiter.poll_at()), self.console.poll_at())
     }
 
-    /// Whether `poll` has something to do.
+    /// Whether `poll` has something to do; `at` is what `poll_at` says.
     #[inline(always)]
-    pub fn is_due(&self, now: Instant) -> bool {
-        now >= self.poll_at() || dependency::waits()
+    pub fn is_due(&self, now: Instant, at: Instant) -> bool {
+        now >= at || dependency::waits()
+    }
+
+    /// Whether `console` has something to say.
+    #[inline(always)]
+    pub fn has_to_show(&self) -> bool {
+        !self.console.is_up_to_date(&self.ring)
     }
 
     /// Writes a few of the lines that the console has not shown yet; `true` when there are more to show now. A line
     /// that the console refuses is not repeated.
     pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
-        if self.console.is_up_to_date(&self.ring) {
+        if !self.has_to_show() {
             return false;
         }
         self.console.show(now, &self.ring, &self.names, out).unwrap_or(false)

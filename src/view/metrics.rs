@@ -367,7 +367,7 @@ impl View<'_, '_> {
             page.family("gauge outpost_log_oldest_unacked_seconds Age of the oldest record that is buffered.");
             page.sample(&[], Value::Seconds(self.now.total_micros() - oldest_us as i64));
         }
-        let Some(session) = self.known.ship.map(Ship::status) else { return };
+        let Some(session) = self.known.ship.as_ref().map(Ship::status) else { return };
         page.family("gauge outpost_collector_session The session to the collector: 1 at its state.");
         for (state, phase) in [
             ("waiting", Phase::Waiting),

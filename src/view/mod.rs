@@ -61,9 +61,9 @@ pub struct Known<'v> {
     /// Wall time.
     pub time: &'v Time,
     /// The session to the collector, where one is configured.
-    pub ship: Option<&'v Ship>,
+    pub ship: &'v Option<Ship>,
     /// The way to a syslog server, where one is configured.
-    pub sink: Option<&'v Sink>,
+    pub sink: &'v Option<Sink>,
     /// What is told of incidents and maintenances.
     pub incidents: Told<'v>,
     /// Whether the agent does no more than it must.

@@ -89,7 +89,7 @@ impl View<'_, '_> {
         let known = self.known;
         let (now, stats) = (self.now, self.log.stats());
         let clock = Clock::of(&known, now);
-        let session = known.ship.map(Ship::status);
+        let session = known.ship.as_ref().map(Ship::status);
         let address = self.network.address().map(|address| address.cidr.address());
         let watch = self.watch;
         Page { now, known, stats, session, clock, watch, address, graphics: None, reserve: 0 }.fit(html, out)
@@ -870,8 +870,8 @@ mod tests {
                 vitals: &vitals,
                 names: &names,
                 time: &time,
-                ship: None,
-                sink: None,
+                ship: &None,
+                sink: &None,
                 incidents: crate::incidents::Told::NOTHING,
                 safe_mode: false,
             };
@@ -1114,8 +1114,8 @@ mod tests {
             vitals: &vitals,
             names: &names,
             time: &time,
-            ship: None,
-            sink: None,
+            ship: &None,
+            sink: &None,
             incidents: crate::incidents::Told::NOTHING,
             safe_mode: false,
         };

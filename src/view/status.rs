@@ -149,7 +149,7 @@ impl<'a> View<'_, 'a> {
                 suppressed: stats.suppressed + stats.counted,
                 oldest_unacked_ms: log.oldest_unacked_us().map(|us| now_us.saturating_sub(us) / 1000),
             },
-            collector: known.ship.map(Ship::status).map(|session| CollectorDocument {
+            collector: known.ship.as_ref().map(Ship::status).map(|session| CollectorDocument {
                 address: address_of(session.address),
                 state: session.phase.name(),
                 authenticated: session.keyed && session.phase == Phase::Connected,
@@ -158,7 +158,7 @@ impl<'a> View<'_, 'a> {
                 failed_attempts: session.attempts,
                 last_end: session.last_end.map(|end| end.word().unwrap_or("other")),
             }),
-            sink: known.sink.map(Sink::status).map(|sink| SinkDocument {
+            sink: known.sink.as_ref().map(Sink::status).map(|sink| SinkDocument {
                 syslog: address_of(sink.address),
                 delivery: "next hop only",
                 state: sink.phase.name(),
