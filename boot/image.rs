@@ -176,14 +176,12 @@ fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
     let Some(serial) = SERIAL.take() else { refuse(format_args!("the image was entered twice")) };
 
     let mut memory = AgentMemory { storage, log_region, used: false };
-    #[cfg(feature = "tls")]
     let mut sessions = crate::sessions::make();
     let mut watch = Watch::new(generation.as_ref().map(Generation::read));
     let mut meter = Meter::new();
     loop {
         let (storage, log_region) = memory.lend();
         let mut agent = Agent::new(facts, config, checks, storage, log_region, &mut nic, clock.now());
-        #[cfg(feature = "tls")]
         agent.lend_sessions(core::mem::take(&mut sessions));
         survival::record_is_kept();
         #[cfg(feature = "fault-drill")]
@@ -200,10 +198,7 @@ fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
             meter: &mut meter,
         };
         let resumed = shell.drive(&mut agent);
-        #[cfg(feature = "tls")]
-        {
-            sessions = agent.take_sessions();
-        }
+        sessions = agent.take_sessions();
         let (before, same) = agent.retire();
         (facts, config) = (renewed(before, resumed, &clock, rng.as_mut(), watch.generation()), same);
     }

@@ -68,7 +68,7 @@ mod power;
 mod pvpanic;
 #[cfg(target_os = "none")]
 mod serial;
-#[cfg(all(target_os = "none", feature = "tls"))]
+#[cfg(target_os = "none")]
 mod sessions;
 #[cfg(target_os = "none")]
 mod survival;

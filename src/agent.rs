@@ -637,7 +637,7 @@ impl<'a> Agent<'a> {
         (self.due, self.time_at) = (Instant::ZERO, now);
     }
 
-    /// Lends the agent what its checks need to talk TLS; without it they fail. `watch::tls::attend`, which is there with the feature `tls`, makes the futures.
+    /// Lends the agent what its checks need to talk TLS; without it they fail. `watch::tls::attend` makes the futures.
     pub fn lend_sessions(&mut self, sessions: watch::tls::Sessions<'a>) {
         let is_strong = self.facts.entropy != EntropySource::Weak;
         self.watch.lines().lend(sessions, &self.facts.seed, is_strong);

@@ -529,7 +529,7 @@ pub const PROBE_SEGMENTS: usize = 3;
 pub const TLS_CHECKS: usize = 16;
 
 /// Bytes of each pipe between a session of TLS and the rest: more comes as they are read.
-pub const TLS_PIPE: usize = 1024;
+pub const TLS_PIPE: usize = 512;
 
 /// Bytes of a record that a session sends: a ClientHello with the longest name, or the longest request.
 pub const TLS_WRITE: usize = 1024;

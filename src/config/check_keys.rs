@@ -311,9 +311,7 @@ fn finish(walker: &mut Walker<'_>, at: usize, draft: Draft, before: u16) {
     if draft.token.is_some_and(|token| walker.found.checks.has_token(token)) {
         walker.report(at, format_args!("another check has this token: each needs one of its own"));
     }
-    if draft.tls && cfg!(not(feature = "tls")) {
-        walker.report(at, format_args!("this image was built without TLS: build it with --features tls (docs/tls.md)"));
-    } else if draft.tls && walker.found.checks.secure() == TLS_CHECKS {
+    if draft.tls && walker.found.checks.secure() == TLS_CHECKS {
         walker.report(at, format_args!("is one check with TLS too many: allowed are {TLS_CHECKS}"));
     }
     let whole = draft.target.zip(draft.kind).filter(|_| walker.found.problems.count == before);

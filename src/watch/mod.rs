@@ -27,7 +27,6 @@ mod seen;
 mod standing;
 mod stream;
 mod tcp;
-#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 pub mod tls;
 
 pub use changes::{Change, Changes};

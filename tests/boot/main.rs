@@ -23,6 +23,7 @@
 //! | `host.rs` | `outpost up` and the errors of the host side |
 //! | `sink.rs` | records reach a real rsyslog straight from the guest, and are not said to be delivered |
 //! | `time.rs` | wall time comes from a real chrony |
+//! | `tls.rs` | a real nginx over TLS, good and bad, and /livez meanwhile |
 //! | `uefi.rs` | the disk image under OVMF, and what its loader says of broken ones |
 //! | `watch.rs` | a real nginx is up, down and up again |
 //! | `lab.rs` | what they share: a collector, a guest, an HTTP client |
@@ -57,6 +58,7 @@ mod sink;
 #[path = "../support/mod.rs"]
 mod support;
 mod time;
+mod tls;
 mod trouble;
 mod uefi;
 mod watch;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const RETRY: Duration = Duration::from_millis(50);
 
-/// A running nginx with one location; killed when it is dropped.
+/// A running nginx; killed when it is dropped.
 pub struct Nginx(Child);
 
 impl Nginx {
@@ -23,15 +23,21 @@ impl Nginx {
         ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().map(PathBuf::from).find(|path| path.exists())
     }
 
-    /// Starts it on this port of loopback, with its files in this folder.
+    /// Starts it with one location on this port of loopback, with its files in this folder.
     pub fn start(program: &Path, folder: &Path, port: u16, location: &str) -> Nginx {
+        let server = format!("server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }}");
+        Nginx::start_with(program, folder, port, &server)
+    }
+
+    /// Starts it with these servers, one of which listens on this port.
+    pub fn start_with(program: &Path, folder: &Path, port: u16, servers: &str) -> Nginx {
         let shown = folder.display();
         let configuration = format!(
             "daemon off; master_process off; pid {shown}/nginx.pid; error_log {shown}/nginx.err; events {{}}\n\
              http {{ log_format trace '$request $status $http_traceparent'; access_log {shown}/nginx.log trace;\n\
              client_body_temp_path {shown}/body; proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/fastcgi;\n\
              uwsgi_temp_path {shown}/uwsgi; scgi_temp_path {shown}/scgi;\n\
-             server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }} }}\n"
+             {servers} }}\n"
         );
         std::fs::write(folder.join("nginx.conf"), configuration).unwrap();
         let child = Command::new(program)

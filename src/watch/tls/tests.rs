@@ -425,6 +425,37 @@ fn one_record_is_taken_with_a_turn() {
 }
 
 #[test]
+fn one_session_goes_on_in_a_poll_and_each_has_its_turn() {
+    // Eight handshakes that begin together would be one long step, and a busy one could keep the others from theirs.
+    let slots: List<Slot> = (0..8).map(|_| Slot::new()).collect();
+    let mut buffers: List<Buffers> = (0..8).map(|_| Buffers::new()).collect();
+    let mut futures: List<_> = slots.iter().zip(&mut buffers).map(|(slot, own)| Box::pin(attend(slot, own))).collect();
+    let mut sessions = Sessions::new();
+    for (slot, future) in slots.iter().zip(&mut futures) {
+        let mut session = Session::new(slot, future.as_mut());
+        session.begin([1; 32], "shop.example", None);
+        sessions.push(session).map_err(drop).unwrap();
+    }
+    let mut lines = Lines::new();
+    lines.lend(sessions, &[1; 32], true);
+    let mut went_on = List::new();
+    for poll in 0..8 {
+        let first = lines.begin_poll();
+        for check in (0..8).map(|number| (first + number) % 8) {
+            let before = slots[check].desk().wants_turn();
+            let mut memory = [0; 16];
+            let (rx, tx) = memory.split_at_mut(8);
+            let mut socket = tcp::Socket::new(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx));
+            lines.line(check as u8, check, None).unwrap().poll(&mut socket);
+            if before && !slots[check].desk().wants_turn() {
+                went_on.push((poll, check));
+            }
+        }
+    }
+    assert_eq!(went_on, (0..8).map(|poll| (poll, (poll + 1) % 8)).collect::<List<_>>());
+}
+
+#[test]
 fn sizes_are_what_limits_say() {
     // Each session has these bytes of its own in the image.
     let (slot, mut buffers) = (Slot::new(), Box::new(Buffers::new()));
