@@ -45,7 +45,7 @@ window_tables:  .zero 4096 * WINDOW_TABLES
 .section .boot, "ax", @progbits
 # What `outpost image` writes here when it packs the image (cli/src/pack.rs): zeros in one that is as it was linked.
 packed_len:     .long 0                         # bytes at bss_start, an LZ4 block
-packed_hash:    .long 0                         # of these bytes, FNV-1a by words; the last is filled up with zeros
+packed_hash:    .long 0                         # of these bytes by words, see `verify`; the last is filled up with zeros
 
 entered:        .quad 0                         # the TSC
 
@@ -75,18 +75,25 @@ pvh_entry:
     movl packed_len - BASE, %ecx
     testl %ecx, %ecx
     jz unpacked
-    movl $(bss_start - BASE), %esi
-    leal (%esi,%ecx), %ebx
 
-    # Loaders do not look at what they load. After this every length and offset below is what the packer wrote.
-    movl $0x811c9dc5, %eax
-verify:
-    xorl (%esi), %eax
-    imull $0x01000193, %eax
-    addl $4, %esi
-    cmpl %ebx, %esi
-    jb verify
+    # Loaders do not look at what they load. After this every length and offset below is what the packer wrote. The hash
+    # is FNV-1a that begins with the length, and with a rotation: the product carries upwards only, so that changes of the
+    # highest bits would cancel out.
     movl $(damaged - BASE), %esi
+    movl $(bss_start - BASE), %edi
+    movl %edi, %ebx
+    addl %ecx, %ebx
+    jc refuse
+    cmpl $(bss_end - BASE), %ebx                # or gigabytes would be hashed without a word
+    ja refuse
+    movl %ecx, %eax
+verify:
+    xorl (%edi), %eax
+    roll $13, %eax
+    imull $0x01000193, %eax
+    addl $4, %edi
+    cmpl %ebx, %edi
+    jb verify
     cmpl packed_hash - BASE, %eax
     jne refuse
 

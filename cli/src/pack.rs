@@ -178,11 +178,12 @@ pub fn unpack(elf: &[u8]) -> Result<Vec<u8>, String> {
     block::decompress(block, Some(room)).map_err(|error| format!("what is packed in it is damaged: {error}"))
 }
 
-/// FNV-1a over words instead of bytes, the last filled up with zeros: as boot/entry.s has it.
+/// FNV-1a over words instead of bytes, the last filled up with zeros, from the length on and with a rotation: as
+/// boot/entry.s has it.
 fn hash(block: &[u8]) -> u32 {
-    block.chunks(4).fold(0x811c_9dc5, |hash, bytes| {
+    block.chunks(4).fold(block.len() as u32, |hash, bytes| {
         let word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
-        (hash ^ word).wrapping_mul(0x0100_0193)
+        (hash ^ word).rotate_left(13).wrapping_mul(0x0100_0193)
     })
 }
 
@@ -247,6 +248,15 @@ mod tests {
             let mut damaged = packed.clone();
             damaged[at] ^= 1;
             assert!(unpack(&damaged).unwrap_err().contains("damaged"), "byte {at}");
+        }
+        // A product carries upwards only: without the rotation two flips of the highest one would cancel out.
+        for bit in [1, 0x80] {
+            for second in (begin + 7..packed.len()).step_by(4) {
+                let mut damaged = packed.clone();
+                damaged[begin + 3] ^= bit;
+                damaged[second] ^= bit;
+                assert!(unpack(&damaged).unwrap_err().contains("damaged"), "bytes {} and {second}", begin + 3);
+            }
         }
         for len in 0..packed.len() {
             assert!(unpack(&packed[..len]).is_err(), "{len} bytes");

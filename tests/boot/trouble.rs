@@ -45,10 +45,22 @@ fn with_a_damaged_image() {
     // A VMM does not look at what it loads: one bit, and the image would be unpacked into something else and run.
     let packed = fs::read(image()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for place in [packed.len() / 100, packed.len() / 2, packed.len() - 1] {
+    let (middle, last) = (packed.len() / 2, packed.len() - 1);
+    // The entry's segment begins with the length of the block; its place in the file is in the first program header.
+    let length = usize::from(u16::from_le_bytes([packed[0x48], packed[0x49]]));
+    let block = packed.len() - u32::from_le_bytes(packed[length..length + 4].try_into().unwrap()) as usize;
+    // The highest bit of a word: a product keeps it where it is, so that two of them could hide each other.
+    let high = |word: usize| block + 4 * word + 3;
+    for (name, bit, places) in [
+        ("first", 4, vec![block]),
+        ("middle", 4, vec![middle]),
+        ("last", 4, vec![last]),
+        ("two", 0x80, vec![high(250), high(50_000)]),
+        ("length", 0x80, vec![length + 3]),
+    ] {
         let mut damaged = packed.clone();
-        damaged[place] ^= 4;
-        let path = folder.path().join(format!("{place}.elf"));
+        places.iter().for_each(|place| damaged[*place] ^= bit);
+        let path = folder.path().join(format!("{name}.elf"));
         fs::write(&path, damaged).unwrap();
         let mut running = Vm::new(Machine::Microvm, path).start().unwrap();
         wait_for_line(&mut running, &["outpost: the image is damaged"]);
