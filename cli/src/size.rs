@@ -53,16 +53,18 @@ fn tables(bytes: &[u8], packed: Option<u64>) -> Result<String, object::Error> {
     // Writing into a String cannot fail, here and below.
     if let Some(packed) = packed {
         let share = packed as f64 / BUDGET as f64 * 100.0;
-        let _ = writeln!(text, "{packed} bytes of {BUDGET} ({share:.0} %), packed. In memory, without what is all zeros:\n");
+        let _ = writeln!(text, "{packed} bytes of {BUDGET} ({share:.0} %), packed");
     }
     let mut rest = BTreeMap::new();
-    let _ = writeln!(text, "{:>8}  section", "bytes");
     for section in elf.sections() {
         if let SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::Data | SectionKind::Note = section.kind() {
-            let name = section.name().unwrap_or("?").to_owned();
-            let _ = writeln!(text, "{:>8}  {name}", section.size());
-            rest.insert(section.index().0, (name, section.size()));
+            rest.insert(section.index().0, (section.name().unwrap_or("?").to_owned(), section.size()));
         }
+    }
+    let unpacked: u64 = rest.values().map(|(_, size)| size).sum();
+    let _ = writeln!(text, "{unpacked} bytes unpacked, without what is all zeros\n\n{:>8}  section", "bytes");
+    for (name, size) in rest.values() {
+        let _ = writeln!(text, "{size:>8}  {name}");
     }
     let mut symbols: Vec<(u64, u64, usize, String)> = Vec::new();
     for symbol in elf.symbols() {
