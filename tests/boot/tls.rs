@@ -20,6 +20,12 @@ const RETRY: Duration = Duration::from_millis(50);
 /// their longest steps, since another one comes before what arrived in the first is served, and as much again.
 const LIVEZ_AT_MOST_US: u64 = 15_000;
 
+/// How often it is looked at most, each time for so many probes of each target, and least handshakes with the rarest key in
+/// that: two targets have it, and each end of a round may miss one.
+const ROUNDS: usize = 5;
+const ROUND_PROBES: usize = 3;
+const RAREST: usize = 2 * ROUND_PROBES - 2;
+
 /// Names in the certificates.
 const NAMES: &str = "subjectAltName=DNS:shop.example,DNS:*.shop.example";
 
@@ -235,14 +241,13 @@ fn servers_of_nginx_are_told_as_they_are() {
 fn the_agent_answers_while_handshakes_run() {
     // The arithmetic of a handshake is tens of millions of instructions: a poll that does all of it at once makes a load
     // balancer think that the agent is dead. QEMU counts: an instruction is a nanosecond of the guest's time, by which the
-    // card's frames are dated, too. So the host's speed and what else runs on it do not matter.
+    // card's frames are dated, too. While the guest sleeps that time is the host's, so a host that is busy makes some answers
+    // look slow: what a handshake makes slow is so with each, in every round.
     let Some(shop) = Shop::open("tls::the_agent_answers_while_handshakes_run") else { return };
     let lab = &shop.lab;
-    let kinds: Vec<Value> =
-        [(0, "p256"), (1, "rsa"), (2, "ed25519"), (1, "rsa"), (0, "p256"), (1, "rsa"), (0, "p256"), (2, "ed25519")]
-            .iter()
-            .map(|(server, name)| json!({ "https": { "url": shop.url(*server, "/"), "pin": pin(lab, name) } }))
-            .collect();
+    let kinds: Vec<Value> = [0, 1, 2, 1, 0, 1, 0, 2]
+        .map(|server| json!({ "https": { "url": shop.url(server, "/"), "pin": pin(lab, SERVERS[server].0) } }))
+        .to_vec();
     let mut vm = shop.vm(&kinds);
     let dump = lab.folder().join("frames.pcap");
     vm.extra = ["-icount", "shift=0", "-rtc", "clock=vm", "-object"].map(String::from).to_vec();
@@ -253,32 +258,41 @@ fn the_agent_answers_while_handshakes_run() {
     let mut client = TcpStream::connect(guest.http()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let deadline = Instant::now() + PATIENCE;
-    let mut probes = 0;
-    while probes < 2 * kinds.len() {
-        for _ in 0..100 {
-            client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            let (mut answer, mut part) = (Vec::new(), [0; 1024]);
-            while !answer.ends_with(b"ok") {
-                let count = client.read(&mut part).unwrap();
-                assert!(count > 0, "closed after {}", String::from_utf8_lossy(&answer));
-                answer.extend(&part[..count]);
+    let probes = || fs::read_to_string(lab.folder().join("nginx.log")).unwrap().lines().count();
+    let mut slow = Vec::new();
+    let mut asked = 0;
+    while slow.len() < ROUNDS && slow.last().is_none_or(|slow| *slow > LIVEZ_AT_MOST_US) {
+        let (before, end) = (asked, probes() + ROUND_PROBES * kinds.len());
+        while probes() < end {
+            for _ in 0..100 {
+                client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                let (mut answer, mut part) = (Vec::new(), [0; 1024]);
+                while !answer.ends_with(b"ok") {
+                    let count = client.read(&mut part).unwrap();
+                    assert!(count > 0, "closed after {}", String::from_utf8_lossy(&answer));
+                    answer.extend(&part[..count]);
+                }
             }
+            asked += 100;
+            assert!(Instant::now() < deadline, "{} probes, and {:?}", probes(), targets(&guest));
         }
-        probes = fs::read_to_string(lab.folder().join("nginx.log")).unwrap().lines().count();
-        assert!(Instant::now() < deadline, "{probes} probes, and {:?}", targets(&guest));
+        let mut delays = delays(&fs::read(&dump).unwrap());
+        assert_eq!(delays.len(), asked, "each is answered once");
+        let round = &mut delays[before..];
+        round.sort_unstable_by(|a, b| b.cmp(a));
+        println!(
+            "/livez, {} times while 8 targets are asked over TLS: median {} us, longest {:?} us",
+            round.len(),
+            round[round.len() / 2],
+            &round[..RAREST]
+        );
+        slow.push(round[RAREST - 1]);
     }
     assert!(targets(&guest).iter().all(|target| target["state"] == "up"), "{:?}", targets(&guest));
     guest.power_down();
-    let mut delays = delays(&fs::read(&dump).unwrap());
-    delays.sort_unstable();
-    let (count, longest) = (delays.len(), *delays.last().unwrap());
-    println!(
-        "/livez, {count} times while 8 targets are asked over TLS: median {} us, longest {longest} us",
-        delays[count / 2]
-    );
-    assert!(longest <= LIVEZ_AT_MOST_US, "{longest} us");
-    // Else no request met a handshake, and nothing was shown.
-    assert!(longest >= 1000, "{longest} us");
+    let least = slow.into_iter().min().unwrap();
+    // If it were less, no question met a handshake, and nothing was shown.
+    assert!((1000..=LIVEZ_AT_MOST_US).contains(&least), "{least} us");
 }
 
 /// How long each GET /livez waited for its answer, in microseconds, from what the card's wire carried. The file has a header
