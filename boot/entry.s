@@ -97,7 +97,9 @@ verify:
     cmpl packed_hash - BASE, %eax
     jne refuse
 
-    # LZ4 block format: sequences of literals and a copy of what came before; the last one has literals only.
+    # LZ4 block format: sequences of literals and a copy of what came before; the last one has literals only. TCG takes
+    # a step for each move, so words are moved: up to three bytes too many, over which the next ones are written, at the
+    # end into the tables, which are cleared below.
     movl $(bss_start - BASE), %esi
     movl $(unpacked_start - BASE), %edi
 sequence:
@@ -105,20 +107,41 @@ sequence:
     incl %esi
     movl %eax, %ecx
     shrl $4, %ecx
-    call whole_length
-    rep movsb
+    cmpl $15, %ecx
+    je long_literals
+literals:
+    movl %ecx, %edx
+    addl $3, %ecx
+    shrl $2, %ecx
+    rep movsl
+    negl %edx
+    andl $3, %edx                               # so many too many
+    subl %edx, %esi
+    subl %edx, %edi
     cmpl %ebx, %esi
     jae unpacked
     movzwl (%esi), %edx
     addl $2, %esi
     movl %eax, %ecx
     andl $15, %ecx
-    call whole_length
+    cmpl $15, %ecx
+    je long_match
+match:
     addl $4, %ecx
     movl %esi, %eax
     movl %edi, %esi
     subl %edx, %esi
-    rep movsb
+    cmpl $4, %edx
+    jb by_bytes                                 # a word would hold what is not written yet
+    movl %ecx, %edx
+    addl $3, %ecx
+    shrl $2, %ecx
+    rep movsl
+    negl %edx
+    andl $3, %edx
+    subl %edx, %edi
+by_bytes:
+    rep movsb                                   # none are left of what went by words
     movl %eax, %esi
     jmp sequence
 unpacked:
@@ -198,10 +221,17 @@ link_tables:
     loop link_tables
     ret
 
-# ecx = a length of four bits: 15 goes on in bytes, up to one that is not 255. Keeps eax and edx.
-whole_length:
-    cmpl $15, %ecx
-    jne length_known
+# A length of four bits that is 15 goes on in bytes, up to one that is not 255. Beside the road: a call and a return for
+# each length would be a fifth of the time under TCG.
+long_literals:
+    call length_bytes
+    jmp literals
+long_match:
+    call length_bytes
+    jmp match
+
+# Adds them to ecx. Keeps eax and edx.
+length_bytes:
     pushl %eax
 length_byte:
     movzbl (%esi), %eax
@@ -210,7 +240,6 @@ length_byte:
     cmpl $255, %eax
     je length_byte
     popl %eax
-length_known:
     ret
 
 # esi = what to say.
