@@ -223,6 +223,7 @@ impl<'a> Pool<'a> {
     }
 
     /// The connection with this far end.
+    #[inline(always)]
     pub fn find(&self, flow: Flow) -> Option<usize> {
         let mut at = self.buckets.front(self.bucket(flow));
         while let Some(thing) = at {

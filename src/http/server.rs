@@ -101,6 +101,8 @@ pub struct Server<'a> {
     /// What `http.recycled` has told, and when it last did.
     told: [u64; 3],
     told_at: Instant,
+    /// Whether there was more to tell than that at the end of the last `serve`.
+    pressed: bool,
     /// Whether a signal came since the last call of `serve`.
     heard: bool,
 }
@@ -136,6 +138,7 @@ impl<'a> Server<'a> {
             touched,
             told: [0; 3],
             told_at: now,
+            pressed: false,
             heard: false,
         }
     }
@@ -458,14 +461,15 @@ impl<'a> Server<'a> {
 
     fn tell(&mut self, now: Instant, log: &mut Log<'_>) {
         self.desk.probes.tell(now, log);
-        if !self.has_to_tell() || now < self.told_at + TELL_EVERY {
+        self.pressed = self.has_to_tell();
+        if !self.pressed || now < self.told_at + TELL_EVERY {
             return;
         }
         let pressure = self.desk.counters.pressure();
         let [half_open, idle, refused] =
             core::array::from_fn(|at| u32::try_from(pressure[at] - self.told[at]).unwrap_or(u32::MAX));
         log.emit(now, None, HttpRecycled { half_open, idle, refused });
-        (self.told, self.told_at) = (pressure, now);
+        (self.told, self.told_at, self.pressed) = (pressure, now, false);
     }
 
     /// Whether `http.recycled` is due: its counters only grow, so their sum tells.
@@ -478,7 +482,7 @@ impl<'a> Server<'a> {
     /// When there is more to do, if no frame comes before; the end of time means never.
     pub fn poll_at(&self, now: Instant) -> Instant {
         let retry = (!self.touched.is_empty()).then(|| now + limits::RETRY);
-        let tell = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
+        let tell = self.pressed.then(|| self.told_at + TELL_EVERY);
         sooner(sooner(sooner(sooner(FAR, retry), tell), self.desk.probes.poll_at()), self.pool.wheel.next_at())
     }
 }

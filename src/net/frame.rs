@@ -174,9 +174,10 @@ fn sum(header: &[u8]) -> u16 {
 /// The same over a header without options, as nearly all are: two words of 64 bits and one of 32, where what is carried
 /// comes in again.
 #[inline(always)]
-fn sum_plain(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ref last @ ..]: &[u8; 20]) -> u16 {
-    let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let (sum, carry) = first.overflowing_add(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
+fn sum_plain(header: &[u8; 20]) -> u16 {
+    let (words, rest) = header.as_chunks::<8>();
+    let ([first, second], Some(last)) = (words, rest.first_chunk::<4>()) else { return 0 };
+    let (sum, carry) = u64::from_ne_bytes(*first).overflowing_add(u64::from_ne_bytes(*second));
     let (sum, more) = sum.overflowing_add(u64::from(u32::from_ne_bytes(*last)) + u64::from(carry));
     folded(sum + u64::from(more))
 }
