@@ -53,10 +53,11 @@ pub struct Isolation {
     since: Option<Instant>,
 }
 
-/// Whether nothing at all came back.
+/// Whether nothing at all came back. `Unreachable` is no silence: a router said so, and who hears a router is not cut off
+/// (RFC 792). That is no more than a gateway which answers ARP proves, and has the same consequence.
 fn is_silence(reason: ProbeReason) -> bool {
-    use ProbeReason::{Dns, TimeoutConnect, TimeoutResponse, Unreachable};
-    matches!(reason, Dns | TimeoutConnect | TimeoutResponse | Unreachable)
+    use ProbeReason::{Dns, TimeoutConnect, TimeoutResponse};
+    matches!(reason, Dns | TimeoutConnect | TimeoutResponse)
 }
 
 impl Isolation {
@@ -167,7 +168,13 @@ mod tests {
         let back = Some(Turn::Rejoined(Duration::from_secs(7)));
         let mut by_gateway = isolated();
         assert_eq!(by_gateway.judge(Instant::from_secs(20), Witnesses { gateway: Some(true), collector: None }), back);
-        for reason in [ProbeReason::Ok, ProbeReason::Refused, ProbeReason::Status, ProbeReason::Reported] {
+        for reason in [
+            ProbeReason::Ok,
+            ProbeReason::Refused,
+            ProbeReason::Status,
+            ProbeReason::Reported,
+            ProbeReason::Unreachable,
+        ] {
             let mut by_target = isolated();
             by_target.see(4, &outcome(20, reason));
             assert_eq!(by_target.look_at(), Some(Instant::from_secs(20)), "at once");

@@ -7,6 +7,7 @@ use crate::nic::AgentNic;
 use crate::probe;
 use outpost::agent::{Agent, Wake};
 use outpost::log::Step;
+use outpost::net::frame::checksum;
 use outpost_wire::{Event, Record};
 use smoltcp::time::{Duration, Instant};
 
@@ -55,6 +56,37 @@ fn answer(frame: &[u8]) -> Option<(u8, Vec<u8>)> {
     }
 }
 
+/// What a machine does with what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    Silent,
+    Answers,
+    /// Its firewall says that echoes are prohibited (RFC 1812, section 5.2.7.1: code 10).
+    Rejects,
+}
+
+impl From<bool> for Voice {
+    fn from(alive: bool) -> Voice {
+        if alive { Voice::Answers } else { Voice::Silent }
+    }
+}
+
+/// What its firewall says to an echo.
+fn reject(frame: &[u8], reply: &[u8]) -> Vec<u8> {
+    let quoted = &frame[14..14 + 20 + 8];
+    let mut packet = reply[14..34].to_vec();
+    packet.extend([3, 10, 0, 0, 0, 0, 0, 0]);
+    packet.extend(quoted);
+    let len = packet.len() as u16;
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    packet[10..12].fill(0);
+    for (from, to, at) in [(0, 20, 10), (20, packet.len(), 22)] {
+        let sum = checksum(0, &packet[from..to]).to_be_bytes();
+        packet[at..at + 2].copy_from_slice(&sum);
+    }
+    [&reply[..14], &packet].concat()
+}
+
 /// What is told of it all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -88,20 +120,33 @@ fn told(agent: &mut Agent<'_>) -> Vec<(f64, Told)> {
 }
 
 /// Runs until then; who is alive is asked with the second and the last byte of the address.
-fn live(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant, alive: impl Fn(i64, u8) -> bool) {
+fn live<V: Into<Voice>>(
+    agent: &mut Agent<'_>,
+    nic: &mut AgentNic,
+    from: Instant,
+    until: Instant,
+    alive: impl Fn(i64, u8) -> V,
+) {
     let mut now = from;
     for _ in 0..STEPS {
         let wake = agent.poll(now, nic);
         agent.console(now, &mut &mut [0; 4096][..]);
-        let answers: Vec<_> = nic.take_sent().iter().filter_map(|frame| answer(frame)).collect();
-        let heard: Vec<_> = answers.into_iter().filter(|(last, _)| alive(now.secs(), *last)).collect();
+        let voice = |frame: &Vec<u8>| {
+            let (last, reply) = answer(frame)?;
+            match alive(now.secs(), last).into() {
+                Voice::Silent => None,
+                Voice::Rejects if frame[12..14] == [8, 0] => Some(reject(frame, &reply)),
+                Voice::Answers | Voice::Rejects => Some(reply),
+            }
+        };
+        let heard: Vec<_> = nic.take_sent().iter().filter_map(voice).collect();
         let at = match wake {
             Wake::At(at) => at,
             _ => until,
         };
         let delay = if heard.is_empty() { Duration::from_micros(1) } else { Duration::from_millis(1) };
         now = if heard.is_empty() { at.max(now + delay).min(until) } else { now + delay };
-        heard.into_iter().for_each(|(_, frame)| nic.arrive(frame));
+        heard.into_iter().for_each(|frame| nic.arrive(frame));
         if now >= until {
             return;
         }
@@ -109,7 +154,7 @@ fn live(agent: &mut Agent<'_>, nic: &mut AgentNic, from: Instant, until: Instant
     panic!("more than {STEPS} steps until {now}");
 }
 
-fn run_world(net: &str, until_s: i64, alive: impl Fn(i64, u8) -> bool + Send) -> Vec<(f64, Told)> {
+fn run_world<V: Into<Voice>>(net: &str, until_s: i64, alive: impl Fn(i64, u8) -> V + Send) -> Vec<(f64, Told)> {
     let mut all = Vec::new();
     with_checks(&document(net), |agent, nic| {
         live(agent, nic, start(), Instant::from_secs(until_s), alive);
@@ -183,6 +228,18 @@ fn who_is_dead_while_others_answer_is_dead() {
     // One target lives.
     let one_lives = run_world("10.1.0", 90, |second, last| last == 22 || second < 30);
     assert_eq!(words(&one_lives), [Up, Up, Up, Down, Down]);
+}
+
+#[test]
+fn who_says_no_is_there() {
+    // Two dead targets that nobody is told of, because the third one's firewall and not the target itself speaks.
+    use Told::*;
+    let one_rejects = run_world("10.1.0", 90, |second, last| match last {
+        _ if second < 30 => Voice::Answers,
+        20 => Voice::Rejects,
+        _ => Voice::Silent,
+    });
+    assert_eq!(words(&one_rejects), [Up, Up, Up, Down, Down, Down]);
 }
 
 #[test]
