@@ -57,13 +57,13 @@ struct Page<'v, 'a> {
     address: Option<Ipv4Addr>,
     /// How many points a curve has at most; `None`: no drawings at all.
     graphics: Option<usize>,
-    /// Bytes that are kept free behind the targets: 0 while it is tried whether all fits.
-    reserve: usize,
+    /// Bytes that are kept free behind the targets; `None`: nothing is left out, whether it fits or not.
+    reserve: Option<usize>,
 }
 
-/// From the page with everything to the one that always fits. Who watches many targets on a bad day sees coarser drawings
-/// before fewer words.
-const TRIES: [(Option<usize>, usize); 4] = [(Some(60), 0), (Some(30), 0), (Some(10), 0), (None, REST)];
+/// Points of a curve, finest first. Who watches many targets on a bad day sees coarser drawings before fewer words.
+const FINEST: usize = limits::CHECK_HISTORY;
+const COARSER: [usize; 2] = [FINEST / 2, FINEST / 6];
 
 /// UTC, as far as it is known.
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ impl View<'_, '_> {
         let session = known.ship.as_ref().map(Ship::status);
         let address = self.network.address().map(|address| address.cidr.address());
         let watch = self.watch;
-        Page { now, known, stats, session, clock, watch, address, graphics: None, reserve: 0 }.fit(html, out)
+        Page { now, known, stats, session, clock, watch, address, graphics: None, reserve: None }.fit(html, out)
     }
 }
 
@@ -116,22 +116,43 @@ impl Clock {
 }
 
 impl Page<'_, '_> {
-    /// Writes as much as fits.
+    /// Writes as much as fits, in two walks at most: how long the first one would have been says what the second one leaves
+    /// out. A page that does not fit is one of a bad day, when many ask for it.
     fn fit(mut self, html: bool, out: &mut [u8]) -> Option<usize> {
-        for (graphics, reserve) in TRIES {
-            (self.graphics, self.reserve) = (graphics.filter(|_| html), reserve);
-            let mut writer = Writer::new(out, html);
-            let complete = self.write(&mut writer);
-            let len = writer.finish();
-            if reserve > 0 || complete && len.is_some() {
-                return len;
-            }
+        self.graphics = html.then_some(FINEST);
+        let whole = self.write_into(html, out);
+        if whole <= out.len() {
+            return Some(whole);
         }
-        None
+        self.graphics = COARSER.into_iter().find(|&points| html && whole - self.saved(points) <= out.len());
+        self.reserve = self.graphics.is_none().then_some(REST);
+        let len = self.write_into(html, out);
+        (len <= out.len()).then_some(len)
     }
 
-    /// `false`: some targets did not fit.
-    fn write(&self, w: &mut Writer<'_>) -> bool {
+    /// How long it is, also when it did not fit.
+    fn write_into(&self, html: bool, out: &mut [u8]) -> usize {
+        let mut writer = Writer::new(out, html);
+        self.write(&mut writer);
+        writer.needed()
+    }
+
+    /// By how many bytes curves of so many points are shorter than the finest.
+    fn saved(&self, points: usize) -> usize {
+        let len = |history, points| {
+            let mut nowhere = Writer::new(&mut [], true);
+            write_curve(&mut nowhere, history, points);
+            nowhere.needed()
+        };
+        let histories = self.watch.all().iter().map(Watched::history);
+        let (finest, coarser) = histories
+            .fold((0, 0), |(finest, coarser), history| (finest + len(history, FINEST), coarser + len(history, points)));
+        finest.saturating_sub(coarser)
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        #[cfg(test)]
+        tests::WALKS.set(tests::WALKS.get() + 1);
         let config = &self.known.loaded.config;
         let verdict = self.verdict();
         w.tag(HEAD);
@@ -162,7 +183,7 @@ impl Page<'_, '_> {
         w.tag("</p></header>");
         w.plain("\n");
         incidents::write(w, self.known.incidents, self.clock.unix_s(self.now));
-        let complete = self.write_targets(w);
+        self.write_targets(w);
         w.tag("<div class=\"c\">");
         self.write_contact(w);
         self.write_checks(w);
@@ -182,7 +203,6 @@ impl Page<'_, '_> {
             "\nPrograms:  /readyz /livez\n\
              Operators: /readyz?verbose /status /metrics /events /debug/net /config /about\n",
         );
-        complete
     }
 
     /// The agent's own state where it is not to be relied on, else that of its targets.
@@ -239,11 +259,16 @@ impl Page<'_, '_> {
         });
     }
 
-    /// What is watched, by groups in the order of the configuration. `false`: some did not fit.
-    fn write_targets(&self, w: &mut Writer<'_>) -> bool {
+    /// Whether there is no room for so many bytes, and they may be left out.
+    fn is_short_of(&self, bytes: usize, w: &Writer<'_>) -> bool {
+        self.reserve.is_some_and(|reserve| w.room() < reserve + bytes)
+    }
+
+    /// What is watched, by groups in the order of the configuration.
+    fn write_targets(&self, w: &mut Writer<'_>) {
         let (all, checks) = (self.watch.all(), self.watch.checks());
         if all.is_empty() {
-            return true;
+            return;
         }
         section(w, "Targets");
         self.write_tally(w);
@@ -254,7 +279,7 @@ impl Page<'_, '_> {
             if all.iter().take(number).any(|other| same(&other)) {
                 continue;
             }
-            if w.room() < self.reserve + GROUP + TARGET {
+            if self.is_short_of(GROUP + TARGET, w) {
                 left_out += all.iter().filter(same).count() as u64;
                 continue;
             }
@@ -266,7 +291,7 @@ impl Page<'_, '_> {
             }
             w.tag("<ul>");
             for watched in all.iter().filter(same) {
-                if w.room() < self.reserve + TARGET {
+                if self.is_short_of(TARGET, w) {
                     left_out += 1;
                 } else {
                     self.write_target(w, watched);
@@ -276,7 +301,6 @@ impl Page<'_, '_> {
         }
         write_left_out(w, left_out);
         w.tag("</section>");
-        left_out == 0
     }
 
     /// How many targets there are, where they are looked at from, and how many of them are not up.
@@ -359,7 +383,7 @@ impl Page<'_, '_> {
         w.tag("</span>");
         self.write_history(w, watched);
         let texts = [check.impact, check.owner, check.runbook].map(|words| escaped_len(checks.text(words)));
-        if shown == Shown::Down && w.room() >= self.reserve + TARGET_DOWN + texts.iter().sum::<usize>() {
+        if shown == Shown::Down && !self.is_short_of(TARGET_DOWN + texts.iter().sum::<usize>(), w) {
             w.tag("<small>");
             w.plain("\n    ");
             w.say("Down since ");
@@ -392,7 +416,7 @@ impl Page<'_, '_> {
         let days = self.watch.days();
         let (Day { good, bad }, count) = days.total(watched.number());
         if let Some(points) = self.graphics {
-            let slowest = watched.history().iter().map(Past::took_ms).max();
+            let slowest = slowest_of(watched.history());
             w.tag("<svg viewBox=\"0 0 152 12\" role=\"img\" aria-label=\"");
             w.number(count.into());
             w.quote(" days with data");
@@ -417,7 +441,7 @@ impl Page<'_, '_> {
                 }
                 runs.finish(w);
             }
-            write_curve(w, watched.history(), points, slowest.unwrap_or_default());
+            write_curve(w, watched.history(), points);
             w.tag("</svg>");
         }
         if count > 0 {
@@ -688,9 +712,14 @@ impl Runs {
     }
 }
 
+fn slowest_of(history: &History) -> Option<u16> {
+    history.iter().map(Past::took_ms).max()
+}
+
 /// The latencies, the highest of them at the top, in so many points at most: each is the slowest of those it stands for.
 #[inline(never)]
-fn write_curve(w: &mut Writer<'_>, history: &History, points: usize, slowest: u16) {
+fn write_curve(w: &mut Writer<'_>, history: &History, points: usize) {
+    let slowest = slowest_of(history).unwrap_or_default();
     let each = limits::CHECK_HISTORY / points;
     let count = history.iter().count();
     let height = |point: usize| {
@@ -795,6 +824,11 @@ mod tests {
 
     const NOW: Instant = Instant::from_micros_const(4_000_000_000);
 
+    std::thread_local! {
+        /// How often a page was walked through.
+        pub(super) static WALKS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
     /// A page in the making: everything passes at 2026-11-22 13:40:05 UTC, 4,000 s after boot.
     struct Scene {
         loaded: Loaded,
@@ -845,13 +879,13 @@ mod tests {
     }
 
     impl Scene {
-        fn try_with(&self, graphics: Option<usize>) -> Option<usize> {
+        /// How long the page is with curves of so many points, and how long that was foretold to be.
+        fn lengths_with(&self, points: usize) -> (usize, usize) {
             self.page(|mut page| {
-                page.graphics = graphics;
-                let mut out = vec![0; 64 * 1024];
-                let mut writer = Writer::new(&mut out, true);
-                page.write(&mut writer);
-                writer.finish()
+                page.graphics = Some(FINEST);
+                let foretold = page.write_into(true, &mut []) - page.saved(points);
+                page.graphics = Some(points);
+                (page.write_into(true, &mut vec![0; 64 * 1024]), foretold)
             })
         }
 
@@ -884,7 +918,7 @@ mod tests {
                 watch: &self.watch,
                 address: Some([10, 0, 2, 15].into()),
                 graphics: None,
-                reserve: 0,
+                reserve: None,
             };
             give(page)
         }
@@ -1044,13 +1078,42 @@ mod tests {
             std::fs::write(path, &page).unwrap();
         }
         println!("{} bytes", page.len());
-        for (graphics, _) in TRIES {
-            println!("{graphics:?}: {:?}", scene.try_with(graphics));
+        for points in [FINEST, COARSER[0], COARSER[1]] {
+            let (len, foretold) = scene.lengths_with(points);
+            println!("{points} points: {len}");
+            assert_eq!(len, foretold, "with curves of {points} points");
         }
         assert!(page.contains("1 of 20 targets down") && page.contains("1 unknown"), "{page}");
         assert_eq!(page.matches("<svg").count(), 20, "{page}");
         assert_eq!(page.matches("class=\"pass\"><strong>").count(), 18);
         assert!(!page.contains("more have no room"), "{page}");
+    }
+
+    #[test]
+    fn a_page_is_walked_through_twice_at_most() {
+        // Whoever finds everything down reloads, and each time the longest page of all would be written four times.
+        let scene = twenty();
+        let whole = scene.lengths_with(FINEST).0;
+        let [coarse, coarsest] = COARSER.map(|points| scene.lengths_with(points).0);
+        let too_small = 1_000;
+        for (room, walks, expected) in [
+            (whole, 1, Some(whole)),
+            (whole - 1, 2, Some(coarse)),
+            (coarse, 2, Some(coarse)),
+            (coarse - 1, 2, Some(coarsest)),
+            (coarsest, 2, Some(coarsest)),
+            (too_small, 2, None),
+        ] {
+            WALKS.set(0);
+            assert_eq!(scene.fill(&mut vec![0; room], true), expected, "in {room} bytes");
+            assert_eq!(WALKS.get(), walks, "in {room} bytes");
+        }
+        for html in [true, false] {
+            WALKS.set(0);
+            let room = limits::PAGE.min(coarsest - 1);
+            assert!(scene.fill(&mut vec![0; room], html).is_some());
+            assert_eq!(WALKS.get(), if html { 2 } else { 1 });
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Writer<'o> {
     out: &'o mut [u8],
     len: usize,
     line: usize,
+    /// The last byte, wherever it went: a text that does not fit is as long as one that does.
+    last: u8,
     html: bool,
     json: bool,
 }
@@ -18,7 +20,7 @@ pub struct Writer<'o> {
 impl<'o> Writer<'o> {
     /// A writer of HTML, or of plain text, at the start of the buffer.
     pub fn new(out: &'o mut [u8], html: bool) -> Writer<'o> {
-        Writer { out, len: 0, line: 0, html, json: false }
+        Writer { out, len: 0, line: 0, last: 0, html, json: false }
     }
 
     /// A writer of JSON at the start of the buffer: what is said is the inside of a string.
@@ -29,6 +31,11 @@ impl<'o> Writer<'o> {
     /// How long the text is; `None` when it did not fit.
     pub fn finish(self) -> Option<usize> {
         (self.len <= self.out.len()).then_some(self.len)
+    }
+
+    /// How many bytes the text takes, also when it did not fit.
+    pub fn needed(&self) -> usize {
+        self.len
     }
 
     /// Whether it is HTML.
@@ -208,7 +215,7 @@ impl<'o> Writer<'o> {
     /// Two numbers of a drawing, the first of them not negative; a sign or a space parts what needs to be.
     #[inline(never)]
     pub fn step(&mut self, right: u32, down: i32) {
-        if self.len > 0 && self.out.get(self.len - 1).is_some_and(u8::is_ascii_digit) {
+        if self.last.is_ascii_digit() {
             self.byte(b' ');
         }
         self.digits(right.into(), 1);
@@ -259,6 +266,7 @@ impl<'o> Writer<'o> {
             *place = byte;
         }
         self.len += 1;
+        self.last = byte;
         if byte == b'\n' {
             self.line = self.len;
         }
