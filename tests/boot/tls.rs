@@ -132,7 +132,7 @@ impl Shop {
             .map(|(number, kind)| {
                 let mut check = json!({
                     "name": format!("c{number}"), "owner": "o", "impact": "i", "runbook": "r",
-                    "interval_s": 1, "timeout_s": 1, "rise": 1, "fall": 2,
+                    "interval_s": 2, "timeout_s": 2, "rise": 1, "fall": 2,
                 });
                 check.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
                 check
