@@ -9,6 +9,7 @@
 //! log         the same for the log ──────────────▶ report ──▶ bench/results/log.{md,json}
 //! http        and for the HTTP interface ────────▶ report ──▶ bench/results/http.{md,json}
 //! machines    and for the ways to boot ──────────▶ report ──▶ bench/results/machines.{md,json}
+//! schedule    and for checks ────────────────────▶ report ──▶ bench/results/schedule.{md,json}
 //! ```
 //!
 //! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
@@ -34,6 +35,7 @@ mod machines;
 mod namespace;
 
 mod report;
+mod schedule;
 mod stats;
 
 use clap::{Parser, ValueEnum};
@@ -63,7 +65,7 @@ const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-run");
 /// Measures the image of dist/ and writes what it found into bench/results/.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  make bench                           build everything, measure everything (root; about 15 minutes)
+  make bench                           build everything, measure everything (root; about 20 minutes)
   outpost-bench log                    the log alone: bytes per record need neither root nor an image
   outpost-bench --only boot,count      only these, with what is already built")]
 struct Args {
@@ -101,6 +103,8 @@ enum Subject {
     Http,
     /// The ways to boot: PVH and UEFI (machines.md)
     Machines,
+    /// Checks: whether they keep their schedule, and what they cost (schedule.md)
+    Schedule,
 }
 
 /// A part of the run.
@@ -134,6 +138,12 @@ enum Part {
     Attack,
     /// Size, start → first 200 and memory by the way to boot
     Ways,
+    /// How late probes come while most targets hang, beside Prometheus + blackbox_exporter
+    Lag,
+    /// The status page and the probes while 256 clients ask for the page
+    Page,
+    /// Memory of a check
+    Cost,
 }
 
 impl Part {
@@ -145,6 +155,7 @@ impl Part {
             Part::Bytes | Part::Emit | Part::Throughput | Part::Ack => Subject::Log,
             Part::Paths | Part::Attack => Subject::Http,
             Part::Ways => Subject::Machines,
+            Part::Lag | Part::Page | Part::Cost => Subject::Schedule,
         }
     }
 
@@ -205,8 +216,13 @@ fn bench(args: &Args) -> Result<bool, String> {
     let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
     cleared.and_then(|()| fs::create_dir_all(folder)).map_err(|error| format!("{RUN}: {error}"))?;
     let mut complete = true;
-    let tables =
-        [(Subject::Image, "latest"), (Subject::Log, "log"), (Subject::Http, "http"), (Subject::Machines, "machines")];
+    let tables = [
+        (Subject::Image, "latest"),
+        (Subject::Log, "log"),
+        (Subject::Http, "http"),
+        (Subject::Machines, "machines"),
+        (Subject::Schedule, "schedule"),
+    ];
     for (subject, name) in tables {
         let parts: Vec<Part> = args.parts().into_iter().filter(|part| part.subject() == subject).collect();
         if parts.is_empty() {
@@ -219,6 +235,7 @@ fn bench(args: &Args) -> Result<bool, String> {
             Subject::Log => measure_log(&parts, folder, done)?,
             Subject::Http => measure_http(args, &parts, folder, done)?,
             Subject::Machines => measure_machines(args, folder)?,
+            Subject::Schedule => measure_schedule(&parts, folder, done)?,
         };
         report.condition("load average at the end", load_average());
         done(&report)?;
@@ -345,6 +362,34 @@ fn measure_machines(args: &Args, folder: &Path) -> Result<Report, String> {
     conditions(&mut report, Some(&Image::read(&lab::debug_image())?));
     report.condition("firmware", "OVMF of Debian 12 (edk2 2022.11), its settings new at each boot");
     machines::boots(&mut report, &guests, args.boots.into());
+    Ok(report)
+}
+
+/// Checks.
+fn measure_schedule(
+    parts: &[Part],
+    folder: &Path,
+    done: impl Fn(&Report) -> Result<(), String>,
+) -> Result<Report, String> {
+    let link = Link::make(6)?;
+    let listen = SocketAddr::from((link.host, lab::COLLECTOR_PORT));
+    let _collector = lab::collector(&lab::memory(&folder.join("schedule"))?, "schedule", listen, &[])?;
+    let targets = schedule::Targets::start(link.host)?;
+    let mut report = Report::new("Checks", schedule::COLUMNS.map(String::from).into());
+    conditions(&mut report, Some(&Image::read(&lab::debug_image())?));
+    for (name, program) in [("Prometheus", "prometheus"), ("blackbox_exporter", "prometheus-blackbox-exporter")] {
+        report.condition(name, guest::version(program, "--version"));
+    }
+    for part in parts {
+        match part {
+            Part::Lag => schedule::lag(&mut report, folder, &link, &targets)?,
+            Part::Page => schedule::page(&mut report, folder, &link, &targets)?,
+            Part::Cost => schedule::cost(&mut report, folder, &link, &targets)?,
+            // Another subject's.
+            _ => {}
+        }
+        done(&report)?;
+    }
     Ok(report)
 }
 
