@@ -283,6 +283,7 @@ impl Shell<'_> {
             if now >= mark_at {
                 survival::mark(now);
                 self.nic.look_at_link();
+                self.nic.remind();
                 agent.observe(self.meter.vitals(now, self.clock));
                 mark_at = now + MARK_EVERY;
                 if let Some(failure) = agent.drill(now) {

@@ -482,6 +482,22 @@ fn a_poll_kicks_once() {
 }
 
 #[test]
+fn a_device_that_missed_a_kick_is_reminded() {
+    // QEMU did under load, and the machine was off the network until somebody reset it.
+    let mut bench = bench(true, HEADER);
+    let posted = bench.wires.borrow().kicks;
+    assert!(bench.transmit(b"a frame of ours"));
+    bench.card.flush();
+    bench.wires.borrow_mut().kicks = [0; 2];
+    bench.card.remind();
+    assert_eq!((posted[0], bench.wires.borrow().kicks), (1, [1, 1]));
+    // Nothing is said of what is done.
+    assert_eq!(bench.tx.send(bench.header).as_deref(), Some(&b"a frame of ours"[..]));
+    bench.card.remind();
+    assert_eq!(bench.wires.borrow().kicks, [2, 1]);
+}
+
+#[test]
 fn a_long_poll_hands_over_buffers_before_it_ends() {
     // A burst longer than the queue would starve the device of receive buffers, and wait for it to send.
     let mut bench = bench(true, HEADER);

@@ -136,6 +136,18 @@ impl<P: Port> Card<P> {
         !self.port.interrupts()
     }
 
+    /// Tells the device of the buffers it has, whether it asks or not; once a second is often enough. QEMU before 8.0
+    /// leaves out the fence of [`Queue::publish`] under TCG with one processor, though it is a device on another one: each
+    /// may then see the other awake, and a card that was not told of its only buffers says nothing for ever.
+    pub fn remind(&mut self) {
+        if self.rx.queue.outstanding() {
+            self.port.kick(RX);
+        }
+        if self.tx.queue.outstanding() {
+            self.port.kick(TX);
+        }
+    }
+
     /// Asks the device for its link: where an interrupt says that something changed, this is not needed.
     pub fn look_at_link(&mut self) {
         self.link = self.port.link();

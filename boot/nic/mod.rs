@@ -109,6 +109,13 @@ impl AnyNic {
         }
     }
 
+    /// Tells the device what it has: see [`Card::remind`].
+    pub fn remind(&mut self) {
+        if let AnyNic::Virtio(card) = self {
+            card.remind();
+        }
+    }
+
     /// How long to sleep at most: a card that cannot interrupt must be looked at.
     pub fn longest_sleep(&self) -> Option<Duration> {
         match self {

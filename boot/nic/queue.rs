@@ -252,6 +252,11 @@ impl<const N: usize> Queue<N> {
         }
     }
 
+    /// Whether the device has buffers that it is not done with.
+    pub fn outstanding(&self) -> bool {
+        !self.broken && self.memory.used.index.load(Ordering::Acquire) != self.published
+    }
+
     /// Whether the device says it is done with a buffer.
     pub fn pending(&self) -> bool {
         !self.broken && self.memory.used.index.load(Ordering::Acquire) != self.taken
