@@ -177,6 +177,13 @@ pub const HTTP_HEAD_LINES: u8 = 100;
 /// Shared buffers for answers that are rendered before they are sent.
 pub const ANSWERS: usize = 16;
 
+/// How many of them may be shared: slow clients that hold an answer together cannot be made to give it up one by one.
+pub const ANSWERS_SHARED: usize = ANSWERS / 4;
+
+/// How long a rendered answer that is for everyone is given again: an incident brings many who look at one page, and
+/// what they see is in whole seconds.
+pub const SHOWN_AGAIN: Duration = Duration::from_millis(100);
+
 /// Size of such a buffer, in bytes: the status page fits.
 pub const ANSWER: usize = 16 * 1024;
 

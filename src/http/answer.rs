@@ -121,26 +121,43 @@ fn eight_digits(number: u32) -> [u8; 8] {
 /// The shared buffers. Empty ones are all zeros: .bss in the image.
 pub struct Memory {
     buffers: [[u8; limits::ANSWER]; limits::ANSWERS],
-    used: [bool; limits::ANSWERS],
+    /// How many answers are in each; several send the same one.
+    users: [u16; limits::ANSWERS],
 }
 
 impl Memory {
     /// All free.
     pub const fn new() -> Memory {
-        Memory { buffers: [[0; limits::ANSWER]; limits::ANSWERS], used: [false; limits::ANSWERS] }
+        Memory { buffers: [[0; limits::ANSWER]; limits::ANSWERS], users: [0; limits::ANSWERS] }
     }
 
     /// Takes so many free buffers that lie side by side.
     pub fn take(&mut self, count: usize) -> Option<Range<usize>> {
-        let first = self.used.windows(count).position(|buffers| !buffers.contains(&true))?;
+        let first = self.users.windows(count).position(|buffers| buffers.iter().all(|&users| users == 0))?;
         let buffers = first..first + count;
-        self.used[buffers.clone()].fill(true);
+        self.users[buffers.clone()].fill(1);
         Some(buffers)
     }
 
-    /// Gives buffers back.
+    /// Lets one more answer be in buffers that hold it already. `false`: as many buffers are shared as may be.
+    pub fn share(&mut self, buffers: Range<usize>) -> bool {
+        let shared = self.users.iter().filter(|&&users| users > 1).count();
+        let users = &mut self.users[buffers];
+        if users.iter().any(|&users| users == 1) && shared + users.len() > limits::ANSWERS_SHARED {
+            return false;
+        }
+        users.iter_mut().for_each(|users| *users += 1);
+        true
+    }
+
+    /// Whether nobody else has its answer in these buffers.
+    pub fn is_alone(&self, buffers: Range<usize>) -> bool {
+        self.users[buffers].iter().all(|&users| users == 1)
+    }
+
+    /// Gives buffers back; they are free when all who share them have.
     pub fn give_back(&mut self, buffers: Range<usize>) {
-        self.used[buffers].fill(false);
+        self.users[buffers].iter_mut().for_each(|users| *users = users.saturating_sub(1));
     }
 
     /// The bytes of buffers that were taken together.
@@ -150,7 +167,7 @@ impl Memory {
 
     /// How many are in use.
     pub fn in_use(&self) -> usize {
-        self.used.iter().filter(|&&used| used).count()
+        self.users.iter().filter(|&&users| users > 0).count()
     }
 }
 

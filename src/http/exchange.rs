@@ -107,9 +107,12 @@ impl Exchange {
         matches!(self.phase, Phase::Reading)
     }
 
-    /// Whether its answer is in shared buffers.
-    pub fn holds_buffers(&self) -> bool {
-        matches!(self.phase, Phase::Sending { body: Source::Buffers(..), .. })
+    /// The shared buffers that its answer is in.
+    pub fn buffers(&self) -> Option<Range<usize>> {
+        match self.phase {
+            Phase::Sending { body: Source::Buffers(first, end), .. } => Some(first.into()..end.into()),
+            _ => None,
+        }
     }
 
     /// Whether nothing was asked and nobody has closed it yet.
@@ -128,8 +131,8 @@ impl Exchange {
 
     /// Gives back what it holds of shared memory.
     pub fn release(&mut self, desk: &mut Desk<'_>) {
-        if let Phase::Sending { body: Source::Buffers(first, end), .. } = self.phase {
-            desk.answers.give_back(first.into()..end.into());
+        if let Some(buffers) = self.buffers() {
+            desk.answers.give_back(buffers);
         }
         self.phase = Phase::Closing;
     }

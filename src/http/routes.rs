@@ -180,6 +180,11 @@ impl Route {
         )
     }
 
+    /// Whether its answer is rendered for everyone alike and may be that of a moment ago.
+    pub const fn is_shown_again(self) -> bool {
+        matches!(self, Route::Root | Route::Feed | Route::Statuspage | Route::Badge | Route::BadgeOf)
+    }
+
     /// How many shared buffers its answer may need in an agent with so many checks.
     pub const fn buffers(self, checks: usize) -> usize {
         match self {

@@ -3,6 +3,7 @@
 //! A frame meets its connection in [`Server::ingress`]; everything that changed, by a frame or by a timer, is on the
 //! list of touched connections, and [`Server::serve`] visits only those.
 
+use super::accept::Wants;
 use super::answer;
 use super::beat::Beat;
 pub use super::counters::Counters;
@@ -10,6 +11,7 @@ use super::exchange::Service;
 use super::familiar::Familiar;
 use super::pool::{self, Class, Pool, Taken};
 use super::probes::Probes;
+use super::query::Query;
 use super::request::Request;
 use super::routes::{Answer, Body, HEARD, NOT_FOUND, Route, respond};
 use super::touched::Touched;
@@ -96,6 +98,8 @@ pub struct Server<'a> {
     share: Option<u16>,
     pool: Pool<'a>,
     desk: Desk<'a>,
+    /// The answer that was rendered last for everyone.
+    shown: Option<Shown>,
     /// The connections to visit.
     touched: &'a mut Touched<{ limits::CONNECTIONS }>,
     /// What `http.recycled` has told, and when it last did.
@@ -105,6 +109,17 @@ pub struct Server<'a> {
     pressed: bool,
     /// Whether a signal came since the last call of `serve`.
     heard: bool,
+}
+
+/// An answer that may be given to others who ask the same.
+struct Shown {
+    route: Route,
+    query: Query,
+    wants: Wants,
+    answer: Answer,
+    /// What it was rendered into: there until somebody else takes them.
+    buffers: Range<usize>,
+    until: Instant,
 }
 
 /// `http.recycled` is told at most this often: an attack causes thousands a second.
@@ -135,6 +150,7 @@ impl<'a> Server<'a> {
                 probes: Probes::new(),
                 names: Route::ALL.map(|route| log.name(now, route.name())),
             },
+            shown: None,
             touched,
             told: [0; 3],
             told_at: now,
@@ -388,6 +404,9 @@ impl<'a> Server<'a> {
         client: [u8; 4],
         around: &mut Surroundings<'_, 'a, N>,
     ) -> (Answer, Option<Range<usize>>) {
+        if let Some(shown) = self.show_again(request, around.now) {
+            return shown;
+        }
         let Some(buffers) = self.buffers(request.buffers(around.watch.all().len()), client) else {
             self.desk.counters.no_buffer += 1;
             return (Answer::status_only(503), None);
@@ -405,7 +424,14 @@ impl<'a> Server<'a> {
             nic: around.nic.counters(),
         };
         match respond(request, &view, self.desk.answers.get(buffers.clone())) {
-            Some(answer) if matches!(answer.body, Body::Rendered(_)) => (answer, Some(buffers)),
+            Some(answer) if matches!(answer.body, Body::Rendered(_)) => {
+                if request.route.is_shown_again() {
+                    let Request { route, query, wants, .. } = *request;
+                    let until = around.now + limits::SHOWN_AGAIN;
+                    self.shown = Some(Shown { route, query, wants, answer, buffers: buffers.clone(), until });
+                }
+                (answer, Some(buffers))
+            }
             other => {
                 self.desk.answers.give_back(buffers);
                 (other.unwrap_or(Answer::status_only(500)), None)
@@ -413,13 +439,25 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// What was rendered a moment ago for somebody else.
+    fn show_again(&mut self, request: &Request, now: Instant) -> Option<(Answer, Option<Range<usize>>)> {
+        let shown = self.shown.as_ref().filter(|shown| {
+            now < shown.until
+                && (shown.route, shown.query, shown.wants) == (request.route, request.query, request.wants)
+        })?;
+        self.desk.answers.share(shown.buffers.clone()).then(|| (shown.answer, Some(shown.buffers.clone())))
+    }
+
     /// Shared buffers for an answer to this client. When none are free, whoever has most of them gives some up.
     fn buffers(&mut self, count: usize, client: [u8; 4]) -> Option<Range<usize>> {
         // Each round frees a connection that held some of them.
         for _ in 0..=limits::ANSWERS {
-            let buffers = self.desk.answers.take(count);
-            if buffers.is_some() {
-                return buffers;
+            if let Some(buffers) = self.desk.answers.take(count) {
+                // Something else is written there now.
+                let overlaps =
+                    |shown: &mut Shown| shown.buffers.start < buffers.end && buffers.start < shown.buffers.end;
+                self.shown.take_if(overlaps);
+                return Some(buffers);
             }
             let at = self.greediest(client)?;
             self.desk.counters.given_up += 1;
@@ -434,8 +472,9 @@ impl<'a> Server<'a> {
         let mut holders: Vec<(usize, [u8; 4], Instant), { limits::ANSWERS }> = Vec::new();
         for at in 0..self.pool.size() {
             let connection = self.pool.get(at);
-            if connection.exchange.holds_buffers() {
-                // There are no more holders than buffers.
+            // Of those who share an answer, one that gives it up frees nothing.
+            if connection.exchange.buffers().is_some_and(|buffers| self.desk.answers.is_alone(buffers)) {
+                // There are no more of them than buffers.
                 let _ = holders.push((at, connection.flow.address, connection.exchange.deadline()));
             }
         }

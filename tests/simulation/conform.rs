@@ -1,7 +1,7 @@
 //! The table of HTTP/1.1 (tests/support/conformance.rs) against the agent, in virtual time: a TCP client of smoltcp on
 //! one end of a cable, the agent on the other, and nothing between them.
 
-use crate::alone::{AGENT, AGENT_MAC, start, with_agent};
+use crate::alone::{AGENT, AGENT_MAC, start, with_agent, with_checks};
 use crate::answer::{Answer, Body, take_answer};
 use crate::conformance::{Case, cases};
 use crate::nic::AgentNic;
@@ -244,5 +244,61 @@ fn idle_connections_and_deaf_clients_are_given_up_in_time() {
         // What the answer takes itself.
         let used = text.lines().find_map(|line| line.strip_prefix("outpost_http_answer_buffers_used "));
         assert_eq!(used, Some(Route::Metrics.buffers(0).to_string().as_str()), "answer buffers in use");
+    });
+}
+
+#[test]
+fn many_who_look_at_the_page_at_once_all_see_it() {
+    // An incident brings everybody to the status page: a buffer each would be enough for 16 of them.
+    const CROWD: usize = 40;
+    // The page of these is more than a connection's send buffer takes.
+    let check = |number: u8| {
+        format!(
+            r#"{{"name": "backup-{number}", "owner": "o", "impact": "i", "runbook": "r", "heartbeat": {{"period_s": 60, "grace_s": 9, "token_sha256": "{}"}}}}"#,
+            format!("{number:02x}").repeat(32)
+        )
+    };
+    let document = format!(r#"{{"checks": [{}]}}"#, (1..=20).map(check).collect::<Vec<_>>().join(","));
+    with_checks(&document, |agent, nic| {
+        let mut pair = Pair::new(agent, nic);
+        // From here on our MAC addresses are known.
+        pair.open();
+        // Each takes so little at a time that all answers are under way together.
+        let crowd: Vec<_> = (0..CROWD).map(|_| pair.station.tcp_socket(600, 600)).collect();
+        for (port, handle) in (30_000..).zip(&crowd) {
+            let socket = pair.station.sockets.get_mut::<tcp::Socket>(*handle);
+            socket.connect(pair.station.interface.context(), (AGENT, 80), port).unwrap();
+        }
+        pair.pass(Duration::from_secs(2));
+        for handle in &crowd {
+            let socket = pair.station.sockets.get_mut::<tcp::Socket>(*handle);
+            socket.send_slice(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        }
+        let mut received = vec![Vec::new(); CROWD];
+        for _ in 0..500 {
+            pair.pass(Duration::from_millis(10));
+            for (handle, received) in crowd.iter().zip(&mut received) {
+                let socket = pair.station.sockets.get_mut::<tcp::Socket>(*handle);
+                let _ = socket.recv(|bytes| (bytes.len(), received.extend_from_slice(bytes)));
+            }
+        }
+        let pages: Vec<Answer> = received
+            .iter_mut()
+            .map(|received| take_answer(received, Body::Any).unwrap().expect("a whole page"))
+            .collect();
+        assert!(pages.iter().all(|page| page.status == 200 && page.body == pages[0].body));
+        let len = limits::ANSWER_HEAD + pages[0].body.len();
+        assert!(len > limits::CONNECTION_TX, "a page of {len} bytes is sent at once, and nothing is shared");
+
+        // A moment later it is another one, and all buffers are free.
+        pair.open();
+        pair.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
+        pair.pass(SOON);
+        assert_ne!(pair.take(Body::Any).unwrap().body, pages[0].body);
+        pair.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
+        pair.pass(SOON);
+        let text = String::from_utf8(pair.take(Body::Any).unwrap().body).unwrap();
+        let used = text.lines().find_map(|line| line.strip_prefix("outpost_http_answer_buffers_used "));
+        assert_eq!(used, Some(Route::Metrics.buffers(20).to_string().as_str()), "answer buffers in use");
     });
 }
