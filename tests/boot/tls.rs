@@ -298,7 +298,7 @@ fn the_agent_answers_while_handshakes_run() {
 
 /// How long each GET /livez waited for its answer, in microseconds, from what the card's wire carried. The file has a header
 /// of 24 bytes, and each frame one of 16: seconds, microseconds, bytes here, bytes there.
-pub fn delays(file: &[u8]) -> Vec<u64> {
+fn delays(file: &[u8]) -> Vec<u64> {
     let (mut rest, mut asked, mut delays) = (&file[24..], None, Vec::new());
     while let Some((header, frames)) = rest.split_first_chunk::<16>() {
         let word = |at: usize| u64::from(u32::from_le_bytes(header[at..at + 4].try_into().unwrap()));
