@@ -143,7 +143,7 @@ impl Memory {
     pub fn share(&mut self, buffers: Range<usize>) -> bool {
         let shared = self.users.iter().filter(|&&users| users > 1).count();
         let users = &mut self.users[buffers];
-        if users.iter().any(|&users| users == 1) && shared + users.len() > limits::ANSWERS_SHARED {
+        if users.contains(&1) && shared + users.len() > limits::ANSWERS_SHARED {
             return false;
         }
         users.iter_mut().for_each(|users| *users += 1);
