@@ -495,8 +495,8 @@ impl<'a> Agent<'a> {
     fn watch<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if self.safe_until.is_none() {
             let (network, names, time, log) = (&mut self.network, &self.names, &self.time, &mut self.log);
-            let wall = self.facts.wall.as_ref();
-            self.watch.poll(&mut watch::Around { now, nic, network, names, time, wall, log });
+            let (wall, content) = (self.facts.wall.as_ref(), &self.facts.content);
+            self.watch.poll(&mut watch::Around { now, nic, network, names, time, wall, content, log });
             if self.watch.wonders(now) {
                 self.wonder(now, nic);
             }

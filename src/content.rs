@@ -1,4 +1,5 @@
-//! The content bundle: pages that the operator brings along, runbooks and contacts, ready to be sent as they are.
+//! The content bundle: pages that the operator brings along, runbooks and contacts, ready to be sent as they are, and the
+//! days of the checks as another machine has seen them.
 //!
 //! `outpost content build` makes it on the host; it reaches the image beside the configuration (docs/content.md), so the
 //! pages are there when DNS, gateway and collector are not. Numbers are little-endian:
@@ -14,6 +15,7 @@
 
 use crate::hash::fnv1a;
 use crate::limits::{CONTENT_MAX, CONTENT_PAGES};
+use crate::watch::brought::ROW as HISTORY_ROW;
 use outpost_wire::{ContentReason, Sha256};
 
 /// How a bundle begins.
@@ -46,6 +48,8 @@ pub enum Kind {
     List = 3,
     /// A configuration document: it counts as the module's, where the bundle is the module.
     Config = 4,
+    /// Days of the checks that another machine has seen (`watch::brought`).
+    History = 5,
 }
 
 /// A bundle, or that there is none.
@@ -176,7 +180,8 @@ fn check(bytes: &[u8]) -> Result<(), ContentReason> {
     let pages_at = HEADER + count * ENTRY;
     let in_place = |entry: Entry<'_>| {
         let others = entries(bytes).filter(|other| other.kind == entry.kind && fnv1a(other.name) == fnv1a(entry.name));
-        entry.at >= pages_at && entry.body(bytes).is_some() && others.count() == 1
+        let is_whole = entry.kind != Kind::History as u32 || entry.len.is_multiple_of(HISTORY_ROW);
+        entry.at >= pages_at && entry.body(bytes).is_some() && others.count() == 1 && is_whole
     };
     if count > CONTENT_PAGES || pages_at > bytes.len() || !entries(bytes).all(in_place) {
         return Err(ContentReason::Malformed);
@@ -262,6 +267,9 @@ mod tests {
             }
             entry
         };
+        let history: Vec<u8> =
+            [[0; NAME].as_slice(), &[5, 0, 0, 0, 96, 0, 0, 0], &(HISTORY_ROW as u32 - 1).to_le_bytes(), &[0; 4]]
+                .concat();
         let refused = |bytes: Vec<u8>| open(bytes).problem();
         assert_eq!(refused(sealed(1, &entry(96, 0))), None);
         for (count, behind) in [
@@ -271,6 +279,7 @@ mod tests {
             (2, [entry(144, 0), entry(144, 0)].concat()),
             (3, entry(192, 0)),
             (u16::MAX, entry(192, 0)),
+            (1, [&history[..], &[0; HISTORY_ROW - 1]].concat()),
         ] {
             assert_eq!(refused(sealed(count, &behind)), Some(ContentReason::Malformed), "{count}");
         }

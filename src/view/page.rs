@@ -1041,7 +1041,7 @@ mod tests {
         assert_eq!(scene.loaded.problem_count, 0, "{:?}", scene.loaded.problems);
         let mut random = crate::random::Random::new(1);
         let today = 20_779;
-        scene.watch.days_mut().know(today * 86_400_000_000, today * 86_400_000_000);
+        scene.watch.days_mut().know(today * 86_400_000_000, today * 86_400_000_000, core::iter::empty());
         for number in 0..20 {
             let begun = if number == 19 { 0 } else { random.number() % 90 };
             for day in today - begun..=today {

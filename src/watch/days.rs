@@ -47,6 +47,10 @@ pub struct Found {
     pub kept: u16,
     /// Days that were not what had been written.
     pub damaged: u16,
+    /// Days that came along and of which there was nothing here.
+    pub restored: u16,
+    /// Days that came along and cannot be: of no check that there is, of the future, or counted too high.
+    pub left_out: u16,
 }
 
 /// The rows of the checks of this boot.
@@ -95,12 +99,33 @@ impl<'a> Days<'a> {
     }
 
     /// What UTC is at this moment, where it is known, and what it was when the boot began. The first time it says what is
-    /// left of earlier boots; outcomes from before count for today, if it was this day then, too.
-    pub fn know(&mut self, unix_us: u64, booted_us: u64) -> Option<Found> {
+    /// left of earlier boots, and takes of what came along (`brought`: days, each of the check with this number) those
+    /// days of which nothing is left; outcomes from before count for today, if it was this day then, too.
+    pub fn know(
+        &mut self,
+        unix_us: u64,
+        booted_us: u64,
+        brought: impl Iterator<Item = (Option<usize>, u32, Day)>,
+    ) -> Option<Found> {
         let today = (unix_us / DAY_US) as u32;
         if self.today.replace(today).is_some() {
             return None;
         }
+        let mut found = self.look_back(today);
+        for (number, day, counted) in brought {
+            self.restore(number, day, counted, today, &mut found);
+        }
+        for number in 0..CHECKS {
+            let early = core::mem::take(&mut self.early[number]);
+            if booted_us / DAY_US == u64::from(today) {
+                self.add_all(number, early);
+            }
+        }
+        Some(found)
+    }
+
+    /// What is left of earlier boots; what is not a day of the window is wiped out.
+    fn look_back(&mut self, today: u32) -> Found {
         let mut found = Found::default();
         for number in 0..CHECKS {
             for day in today.saturating_sub(CHECK_DAYS as u32 - 1)..=today {
@@ -117,12 +142,26 @@ impl<'a> Days<'a> {
                     self.put(at, 0);
                 }
             }
-            let early = core::mem::take(&mut self.early[number]);
-            if booted_us / DAY_US == u64::from(today) {
-                self.add_all(number, early);
-            }
         }
-        Some(found)
+        found
+    }
+
+    /// Takes in a day that came along. One of which something is known here stays as it is: after a reset it has what was
+    /// brought in it already. Days before the window are over, and days without data are none.
+    fn restore(&mut self, number: Option<usize>, day: u32, counted: Day, today: u32, found: &mut Found) {
+        let age = i64::from(today) - i64::from(day);
+        let Day { good, bad } = counted;
+        if counted == Day::default() || age >= CHECK_DAYS as i64 {
+            return;
+        }
+        match number.filter(|number| age >= 0 && good.max(bad) <= MOST && self.place(*number, day).is_some()) {
+            None => found.left_out = found.left_out.saturating_add(1),
+            Some(number) if self.read(number, day).is_none() => {
+                self.write(number, day, counted);
+                found.restored += 1;
+            }
+            Some(_) => {}
+        }
     }
 
     /// Counts an outcome of a check for today.
@@ -259,13 +298,18 @@ mod tests {
         u64::from(day) * DAY_US + DAY_US / 2
     }
 
+    /// It comes alone.
+    fn know(days: &mut Days<'_>, unix_us: u64, booted_us: u64) -> Option<Found> {
+        days.know(unix_us, booted_us, core::iter::empty())
+    }
+
     #[test]
     fn days_are_what_was_counted_on_them() {
         // A day that takes over the counts of the day 90 before it, or one without data that looks good.
         let mut region = vec![0; REGION];
         let mut days = Days::new(&checks(&["a", "b"]), &mut region);
         for at in 0..200 {
-            assert_eq!(days.know(us(TODAY + at), 0).is_some(), at == 0);
+            assert_eq!(know(&mut days, us(TODAY + at), 0).is_some(), at == 0);
             for probe in 0..at % 5 {
                 days.add(1, probe % 2 == 0);
             }
@@ -284,17 +328,17 @@ mod tests {
         // Days under the name of another target are worse than none.
         let mut region = vec![0xa5; REGION];
         let mut days = Days::new(&checks(&["a", "b"]), &mut region);
-        days.know(us(TODAY), 0);
+        know(&mut days, us(TODAY), 0);
         days.add(0, true);
         days.add(1, false);
         let mut days = Days::new(&checks(&["c", "b", "a"]), &mut region);
         assert_eq!(days.of(1).count(), 0, "the day is not known yet");
-        assert_eq!(days.know(us(TODAY + 1), 0), Some(Found { kept: 2, damaged: 0 }));
+        assert_eq!(know(&mut days, us(TODAY + 1), 0), Some(Found { kept: 2, ..Found::default() }));
         assert_eq!([0, 1, 2].map(|number| days.total(number).0.good), [0, 0, 1]);
         assert_eq!([0, 1, 2].map(|number| days.total(number).0.bad), [0, 1, 0]);
         // What is over is not damaged.
         let mut days = Days::new(&checks(&["a"]), &mut region);
-        assert_eq!(days.know(us(TODAY + 100), 0), Some(Found { kept: 0, damaged: 0 }));
+        assert_eq!(know(&mut days, us(TODAY + 100), 0), Some(Found::default()));
         assert_eq!(days.total(0), (Day::default(), 0));
     }
 
@@ -305,12 +349,12 @@ mod tests {
             let mut region = vec![0; REGION];
             let checks = checks(&["a"]);
             let mut days = Days::new(&checks, &mut region);
-            days.know(us(TODAY), 0);
+            know(&mut days, us(TODAY), 0);
             (0..1000).for_each(|at| days.add(0, at % 3 != 0));
             let at = days.place(0, TODAY).unwrap();
             region[at + bit / 8] ^= 1 << (bit % 8);
             let mut days = Days::new(&checks, &mut region);
-            assert_eq!(days.know(us(TODAY), 0), Some(Found { kept: 0, damaged: 1 }), "bit {bit}");
+            assert_eq!(know(&mut days, us(TODAY), 0), Some(Found { damaged: 1, ..Found::default() }), "bit {bit}");
             assert_eq!(days.total(0), (Day::default(), 0));
         }
     }
@@ -323,7 +367,7 @@ mod tests {
             region.fill(0);
             let mut days = Days::new(&checks, &mut region);
             (0..3).for_each(|_| days.add(0, true));
-            days.know(us(TODAY), booted);
+            know(&mut days, us(TODAY), booted);
             assert_eq!(days.total(0).0.good, good);
         }
     }
@@ -334,16 +378,55 @@ mod tests {
         for len in [0, 7, ROW - 1, ROW, 3 * ROW + 5, REGION + 9] {
             let mut region: Vec<u8> = (0..len).map(|at| (at * 31 % 251) as u8).collect();
             let mut days = Days::new(&checks(&["a", "b", "c", "d"]), &mut region);
-            days.know(us(TODAY), 0);
+            know(&mut days, us(TODAY), 0);
             (0..4).for_each(|number| days.add(number, true));
             let kept: u32 = (0..4).map(|number| days.total(number).1).sum();
             assert_eq!(kept as usize, (len / ROW).min(4));
         }
         let mut region = vec![0; REGION];
         let mut days = Days::new(&checks(&["a"]), &mut region);
-        days.know(us(3), 0);
+        know(&mut days, us(3), 0);
         days.set(0, 3, Day { good: MOST, bad: MOST });
         days.add(0, true);
         assert_eq!(days.total(0).0, Day { good: MOST, bad: MOST });
+    }
+
+    #[test]
+    fn what_came_along_fills_the_days_without_data_and_no_other() {
+        // A history that counts twice after each reset, or takes the place of what was seen here.
+        let brought = [
+            (Some(0), TODAY - 89, Day { good: 7, bad: 1 }),
+            (Some(0), TODAY - 1, Day { good: 100, bad: 0 }),
+            (Some(0), TODAY, Day { good: 50, bad: 5 }),
+            // Over, and without data: nothing to tell of.
+            (Some(0), TODAY - 90, Day { good: 1, bad: 0 }),
+            (Some(0), 0, Day { good: 1, bad: 0 }),
+            (None, TODAY - 2, Day::default()),
+            // What cannot be: nobody's, of the future, more than can be counted.
+            (None, TODAY - 2, Day { good: 1, bad: 0 }),
+            (Some(0), TODAY + 1, Day { good: 1, bad: 0 }),
+            (Some(0), u32::MAX, Day { good: 1, bad: 0 }),
+            (Some(1), TODAY - 2, Day { good: MOST + 1, bad: 0 }),
+            (Some(1), TODAY - 2, Day { good: 0, bad: u32::MAX }),
+            (Some(CHECKS), TODAY - 2, Day { good: 1, bad: 0 }),
+        ];
+        let checks = checks(&["a", "b"]);
+        let mut region = vec![0; REGION];
+        let mut days = Days::new(&checks, &mut region);
+        (0..3).for_each(|_| days.add(0, false));
+        let found = days.know(us(TODAY), us(TODAY), brought.into_iter());
+        assert_eq!(found, Some(Found { kept: 0, damaged: 0, restored: 3, left_out: 6 }));
+        assert_eq!(days.read(0, TODAY), Some(Day { good: 50, bad: 8 }), "what was brought, and what was seen since");
+        assert_eq!(days.total(0), (Day { good: 157, bad: 9 }, 3));
+        assert_eq!(days.total(1), (Day::default(), 0));
+        // A reset: all of it is here.
+        let mut days = Days::new(&checks, &mut region);
+        let found = days.know(us(TODAY), us(TODAY), brought.into_iter());
+        assert_eq!(found, Some(Found { kept: 3, damaged: 0, restored: 0, left_out: 6 }));
+        assert_eq!(days.total(0), (Day { good: 157, bad: 9 }, 3));
+        // No memory to keep it in: it is left out, and said.
+        let mut days = Days::new(&checks, &mut []);
+        let found = days.know(us(TODAY), us(TODAY), brought.into_iter());
+        assert_eq!(found.map(|found| (found.restored, found.left_out)), Some((0, 9)));
     }
 }

@@ -9,6 +9,7 @@
 //! many there are. Which one a segment is for its port says. What always holds: after a boot everything is unknown; what
 //! targets do never changes the agent's own health.
 
+pub mod brought;
 mod changes;
 mod days;
 mod dns;
@@ -43,6 +44,7 @@ pub use seen::Seen;
 pub use standing::{Belief, Outcome, Rules, Standing};
 
 use crate::config::checks::{Check, Checks, Kind};
+use crate::content::{self, Content};
 use crate::facts::WallTime;
 use crate::http::answer;
 use crate::http::beat::Beat;
@@ -59,7 +61,8 @@ use heapless::Vec;
 use heartbeat::Pulse;
 use isolation::Isolation;
 use outpost_wire::{
-    CheckDay, HistoryDamaged, HistoryKept, Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp, TargetWatched, Text,
+    CheckDay, HistoryDamaged, HistoryKept, HistoryRestored, Ip4, ProbeFailed, ProbeReason, TargetDown, TargetUp,
+    TargetWatched, Text,
 };
 use probe::{Probe, Progress, Target, Ways};
 use schedule::Slots;
@@ -305,6 +308,8 @@ pub struct Around<'w, 'a, N> {
     pub time: &'w Time,
     /// See `time`.
     pub wall: Option<&'w WallTime>,
+    /// What came along, days of the checks among it.
+    pub content: &'w Content,
     /// Where events go.
     pub log: &'w mut Log<'a>,
 }
@@ -524,7 +529,7 @@ impl<'a> Watch<'a> {
             return;
         }
         if let (Some(time), Some(booted_us)) = (around.time.now(now), around.time.boot_unix_us()) {
-            self.know(now, time.unix_us, booted_us.max(0) as u64, around.log);
+            self.know(now, time.unix_us, booted_us.max(0) as u64, around.content, around.log);
         }
         let touched = core::mem::take(&mut self.touched);
         let first = self.lines.begin_poll();
@@ -541,16 +546,20 @@ impl<'a> Watch<'a> {
     /// Keeps days and hours of UTC: says once what is left of earlier boots, and every hour what the day is like so far.
     // Seldom needed, and not what a visit is about.
     #[inline(never)]
-    fn know(&mut self, now: Instant, unix_us: u64, booted_us: u64, log: &mut Log<'_>) {
+    fn know(&mut self, now: Instant, unix_us: u64, booted_us: u64, content: &Content, log: &mut Log<'_>) {
         let hour = unix_us / HOUR_US;
         if self.told_hour == Some(hour) {
             return;
         }
         let over = self.told_hour.replace(hour).map(|before| (before / 24) as u32);
-        if let Some(found) = self.past.days.know(unix_us, booted_us) {
+        let brought = content.page(content::Kind::History).unwrap_or_default();
+        if let Some(found) = self.past.days.know(unix_us, booted_us, brought::days(self.checks, brought)) {
             log.emit(now, None, HistoryKept { days: found.kept });
             if found.damaged > 0 {
                 log.emit(now, None, HistoryDamaged { days: found.damaged });
+            }
+            if !brought.is_empty() {
+                log.emit(now, None, HistoryRestored { days: found.restored, left_out: found.left_out });
             }
         }
         let Some(day) = over else { return };
@@ -603,7 +612,7 @@ fn next_port(number: usize, used: &mut u16) -> u16 {
 
 impl<'a> Watch<'a> {
     fn visit<N: Nic>(&mut self, number: usize, around: &mut Around<'_, '_, N>) {
-        let Around { now, nic, network, names, time, wall, log } = around;
+        let Around { now, nic, network, names, time, wall, log, .. } = around;
         let now = *now;
         let Some(one) = self.watched.get_mut(number) else { return };
         if let Some(pulse) = &mut one.pulse {

@@ -948,6 +948,16 @@ events! {
         /// How often nothing was taken since it last was.
         failures: u32,
     }
+
+    /// Days of the checks that came along in the content bundle were taken over where nothing was known of them.
+    50 HistoryRestored = "history.restored", Vital, INFO, since "0.1.0",
+    action "Nothing to do, unless left_out is not 0: then compare the names of the checks, and the clocks."
+    {
+        /// Days that have data now, of all checks; 0 after a reset, which kept what was brought before.
+        days: u16,
+        /// Days of checks that are not configured here, of the future, or counted higher than can be.
+        left_out: u16,
+    }
 }
 
 #[cfg(test)]
