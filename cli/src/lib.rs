@@ -13,6 +13,7 @@ pub mod embedded;
 pub mod explain;
 pub mod fetch;
 pub mod forward;
+pub mod history;
 pub mod image;
 pub mod incident;
 pub mod key;

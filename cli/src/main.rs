@@ -6,8 +6,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use outpost_cli::{
-    check, collect, completions, config, content, drill, explain, image, incident, key, licenses, logs, man, release,
-    size, support, symbolize, timeline, token, top, up, verify, verify_image,
+    check, collect, completions, config, content, drill, explain, history, image, incident, key, licenses, logs, man,
+    release, size, support, symbolize, timeline, token, top, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -38,6 +38,8 @@ enum Command {
     Logs(logs::Args),
     /// Tell what happened in a stretch of time: the first draft of a postmortem.
     Timeline(timeline::Args),
+    /// Take the days of an agent's checks out of a store, for a machine that takes its place.
+    History(history::Args),
     /// Say whether every record in a store is accounted for.
     Verify(verify::Args),
     /// Say what an event means and what to do about it.
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Collect(args) => collect::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Timeline(args) => timeline::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),

@@ -1,7 +1,7 @@
 //! What is watched, as answers tell it.
 
 use super::{View, digest_text};
-use crate::watch::Watched;
+use crate::watch::{Day, Watched};
 use heapless::String;
 use outpost_wire::ProbeReason;
 use serde::Serialize;
@@ -23,11 +23,20 @@ struct TargetDocument<'v> {
     http_status: Option<u16>,
     took_us: Option<u64>,
     certificate: Option<CertificateDocument<'v>>,
+    days: DaysDocument,
     owner: &'v str,
     impact: &'v str,
     runbook: &'v str,
     /// Whether `/runbook/` has it.
     runbook_served: bool,
+}
+
+/// The last 90 days together.
+#[derive(Serialize)]
+struct DaysDocument {
+    with_data: u32,
+    good: u32,
+    bad: u32,
 }
 
 #[derive(Serialize)]
@@ -51,6 +60,7 @@ impl<'v> View<'v, '_> {
         let checks = self.watch.checks();
         let (check, last) = (watched.check(), watched.belief().last());
         let (shown, since) = watched.shown(self.now);
+        let (Day { good, bad }, with_data) = self.watch.days().total(watched.number());
         TargetDocument {
             name: checks.text(check.name),
             group: Some(checks.text(check.group)).filter(|group| !group.is_empty()),
@@ -68,6 +78,7 @@ impl<'v> View<'v, '_> {
                 spki_sha256: digest_text(&seen.pin),
                 authenticity: if seen.authenticated { "pinned" } else { "not authenticated" },
             }),
+            days: DaysDocument { with_data, good, bad },
             owner: checks.text(check.owner),
             impact: checks.text(check.impact),
             runbook: checks.text(check.runbook),

@@ -2,7 +2,11 @@
 //! the days that the agent tells are held against what was on the cable.
 
 use crate::packets::UTC_S;
+use crate::rng::Rng;
 use crate::watch::{Manner, OK, PAGE, World, document};
+use outpost::content::Content;
+use outpost::limits::CHECK_DAYS;
+use outpost::watch::{Day, brought};
 use smoltcp::time::{Duration, Instant};
 
 /// How long a day lasts here.
@@ -71,4 +75,101 @@ fn days_are_what_the_script_says() {
     let others = document(&[r#""http": {"url": "http://10.1.0.21/"}"#; 2], 30, 10);
     world.run_over(&mut region, &others, third + DAY, third + DAY + BEGINS);
     assert_eq!(world.kept[3], (0, 0));
+}
+
+/// The content bundle that has these rows.
+fn content(rows: &[u8]) -> Content {
+    let bundle = outpost_cli::content::bundle_of_history(rows).expect("it fits");
+    Content::open(bundle.leak())
+}
+
+/// One day in a row of its own.
+fn row(name: &str, day: u32, good: u32, bad: u32) -> Vec<u8> {
+    let mut days = [Day::default(); CHECK_DAYS];
+    days[CHECK_DAYS - 1] = Day { good, bad };
+    brought::row(name, day, &days).expect("a name").to_vec()
+}
+
+#[test]
+fn another_machine_goes_on_where_the_first_one_ended() {
+    // The machine is gone, its memory with it, and with them 90 days that customers were shown yesterday.
+    let mut world = World::new(vec![away_on(&[1, 3]), away_on(&[])]);
+    world.packets.clocks.insert(1, 0);
+    world.packets.day = Some(DAY);
+    let checks = document(&[PAGE, PAGE], 30, 10);
+    world.run_over(&mut vec![0; 1 << 20], &checks, Instant::ZERO, day(5) + BEGINS);
+
+    // What a collector has of it: the last word on each day.
+    let first = (UTC_S / 86_400) as u32;
+    let told = |world: &World, name: &str, day: u32| {
+        world.days.iter().rev().find(|(of, at, ..)| of == name && *at == day).map(|(_, _, good, bad)| (*good, *bad))
+    };
+    let mut rows = Vec::new();
+    for name in ["target-0", "target-1"] {
+        let mut days = [Day::default(); CHECK_DAYS];
+        for at in 0..5 {
+            let (good, bad) = told(&world, name, first + at).expect("it was told");
+            days[CHECK_DAYS - 5 + at as usize] = Day { good, bad };
+        }
+        rows.extend(brought::row(name, first + 4, &days).expect("a name"));
+    }
+    // This very day it had seen more than an hour's record says.
+    rows.extend(row("target-1", first + 5, 1_000, 7));
+    world.content = content(&rows);
+    world.days.clear();
+    let mut region = vec![0; 1 << 20];
+    world.run_over(&mut region, &checks, day(5) + ENDS, day(7) + BEGINS);
+    assert_eq!((world.kept[1], &world.restored[..]), ((0, 0), &[(11, 0)][..]));
+    let (good, bad) = told(&world, "target-1", first + 5).expect("it goes on");
+    assert!((1_001..1_020).contains(&good) && bad == 7, "{good} and {bad}");
+    assert_eq!(told(&world, "target-0", first + 3), None, "of days that are over nothing is told again");
+
+    // A reset: the memory has all of it, and nothing counts twice.
+    world.run_over(&mut region, &checks, day(7) + ENDS, day(8));
+    assert_eq!((world.kept[2], world.restored[1]), ((11 + 5, 0), (0, 0)));
+    assert_eq!(told(&world, "target-1", first + 5), Some((good, bad)));
+}
+
+#[test]
+fn a_history_that_cannot_be_is_left_out_and_said() {
+    // Somebody's clock, another fleet's checks, a program gone wrong: none of it on the page, none of it in the way.
+    let today = (UTC_S / 86_400) as u32;
+    let most = (1 << 20) - 1;
+    let hostile = [
+        row("target-0", today - 1, most, most),
+        row("target-0", today - 2, most + 1, 0),
+        row("target-0", today + 1, 1, 0),
+        row("target-0", u32::MAX, 1, 1),
+        // The same day again, a name that is nobody's, one that is nearly ours, and a day before 1970.
+        row("target-0", today - 1, 1, 1),
+        row("stranger", today - 1, 5, 5),
+        row("target-00", today - 1, 5, 5),
+        row("", today - 1, 5, 5),
+        row("target-0", 3, 5, 5),
+    ];
+    let mut world = World::new(vec![away_on(&[])]);
+    world.packets.clocks.insert(1, 0);
+    let checks = document(&[PAGE], 30, 10);
+    world.content = content(&hostile.concat());
+    world.run_over(&mut vec![0; 1 << 20], &checks, Instant::ZERO, day(1));
+    assert_eq!(world.restored, [(1, 6)]);
+
+    // Any bytes at all: what is restored is what the next boot finds.
+    for seed in 0..8 {
+        let mut rng = Rng::new(seed);
+        let mut rows: Vec<u8> = (0..300 * brought::ROW).map(|_| rng.next() as u8).collect();
+        for row in rows.chunks_exact_mut(brought::ROW).step_by(2) {
+            row[..32].copy_from_slice(b"target-0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+            row[32..36].copy_from_slice(&(today + rng.below(120) as u32).wrapping_sub(60).to_le_bytes());
+            row[40..].chunks_exact_mut(4).for_each(|count| count[if rng.below(4) == 0 { 3 } else { 2 }..].fill(0));
+        }
+        let mut region = vec![0; 1 << 20];
+        world.content = content(&rows);
+        world.run_over(&mut region, &checks, Instant::ZERO, Instant::from_secs(20));
+        let (days, left_out) = *world.restored.last().expect("it is said");
+        assert!(days > 20 && left_out > 10_000, "seed {seed}: {days} and {left_out}");
+        world.run_over(&mut region, &checks, Instant::from_secs(30), Instant::from_secs(50));
+        let found = world.kept.last().expect("it is said").0;
+        assert!((days..=days + 1).contains(&found), "seed {seed}: {found} of {days}");
+    }
 }

@@ -11,6 +11,7 @@ use crate::station::Station;
 use crate::tls::{Conversation, Tls};
 use outpost::agent::{Agent, Wake};
 use outpost::config::{self, checks::Checks};
+use outpost::content::Content;
 use outpost::facts::WallTime;
 use outpost::log::Step;
 use outpost_wire::{Event, ProbeReason};
@@ -87,6 +88,9 @@ pub struct World {
     pub days: Vec<(String, u32, u32, u32)>,
     /// How many days each boot found, and how many of them damaged.
     pub kept: Vec<(u16, u16)>,
+    /// What came along, and how many days of it each boot restored and left out.
+    pub content: Content,
+    pub restored: Vec<(u16, u16)>,
     /// What the machine's clock said at moment zero.
     pub wall: Option<WallTime>,
 }
@@ -130,6 +134,8 @@ impl World {
             requests: Vec::new(),
             days: Vec::new(),
             kept: Vec::new(),
+            content: Content::NONE,
+            restored: Vec::new(),
             wall: None,
         }
     }
@@ -150,7 +156,7 @@ impl World {
             (config.config.http, config.config.drill) = (loaded.config.http, loaded.config.drill);
             let mut nic = AgentNic::new(AGENT_MAC, 256);
             let mut facts = probe::facts(1 + from.total_micros() as u64, [1; 32]);
-            facts.wall = self.wall;
+            (facts.wall, facts.content) = (self.wall, self.content);
             let mut agent = Agent::new(facts, config, &table, &mut storage, region, &mut nic, from);
             if table.secure() > 0 {
                 agent.lend_sessions(probe::sessions());
@@ -324,6 +330,10 @@ impl World {
                 }
                 Some(Event::HistoryDamaged(found)) => {
                     self.kept.last_mut().expect("what is kept is told first").1 = found.days;
+                    (outpost_wire::NameId(0), None)
+                }
+                Some(Event::HistoryRestored(found)) => {
+                    self.restored.push((found.days, found.left_out));
                     (outpost_wire::NameId(0), None)
                 }
                 Some(Event::DrillStarted(_)) => {

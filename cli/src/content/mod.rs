@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! FOLDER/contacts.md ──┐
-//! FOLDER/runbooks/*.md ─┴─ html: Markdown to plain HTML ──▶ bundle: header, digest, entries ──▶ content.bin
+//! FOLDER/runbooks/*.md ─┴─ html: Markdown to plain HTML ──┬─▶ bundle: header, digest, entries ──▶ content.bin
+//! --config, --history or --store (`outpost history`) ──────┘
 //! ```
 //! What always holds: what is written was read back by the image's own [`Content`], so it is served as it was shown.
 
 mod html;
 
-use crate::check;
+use crate::{check, history};
 use html::{Page, Refused, Target};
 use outpost::content::{Content, DIGEST_AT, ENTRY, HEADER, Kind, MAGIC, NAME, VERSION};
 use outpost::limits::{CONTENT_MAX, CONTENT_PAGES};
+use outpost::watch::brought;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,6 +39,8 @@ enum Command {
 #[command(after_help = "Examples:
   outpost content build content                          writes content.bin
   outpost content build content --config config.json     the configuration is in it too: one file for a VMM's -initrd
+  outpost content build content --store outpost.db       the days of the checks are in it too: for a machine that takes
+                                                         the place of one whose records this collector's store has
 
 The folder:
   contacts.md         whom to call, served as /contacts
@@ -54,6 +58,15 @@ struct Build {
     /// Configuration document to put into it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Days of the checks to put into it, as `outpost history --out` writes them
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// The same out of the store of a collector, which may be running
+    #[arg(long, value_name = "FILE", conflicts_with = "history")]
+    store: Option<PathBuf>,
+    /// The agent in it whose days are meant, where the store has several
+    #[arg(long, value_name = "NAME", requires = "store")]
+    agent: Option<String>,
     /// Tell the result as one line of JSON
     #[arg(long)]
     json: bool,
@@ -85,7 +98,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn build(args: &Build) -> ExitCode {
     let written = read_folder(&args.folder).and_then(|pages| {
         let config = args.config.as_deref().map(check::accepted).transpose()?;
-        let bundle = bundle(&pages, config.as_deref())?;
+        let bundle = bundle(&pages, config.as_deref(), days(args)?.as_deref())?;
         let write = crate::image::replace(&args.out, &bundle);
         write.map_err(|error| format!("{} cannot be written: {error}", args.out.display()))?;
         Ok(bundle)
@@ -97,8 +110,21 @@ fn build(args: &Build) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(&args.out, &bundle, &entries(&bundle), args.json);
+    tell(&args.out, &bundle, args.json);
     ExitCode::SUCCESS
+}
+
+/// The days of the checks that are to come along.
+fn days(args: &Build) -> Result<Option<Vec<u8>>, String> {
+    if let Some(store) = &args.store {
+        let history = history::read(store, args.agent.as_deref(), history::today())?;
+        return if history.checks.is_empty() { Err(history.nothing(store)) } else { Ok(Some(history.rows())) };
+    }
+    let Some(file) = &args.history else { return Ok(None) };
+    let content = open(&accepted(file)?)?;
+    let days = content.page(Kind::History).map(<[u8]>::to_vec);
+    let none = || format!("{} has no days of checks in it: write it with `outpost history --out`", file.display());
+    days.ok_or_else(none).map(Some)
 }
 
 fn show(args: &Show) -> ExitCode {
@@ -116,23 +142,32 @@ fn show(args: &Show) -> ExitCode {
         eprintln!("outpost content show: {} {problem}", args.file.display());
         return ExitCode::FAILURE;
     }
-    tell(&args.file, &bytes, &entries(&bytes), args.json);
+    tell(&args.file, &bytes, args.json);
     ExitCode::SUCCESS
 }
 
-fn tell(file: &Path, bundle: &[u8], entries: &[(Kind, String)], as_json: bool) {
+fn tell(file: &Path, bundle: &[u8], as_json: bool) {
+    let entries = entries(bundle);
     let digest: String = bundle[DIGEST_AT..HEADER].iter().map(|byte| format!("{byte:02x}")).collect();
     let paths: Vec<String> = entries.iter().filter_map(|(kind, name)| path(*kind, name)).collect();
     let config = entries.iter().any(|(kind, _)| *kind == Kind::Config);
+    let history = open(bundle).ok().and_then(|content| content.page(Kind::History));
+    let checks = history.map_or(0, |days| brought::rows(days).count());
     let (name, bytes) = (file.display().to_string(), bundle.len());
     if as_json {
-        println!("{}", json!({ "file": name, "bytes": bytes, "sha256": digest, "paths": paths, "config": config }));
+        println!(
+            "{}",
+            json!({ "file": name, "bytes": bytes, "sha256": digest, "paths": paths, "config": config, "history": checks })
+        );
         return;
     }
     println!("{name}  {bytes} of {CONTENT_MAX} bytes\nsha256 {digest}");
     paths.iter().for_each(|path| println!("  {path}"));
     if config {
         println!("  with a configuration document");
+    }
+    if checks > 0 {
+        println!("  with the days of {checks} checks");
     }
 }
 
@@ -141,7 +176,7 @@ fn path(kind: Kind, name: &str) -> Option<String> {
         Kind::Runbook => Some(format!("/runbook/{name}")),
         Kind::Contacts => Some("/contacts".into()),
         Kind::List => Some("/runbook/".into()),
-        Kind::Config => None,
+        Kind::Config | Kind::History => None,
     }
 }
 
@@ -172,7 +207,7 @@ fn entries(bundle: &[u8]) -> Vec<(Kind, String)> {
     let count = usize::from(u16::from_le_bytes([bundle[10], bundle[11]]));
     let list = bundle[HEADER..].chunks_exact(ENTRY).take(count);
     list.filter_map(|entry| {
-        let known = [Kind::Runbook, Kind::Contacts, Kind::List, Kind::Config];
+        let known = [Kind::Runbook, Kind::Contacts, Kind::List, Kind::Config, Kind::History];
         let kind = known.into_iter().find(|kind| (*kind as u32).to_le_bytes() == entry[NAME..NAME + 4])?;
         let name = entry[..NAME].split(|byte| *byte == 0).next().unwrap_or_default();
         Some((kind, String::from_utf8_lossy(name).into_owned()))
@@ -258,11 +293,17 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
-/// Puts the pages, and a configuration document, into one bundle.
-fn bundle(pages: &[Rendered], config: Option<&[u8]>) -> Result<Vec<u8>, String> {
+/// The bundle that has days of checks in it (`watch::brought`) and nothing else.
+pub fn bundle_of_history(days: &[u8]) -> Result<Vec<u8>, String> {
+    bundle(&[], None, Some(days))
+}
+
+/// Puts the pages, a configuration document and days of checks into one bundle.
+fn bundle(pages: &[Rendered], config: Option<&[u8]>, history: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let mut all: Vec<(Kind, &str, &[u8])> =
         pages.iter().map(|page| (page.kind, page.name.as_str(), page.html.as_bytes())).collect();
     all.extend(config.map(|config| (Kind::Config, "", config)));
+    all.extend(history.map(|days| (Kind::History, "", days)));
     if all.len() > CONTENT_PAGES {
         return Err(format!("{} pages are too many: a bundle has at most {CONTENT_PAGES}", all.len()));
     }
@@ -279,7 +320,9 @@ fn bundle(pages: &[Rendered], config: Option<&[u8]>) -> Result<Vec<u8>, String> 
     }
     all.iter().for_each(|(.., bytes)| body.extend(*bytes));
     if at > CONTENT_MAX {
-        return Err(format!("the pages make {at} bytes, and a bundle has at most {CONTENT_MAX}: shorten them"));
+        return Err(format!(
+            "what is to be in it makes {at} bytes, and a bundle has at most {CONTENT_MAX}: shorten the pages"
+        ));
     }
     let mut bundle = MAGIC.to_vec();
     bundle.extend(VERSION.to_le_bytes());
@@ -314,7 +357,7 @@ mod tests {
             ("runbooks/db.main.md", "Without a heading <&>\n"),
         ]);
         let pages = read_folder(folder.path()).unwrap();
-        let bundle = bundle(&pages, Some(b"{}")).unwrap();
+        let bundle = bundle(&pages, Some(b"{}"), None).unwrap();
         let content = open(&bundle).unwrap();
         let text = |page: Option<&'static [u8]>| String::from_utf8(page.unwrap().to_vec()).unwrap();
         let shop = text(content.runbook(fnv1a(b"shop")));
@@ -346,7 +389,7 @@ mod tests {
         }
         let long = "a long word ".repeat(30_000);
         let folder = folder(&[("contacts.md", &long)]);
-        let problem = bundle(&read_folder(folder.path()).unwrap(), None).unwrap_err();
+        let problem = bundle(&read_folder(folder.path()).unwrap(), None, None).unwrap_err();
         assert!(problem.contains("at most 262144"), "{problem}");
     }
 }
