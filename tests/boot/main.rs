@@ -13,6 +13,7 @@
 //! | `content.rs` | runbooks and contacts are served with DNS, NTP, gateway and collector gone |
 //! | `crash.rs` | whatever ends a boot, the next one has its records and knows how it ended |
 //! | `heartbeat.rs` | a job calls home with a real curl, says that it failed, and stays silent |
+//! | `history.rs` | a machine that takes the place of another shows the days that the collector's store has |
 //! | `identity.rs` | the image id of the file is what `/about` and the collector's store say |
 //! | `incidents.rs` | a signed document of a real nginx is taken, shown and kept |
 //! | `memory.rs` | no page is writable and executable, in the file and on the running machine |
@@ -37,7 +38,10 @@ mod content;
 mod crash;
 #[path = "../support/events.rs"]
 mod events;
+#[path = "../../cli/tests/support/fill.rs"]
+mod fill;
 mod heartbeat;
+mod history;
 mod host;
 mod identity;
 #[path = "../support/image.rs"]
