@@ -66,7 +66,7 @@ mod tests {
         days[89] = Day { good: u32::MAX, bad: 3 };
         let longest = "x".repeat(NAME);
         let bytes = [row("shop", 20_779, &days).unwrap(), row(&longest, 5, &days).unwrap()].concat();
-        let read: Vec<(&[u8], Vec<(u32, Day)>)> = rows(&bytes).map(|(name, days)| (name, days.collect())).collect();
+        let read: Vec<_> = rows(&bytes).map(|(name, days)| (name, days.collect::<Vec<_>>())).collect();
         assert_eq!((read.len(), read[0].0, read[1].0), (2, &b"shop"[..], longest.as_bytes()));
         assert_eq!(read[0].1[0], (20_690, Day { good: 1, bad: 2 }));
         assert_eq!(read[0].1[89], (20_779, Day { good: u32::MAX, bad: 3 }));
