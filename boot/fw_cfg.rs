@@ -20,27 +20,46 @@ const DIRECTORY: u16 = 0x0019;
 /// Files looked at; QEMU gives a guest some tens.
 const FILES_MAX: u32 = 256;
 
-/// Copies the file into `into` and returns its length; of one that is longer, as much as fits. `None`: there is no
-/// device, or no such file, or an empty one.
-pub fn read(ports: &mut impl Ports, name: &str, into: &mut [u8]) -> Option<usize> {
+/// A file of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    item: u16,
+    len: u32,
+}
+
+/// Finds these files in one pass over the directory, for each byte of it is an exit to the VMM. `None` for each that is
+/// not there or empty; of two with one name the first. Without a device there is none.
+pub fn find<const N: usize>(ports: &mut impl Ports, names: [&str; N]) -> [Option<File>; N] {
+    let mut found = [None; N];
     ports.select(SIGNATURE);
     if bytes::<4>(ports) != *b"QEMU" {
-        return None;
+        return found;
     }
     ports.select(DIRECTORY);
-    let files = u32::from_be_bytes(bytes(ports)).min(FILES_MAX);
-    let (item, len) = (0..files).find_map(|_| {
+    for _ in 0..u32::from_be_bytes(bytes(ports)).min(FILES_MAX) {
         let len = u32::from_be_bytes(bytes(ports));
         let item = u16::from_be_bytes(bytes(ports));
         let _reserved: [u8; 2] = bytes(ports);
-        let file: [u8; 56] = bytes(ports);
-        let file = file.split(|&byte| byte == 0).next().unwrap_or_default();
-        (file == name.as_bytes() && len > 0).then_some((item, len))
-    })?;
-    ports.select(item);
-    let len = usize::try_from(len).unwrap_or(usize::MAX).min(into.len());
+        let name: [u8; 56] = bytes(ports);
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        for (place, wanted) in found.iter_mut().zip(names) {
+            if place.is_none() && len > 0 && name == wanted.as_bytes() {
+                *place = Some(File { item, len });
+            }
+        }
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    found
+}
+
+/// Copies the file into `into` and returns its length; of one that is longer, as much as fits.
+pub fn read(ports: &mut impl Ports, file: File, into: &mut [u8]) -> usize {
+    ports.select(file.item);
+    let len = usize::try_from(file.len).unwrap_or(usize::MAX).min(into.len());
     into.iter_mut().take(len).for_each(|byte| *byte = ports.next());
-    Some(len)
+    len
 }
 
 fn bytes<const N: usize>(ports: &mut impl Ports) -> [u8; N] {
@@ -68,8 +87,10 @@ impl Ports for Pc {
 mod tests {
     use super::*;
 
-    /// A device with these items, or none.
-    struct Fake(Vec<(u16, Vec<u8>)>, std::vec::IntoIter<u8>);
+    const NAMES: [&str; 2] = ["opt/outpost/content", "opt/outpost/config"];
+
+    /// A device with these items, or none; the rest of the one that is selected; how many bytes were read.
+    struct Fake(Vec<(u16, Vec<u8>)>, std::vec::IntoIter<u8>, usize);
 
     impl Ports for Fake {
         fn select(&mut self, item: u16) {
@@ -78,6 +99,7 @@ mod tests {
         }
 
         fn next(&mut self) -> u8 {
+            self.2 += 1;
             self.1.next().unwrap_or(0xff)
         }
     }
@@ -92,28 +114,41 @@ mod tests {
         let count = (files.len() as u32).to_be_bytes().to_vec();
         let directory = files.iter().fold(count, |list, (name, item, len)| [list, entry(name, *item, *len)].concat());
         let items = vec![(SIGNATURE, b"QEMU".to_vec()), (DIRECTORY, directory), (0x21, b"{\"a\":1}".to_vec())];
-        Fake(items, Vec::new().into_iter())
+        Fake(items, Vec::new().into_iter(), 0)
     }
 
     #[test]
     fn a_file_is_found_and_cut_at_the_room_there_is() {
         // A document of the wrong file, or one that writes past its buffer, is in force without anybody having said so.
-        let mut fake =
-            device(&[("etc/acpi", 0x20, 9), ("opt/outpost/config2", 0x22, 7), ("opt/outpost/config", 0x21, 7)]);
+        let files = [("etc/acpi", 0x20, 9), ("opt/outpost/config2", 0x22, 7), ("opt/outpost/config", 0x21, 7)];
+        let mut fake = device(&files);
         let mut into = [0; 64];
-        assert_eq!(read(&mut fake, "opt/outpost/config", &mut into), Some(7));
+        let [None, Some(config)] = find(&mut fake, NAMES) else { panic!("config is there, and content is not") };
+        assert_eq!(read(&mut fake, config, &mut into), 7);
         assert_eq!(&into[..8], b"{\"a\":1}\0");
-        assert_eq!(read(&mut fake, "opt/outpost/config", &mut into[..3]), Some(3));
-        assert_eq!(read(&mut fake, "opt/outpost", &mut into), None);
+        assert_eq!(read(&mut fake, config, &mut into[..3]), 3);
+        assert_eq!(find(&mut fake, ["opt/outpost", "opt/outpost/config2"]), [None, Some(File { item: 0x22, len: 7 })]);
+    }
+
+    #[test]
+    fn both_files_are_found_in_one_pass() {
+        // Each byte of the directory is an exit to the VMM, before the machine serves anybody.
+        let files =
+            [("etc/acpi", 0x20, 9), ("opt/outpost/config", 0x21, 7), ("opt/outpost/content", 0x22, 5), ("x", 0x23, 1)];
+        let mut fake = device(&files);
+        let [content, config] = find(&mut fake, NAMES);
+        assert_eq!((content, config), (Some(File { item: 0x22, len: 5 }), Some(File { item: 0x21, len: 7 })));
+        assert_eq!(fake.2, 4 + 4 + 3 * 64, "signature, count, and no entry behind the last that was sought");
     }
 
     #[test]
     fn no_device_and_a_lying_one_are_no_file() {
-        let mut into = [0; 8];
-        assert_eq!(read(&mut Fake(Vec::new(), Vec::new().into_iter()), "opt/outpost/config", &mut into), None);
+        assert_eq!(find(&mut Fake(Vec::new(), Vec::new().into_iter(), 0), NAMES), [None; 2]);
         // A directory that claims four billion files ends.
         let lying = vec![(SIGNATURE, b"QEMU".to_vec()), (DIRECTORY, vec![0xff; 4])];
-        assert_eq!(read(&mut Fake(lying, Vec::new().into_iter()), "opt/outpost/config", &mut into), None);
-        assert_eq!(read(&mut device(&[("opt/outpost/config", 0x21, 0)]), "opt/outpost/config", &mut into), None);
+        let mut lying = Fake(lying, Vec::new().into_iter(), 0);
+        assert_eq!(find(&mut lying, NAMES), [None; 2]);
+        assert_eq!(lying.2, 4 + 4 + FILES_MAX as usize * 64);
+        assert_eq!(find(&mut device(&[("opt/outpost/config", 0x21, 0)]), NAMES), [None; 2]);
     }
 }

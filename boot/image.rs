@@ -358,7 +358,8 @@ fn read_files(info: &StartInfo, line: &str, checks: &mut Checks) -> (config::Loa
         return (loader.finish(), Content::NONE);
     };
     let source = if info.from_esp { ConfigSource::Esp } else { ConfigSource::Module };
-    let mut content_len = fw_cfg::read(&mut fw_cfg::Pc, CONTENT_FILE, bundle);
+    let [content_file, config_file] = fw_cfg::find(&mut fw_cfg::Pc, [CONTENT_FILE, CONFIG_FILE]);
+    let mut content_len = content_file.map(|file| fw_cfg::read(&mut fw_cfg::Pc, file, bundle));
     let mut config = None;
     for module in &info.modules {
         let mut begin = [0; content::MAGIC.len()];
@@ -381,7 +382,8 @@ fn read_files(info: &StartInfo, line: &str, checks: &mut Checks) -> (config::Loa
     if !info.from_esp {
         from_modules(&mut loader, document);
     }
-    if let Some(len) = fw_cfg::read(&mut fw_cfg::Pc, CONFIG_FILE, document) {
+    if let Some(file) = config_file {
+        let len = fw_cfg::read(&mut fw_cfg::Pc, file, document);
         loader.document(ConfigSource::FwCfg, &document[..len]);
     }
     loader.command_line(line);
