@@ -14,6 +14,8 @@ fuzz_target!(|data: &[u8]| {
     }
     if loaded.config.collector.as_ref().is_none_or(|collector| collector.key.is_none()) {
         let again = load(Some(effective.as_bytes()));
-        assert_eq!((again.problem_count, &again.config), (0, &loaded.config), "{effective}");
+        assert_eq!(again.config, loaded.config, "{effective}");
+        // What a mistake has left out, another value may need: names need DNS.
+        assert!(again.problem_count == 0 || loaded.problem_count > 0, "{effective}");
     }
 });

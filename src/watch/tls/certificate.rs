@@ -158,11 +158,11 @@ fn key(spki: &[u8]) -> Option<Key<'_>> {
     })
 }
 
-/// A positive number without its leading zero.
+/// A positive number without its leading zero, which is there only for the sign (X.690, section 8.3.2).
 fn number<'d>(reader: &mut Reader<'d>) -> Option<&'d [u8]> {
     let bytes = reader.read(der::INTEGER)?;
     match bytes {
-        [0, rest @ ..] => Some(rest),
+        [0, rest @ ..] if rest.first() >= Some(&0x80) => Some(rest),
         [1..0x80, ..] => Some(bytes),
         _ => None,
     }
@@ -228,6 +228,16 @@ mod tests {
             Key::Rsa(..) | Key::Other => '-',
         });
         assert_eq!(kinds, ['p', 'p', 'p', '-', 'e', 'r', 'R']);
+    }
+
+    #[test]
+    fn a_modulus_has_no_zeros_in_front() {
+        // Found by fuzzing: what is divided by then is shorter than its length says.
+        let Key::Rsa(modulus, _) = Certificate::read(ALL[5]).unwrap().key else { panic!("it is RSA") };
+        let at = ALL[5].windows(modulus.len()).position(|bytes| bytes == modulus).unwrap();
+        let mut padded = ALL[5].to_vec();
+        padded[at..at + 8].fill(0);
+        assert!(Certificate::read(&padded).is_none());
     }
 
     #[test]
