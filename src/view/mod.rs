@@ -70,6 +70,13 @@ pub struct Known<'v> {
     pub safe_mode: bool,
 }
 
+impl Known<'_> {
+    /// Whether this boot is a drill: its configuration asks for trouble, or says that somebody makes it.
+    pub fn is_exercise(&self) -> bool {
+        self.loaded.config.drill.is_some()
+    }
+}
+
 /// The agent, as answers see it.
 pub struct View<'v, 'a> {
     /// The time.

@@ -45,6 +45,9 @@ const TARGET_DOWN: usize = 160;
 const HOLD: &str = "hold";
 const MAINTENANCE: &str = "In maintenance";
 
+/// What stands before every verdict of a boot that is an exercise: nobody must take its outage for a real one.
+pub const EXERCISE: &str = "Exercise: ";
+
 /// What the page tells.
 struct Page<'v, 'a> {
     now: Instant,
@@ -227,6 +230,9 @@ impl Page<'_, '_> {
     }
 
     fn write_title(&self, verdict: &Verdict, w: &mut Writer<'_>) {
+        if self.known.is_exercise() {
+            w.say(EXERCISE);
+        }
         if verdict.count > 0 {
             w.number(verdict.count as u64);
             w.say(" of ");
@@ -238,6 +244,9 @@ impl Page<'_, '_> {
     /// The sentences under the title: which checks do not pass, and what it means.
     fn write_summary(&self, verdict: &Verdict, w: &mut Writer<'_>) {
         let health = self.known.health;
+        if self.known.is_exercise() {
+            w.say("This is an exercise: trouble may be made on purpose. ");
+        }
         if verdict.title == MAINTENANCE {
             return w.say("Its operator has taken it out of service.");
         }
@@ -1087,6 +1096,22 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 20, "{page}");
         assert_eq!(page.matches("class=\"pass\"><strong>").count(), 18);
         assert!(!page.contains("more have no room"), "{page}");
+    }
+
+    #[test]
+    fn an_exercise_says_so_first() {
+        // A drill's outage that a customer, or the one on call, takes for a real one.
+        let config = r#"{"name": "a", "drill": {"exercise": true}}"#;
+        let said = ["a: Exercise: Ready", "This is an exercise: trouble may be made on purpose."];
+        scene(config).says(&said, &[]);
+        assert!(scene(config).written(true).contains("<h1>Exercise: Ready</h1>"));
+        scene(r#"{"name": "a"}"#).says(&["a: Ready"], &["xercise"]);
+        // All twenty are on it all the same.
+        let mut twenty = twenty();
+        twenty.loaded.config.drill = scene(config).loaded.config.drill;
+        let page = twenty.written(true);
+        assert!(page.contains("<h1>Exercise: 1 of 20 targets down</h1>"), "{page}");
+        assert!(page.matches("<svg").count() == 20 && !page.contains("more have no room"), "{page}");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! Its components know no word for "not known", and what is not known must not look good. So a component is
 //! `operational` when its target is up and the last probe was good, `major_outage` when it is down, and
 //! `degraded_performance` in between: up with a bad last probe, unknown, or stale. What it is exactly stands beside it as
-//! `outpost_state`, which is ours. Incidents and maintenances have the ids and the words of their document. The indicator is `none` only when all targets are operational and there are any.
+//! `outpost_state`, which is ours, as is `outpost_exercise` of the page. Incidents and maintenances have the ids and the words of their document. The indicator is `none` only when all targets are operational and there are any.
 
 use super::View;
-use super::page::Clock;
+use super::page::{Clock, EXERCISE};
 use super::writer::Writer;
 use crate::hash::fnv1a;
 use crate::watch::{Shown, Watched};
@@ -118,10 +118,12 @@ impl View<'_, '_> {
         }
         w.raw("\",\"time_zone\":\"Etc/UTC\",\"updated_at\":");
         moment(w, &clock, self.now);
-        w.raw("}");
+        w.raw(if self.known.is_exercise() { ",\"outpost_exercise\":true}" } else { ",\"outpost_exercise\":false}" });
         if parts & STATUS != 0 {
             let (indicator, description) = self.tally().indicator();
-            for text in [",\"status\":{\"indicator\":\"", indicator, "\",\"description\":\"", description, "\"}"] {
+            let mark = if self.known.is_exercise() { EXERCISE } else { "" };
+            for text in [",\"status\":{\"indicator\":\"", indicator, "\",\"description\":\"", mark, description, "\"}"]
+            {
                 w.raw(text);
             }
         }
@@ -326,6 +328,22 @@ mod tests {
         {"name": "a", "group": "G", "owner": "o", "impact": "\"quoted\" \\ back", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}},
         {"name": "b", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:2"}},
         {"name": "c", "group": "G", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:3"}}]}"#;
+
+    #[test]
+    fn an_exercise_is_marked_in_every_document() {
+        // A dashboard shows the outage of a drill, and somebody who was not told of it gets up at night.
+        for (drill, expected) in [("", false), (r#""drill": {"exercise": true}, "#, true)] {
+            fixture::with(&CONFIG.replacen('{', &format!("{{{drill}"), 1), |fixture| {
+                for (name, parts) in DOCUMENTS {
+                    let text = read(fixture, name);
+                    assert!(text.contains(&format!("\"outpost_exercise\":{expected}}}")), "{name}: {text}");
+                    assert!(
+                        parts & STATUS == 0 || (member(&text, "description").starts_with("Exercise: ")) == expected
+                    );
+                }
+            });
+        }
+    }
 
     #[test]
     fn incidents_and_maintenances_are_where_statuspage_has_them() {
