@@ -437,6 +437,9 @@ pub const CHECK_METRICS: usize = 800;
 /// Bytes of one check in `/status`, at their longest: most of them its sentences, each byte of which may be escaped.
 pub const CHECK_STATUS: usize = 460 + 4 * CHECK_SENTENCE + 300 + TLS_NAMES;
 
+/// Bytes of one check in `/config`, at their longest.
+pub const CHECK_CONFIG: usize = 128;
+
 /// Bytes of one check in `/api/v2/summary.json`, at their longest, and of a group of its own.
 pub const CHECK_STATUSPAGE: usize = 700 + 2 * CHECK_SENTENCE;
 

@@ -195,6 +195,7 @@ impl Route {
                 1 + (checks * limits::CHECK_STATUSPAGE + limits::INCIDENTS_STATUSPAGE).div_ceil(limits::ANSWER)
             }
             Route::Status => 1 + (checks * limits::CHECK_STATUS + limits::INCIDENTS_STATUS).div_ceil(limits::ANSWER),
+            Route::Config => 1 + (checks * limits::CHECK_CONFIG).div_ceil(limits::ANSWER),
             Route::Events | Route::DebugNet => 2,
             _ => 1,
         }

@@ -3,9 +3,9 @@
 
 use crate::lab::{Guest, KEY, Lab, OUTPOST};
 use crate::openapi::{Interface, Seen, documents};
-use outpost_qemu::{Accel, Machine};
+use outpost_qemu::{Accel, Machine, Vm};
 use outpost_wire::session::Mode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,7 +17,14 @@ fn a_guest_answers_as_its_schemas_say_and_gives_no_secret_to_support() {
     // The simulation has no boot phases, no real clock and no curl; a secret in a support file goes to strangers.
     let lab = Lab::of(Mode::Keyed);
     let machine = Machine::Microvm;
-    let mut guest = Guest::boot(&lab.vm(machine, machine.nics()[0], Accel::Tcg));
+    let mut config: Value = serde_json::from_str(&lab.config(Some(json!({"exercise": true})))).unwrap();
+    let check = |name: &str| json!({"name": name, "group": "g", "owner": "o", "impact": "i", "runbook": "r"});
+    let (mut shop, mut backup) = (check("shop"), check("backup"));
+    shop["tcp"] = json!({"address": "10.0.2.2:9"});
+    backup["heartbeat"] = json!({"period_s": 60, "grace_s": 9, "token_sha256": "7e".repeat(32)});
+    config["checks"] = json!([shop, backup]);
+    let config = Some(lab.file("answers.json", &config.to_string()));
+    let mut guest = Guest::boot(&Vm { config, ..lab.vm(machine, machine.nics()[0], Accel::Tcg) });
     guest.wait_ok("/readyz");
     lab.wait_for("boot.started", 1);
     ask_for_everything(&guest);
