@@ -5,6 +5,7 @@ mod left_out;
 mod support;
 
 use left_out::{Why, left_out};
+use outpost_cli::collect::limits::DiskKept;
 use outpost_cli::collect::{Options, Output, Server};
 use outpost_wire::session::{Alive, BootRange, Bye, ByeReason, Hello, LossReason, Lost, Message, Mode, preface};
 use outpost_wire::{ClockSync, Event, Intern, Ip4, NameId, Text};
@@ -467,7 +468,11 @@ fn its_own_health_and_metrics_are_served_and_nothing_else() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
-    assert!(metrics.contains("outpost_collector_disk_used_percent "));
+    let disk = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("outpost_collector_disk_{name}_bytes ")));
+        line.expect(name).parse().unwrap()
+    };
+    assert!(0.0 < disk("free") && disk("free") <= disk("size"));
     assert_eq!(get(&address, "/").0, 404);
     // A client that says nothing holds up the next for a bounded time, and no session at all.
     let _mute = std::net::TcpStream::connect(&address).unwrap();
@@ -481,7 +486,7 @@ fn before_the_disk_is_full_nothing_more_is_acknowledged() {
     // A full disk takes down what else is on the machine; the agents have room for what we do not take.
     let (_directory, store) = directory();
     let mut options = Options::new("127.0.0.1:0".parse().unwrap(), store.clone());
-    options.disk_limit_percent = 0;
+    options.disk_kept = DiskKept { one_in: 1, at_most: u64::MAX };
     options.http = Some("127.0.0.1:0".parse().unwrap());
     let (server, output) = Server::start(options).unwrap();
     let mut agent = Agent::greet(server.local_address(), hello("fra1", 7, 1, 1));
@@ -491,7 +496,7 @@ fn before_the_disk_is_full_nothing_more_is_acknowledged() {
     let next = || output.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     while !matches!(next().expect("what to do is told"), Output::Notice(line) if line.contains("make room on it")) {}
     let (code, text) = get(&server.http_address().unwrap().to_string(), "/healthz");
-    assert!(code == 503 && text.contains("% full"), "{text}");
+    assert!(code == 503 && text.contains("MB left"), "{text}");
     server.stop().unwrap();
     assert_eq!(query::<i64>(&store, "SELECT count(*) FROM boots"), 0);
 }

@@ -78,8 +78,8 @@ impl Collector {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         let port = port_in(&line).unwrap_or_else(|| panic!("the collector did not say where it listens: {line}"));
-        // It must not block on a full pipe later.
-        thread::spawn(move || io::copy(&mut said, &mut io::sink()));
+        // It must not block on a full pipe later, and a test that fails shows what it said.
+        thread::spawn(move || said.lines().map_while(Result::ok).for_each(|line| eprintln!("collector: {line}")));
         Collector { child, port }
     }
 }

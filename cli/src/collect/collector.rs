@@ -322,8 +322,8 @@ impl Collector {
         self.store.refused().map(str::to_owned).or_else(|| self.failing.then(|| "the store fails".to_owned()))
     }
 
-    /// What there is to measure, as Prometheus text.
-    pub fn metrics(&self, now: Now, disk_used_percent: u8) -> String {
+    /// What there is to measure, as Prometheus text. The disk is that of the store, in bytes.
+    pub fn metrics(&self, now: Now, disk_size: u64, disk_free: u64) -> String {
         let mut out = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, rows: Vec<(String, f64)>| {
             let _ = writeln!(out, "# HELP outpost_collector_{name} {help}\n# TYPE outpost_collector_{name} {kind}");
@@ -349,8 +349,8 @@ impl Collector {
         metric("agent_durable_seq", "gauge", "Up to which seq the newest boot of an agent is stored.", durable);
         let bytes = self.store.used_bytes().map_or(f64::NAN, |bytes| bytes as f64);
         metric("store_bytes", "gauge", "Bytes of the store that hold something.", one(bytes));
-        let percent = f64::from(disk_used_percent);
-        metric("disk_used_percent", "gauge", "How full the disk of the store is.", one(percent));
+        metric("disk_size_bytes", "gauge", "Bytes of the disk of the store.", one(disk_size as f64));
+        metric("disk_free_bytes", "gauge", "Those of them that are free.", one(disk_free as f64));
         let failing = f64::from(u8::from(self.problem().is_some()));
         metric("failing", "gauge", "Whether nothing is acknowledged.", one(failing));
         if let Ok(receivers) = forward::receivers(self.store.connection()) {

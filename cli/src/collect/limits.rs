@@ -55,8 +55,29 @@ pub const RETIRE_PAUSE: Duration = Duration::from_millis(50);
 /// How often the disk is looked at: at 100 MB/s it fills by a tenth of a gigabyte meanwhile.
 pub const DISK_EVERY: Duration = Duration::from_secs(1);
 
-/// A disk as full as this takes nothing more in.
-pub const DISK_LIMIT_PERCENT: u8 = 95;
+/// What stays free on the store's disk: with less, nothing more is taken in. A field of the options, so that tests need
+/// not fill a disk.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskKept {
+    /// One part in so many of the disk.
+    pub one_in: u64,
+    /// But never more than so many bytes: a part of a large disk would be room for years of records.
+    pub at_most: u64,
+}
+
+impl DiskKept {
+    /// How many bytes stay free of a disk with so many.
+    pub fn of(self, disk: u64) -> u64 {
+        (disk / self.one_in.max(1)).min(self.at_most)
+    }
+}
+
+impl Default for DiskKept {
+    /// One part in 20, and at most a gibibyte: ten looks at a disk that fills with 100 MB/s.
+    fn default() -> DiskKept {
+        DiskKept { one_in: 20, at_most: 1 << 30 }
+    }
+}
 
 /// An agent from which nothing came for this long is told of as silent: four of its Alive messages.
 pub const AGENT_SILENT: Duration = Duration::from_secs(60);
@@ -90,3 +111,17 @@ impl Default for Deadlines {
 
 const _: () = assert!(OUTBOX >= HANDSHAKE_LEN + 2 * SEALED_MAX, "an answer and the Bye after it must fit");
 const _: () = assert!(GROUP_COMMIT.as_millis() <= 50, "the promise of DESIGN 4.5");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_disk_need_not_be_nearly_empty() {
+        // A collector on a disk of 250 GB refused everything with 12 GB left.
+        let of = |size| DiskKept::default().of(size);
+        assert_eq!(of(250_000_000_000), 1 << 30);
+        assert_eq!(of(10_000_000_000), 500_000_000);
+        assert_eq!(of(0), 0, "a file system that does not say how large it is");
+    }
+}

@@ -64,7 +64,8 @@ pub struct Args {
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7600")]
     pub listen: SocketAddr,
-    /// File of the store; made when it is not there
+    /// File of the store; made when it is not there. With less than 1 GiB left on its disk, or a twentieth of a smaller
+    /// one, nothing more is taken in: agents keep their records
     #[arg(long, value_name = "FILE", default_value = "outpost.db")]
     pub store: PathBuf,
     /// Print each stored record as one line of JSON (the default when the output is not a terminal)

@@ -6,7 +6,7 @@
 
 use super::access::Access;
 use super::collector::{Collector, Now, SessionId};
-use super::limits::{self, Deadlines};
+use super::limits::{self, Deadlines, DiskKept};
 use super::retention::Retention;
 use super::show::Output;
 use super::status::{Questions, Report, Status};
@@ -46,8 +46,8 @@ pub struct Options {
     pub retention: Retention,
     /// Where to serve `/healthz` and `/metrics`.
     pub http: Option<SocketAddr>,
-    /// How full the store's disk may be, in percent, before nothing more is taken in.
-    pub disk_limit_percent: u8,
+    /// What stays free on the store's disk.
+    pub disk_kept: DiskKept,
     /// How long clients may take.
     pub deadlines: Deadlines,
 }
@@ -62,7 +62,7 @@ impl Options {
             access: Access::clear(),
             retention: Retention::default(),
             http: None,
-            disk_limit_percent: limits::DISK_LIMIT_PERCENT,
+            disk_kept: DiskKept::default(),
             deadlines: Deadlines::default(),
         }
     }
@@ -130,7 +130,7 @@ impl Server {
             output: sender,
             skipped: 0,
             questions,
-            disk: Disk { store: options.store, limit_percent: options.disk_limit_percent, used_percent: 0 },
+            disk: Disk { store: options.store, kept: options.disk_kept, size: 0, free: 0 },
             look_at_disk: Duration::ZERO,
             stop: stop.clone(),
         };
@@ -353,15 +353,14 @@ impl Turn {
         }
         self.look_at_disk = now.monotonic + limits::DISK_EVERY;
         self.disk.look();
-        let full = self.disk.used_percent >= self.disk.limit_percent;
-        self.collector.refuse(full.then(|| self.disk.sentence()));
+        self.collector.refuse(self.disk.full());
     }
 
     /// Answers whoever asks how we are.
     fn report(&mut self) {
         let Some(questions) = &self.questions else { return };
         for question in questions.try_iter() {
-            let metrics = self.collector.metrics(self.now(), self.disk.used_percent);
+            let metrics = self.collector.metrics(self.now(), self.disk.size, self.disk.free);
             // Whoever asked may have gone.
             let _ = question.try_send(Report { problem: self.collector.problem(), metrics });
         }
@@ -393,32 +392,37 @@ impl Turn {
     }
 }
 
-/// The disk that the store is on.
+/// The disk that the store is on, as `df` counts: what is reserved for root is not there for us.
 struct Disk {
     store: PathBuf,
-    limit_percent: u8,
-    used_percent: u8,
+    kept: DiskKept,
+    /// Bytes, and those of them that are free. Nothing, until the first look.
+    size: u64,
+    free: u64,
 }
 
 impl Disk {
     fn look(&mut self) {
         // What cannot be told does not stop us: a write that fails does.
         if let Ok(disk) = rustix::fs::statvfs(&self.store) {
-            // As df counts: what is reserved for root is not there for us.
             let used = disk.f_blocks.saturating_sub(disk.f_bfree);
-            let all = used.saturating_add(disk.f_bavail).max(1);
-            self.used_percent = u8::try_from(used.saturating_mul(100).div_ceil(all)).unwrap_or(100);
+            self.size = used.saturating_add(disk.f_bavail).saturating_mul(disk.f_frsize);
+            self.free = disk.f_bavail.saturating_mul(disk.f_frsize);
         }
     }
 
-    fn sentence(&self) -> String {
-        format!(
-            "the disk of {} is {} % full, and at {} % the collector stops taking records in; make room on it, or let \
-             the oldest records go (--keep, --max-size)",
-            self.store.display(),
-            self.used_percent,
-            self.limit_percent
-        )
+    /// What to say when too little of it is free to take anything in.
+    fn full(&self) -> Option<String> {
+        let kept = self.kept.of(self.size);
+        (self.free < kept).then(|| {
+            format!(
+                "the disk of {} has {} MB left, and with less than {} MB the collector stops taking records in; make \
+                 room on it, or let the oldest records go (--keep, --max-size)",
+                self.store.display(),
+                self.free / 1_000_000,
+                kept.div_ceil(1_000_000)
+            )
+        })
     }
 }
 
