@@ -3,8 +3,7 @@
 
 use crate::fill::{self, Line};
 use crate::lab::{Chrony, Guest, Lab, OUTPOST, PATIENCE, get};
-use crate::support::{Why, left_out};
-use nix::sched::{CloneFlags, unshare};
+use crate::namespace::in_a_namespace;
 use outpost_cli::history;
 use outpost_qemu::{Accel, Machine, Nic, Vm};
 use outpost_wire::{CheckDay, Event, HistoryKept, Intern, NameId, Text};
@@ -17,20 +16,11 @@ use std::time::{Duration, Instant};
 #[test]
 fn another_machine_shows_the_days_that_the_collector_has() {
     // The old host burnt down, and the page says of the last 90 days that nothing is known.
-    const NAME: &str = "history::another_machine_shows_the_days_that_the_collector_has";
-    if !nix::unistd::geteuid().is_root() {
-        return left_out(Why::NotHere, NAME, "a network namespace of its own needs root");
-    }
-    if Command::new("chronyd").arg("--version").output().is_err() {
-        return left_out(Why::Skipped, NAME, "chronyd is not installed: apt-get install chrony");
-    }
-    // The namespace is this thread's and of what it starts; it is gone with the last of them.
-    let test = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        take_the_place_of_another();
-    });
-    test.join().unwrap();
+    in_a_namespace(
+        "history::another_machine_shows_the_days_that_the_collector_has",
+        &["chronyd"],
+        take_the_place_of_another,
+    );
 }
 
 fn take_the_place_of_another() {

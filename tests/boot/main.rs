@@ -50,6 +50,9 @@ mod incidents;
 mod lab;
 mod memory;
 mod names;
+#[allow(dead_code, reason = "other groups look for programs, too")]
+#[path = "../support/namespace.rs"]
+mod namespace;
 #[path = "../support/openapi.rs"]
 mod openapi;
 mod platform;

@@ -2,8 +2,7 @@
 //! loopback of the namespace, where dnsmasq may have port 53 and chrony port 123.
 
 use crate::lab::{Chrony, Guest, Lab, PATIENCE, get};
-use crate::support::{Why, left_out};
-use nix::sched::{CloneFlags, unshare};
+use crate::namespace::in_a_namespace;
 use outpost_qemu::{Accel, Machine, Nic, Vm};
 use outpost_wire::{DnsFailure, Event, Ip4};
 use serde_json::{Value, json};
@@ -44,22 +43,11 @@ impl Drop for Dnsmasq {
 /// Where a fleet finds its collector by name, the first outage of DNS must not be the end of the log.
 #[test]
 fn collector_time_server_and_syslog_are_names_and_dns_comes_and_goes() {
-    const NAME: &str = "names::collector_time_server_and_syslog_are_names_and_dns_comes_and_goes";
-    if !nix::unistd::geteuid().is_root() {
-        return left_out(Why::NotHere, NAME, "a network namespace of its own needs root");
-    }
-    for (program, package) in [("dnsmasq", "dnsmasq-base"), ("chronyd", "chrony")] {
-        if Command::new(program).arg("--version").output().is_err() {
-            return left_out(Why::Skipped, NAME, &format!("{program} is not installed: apt-get install {package}"));
-        }
-    }
-    // The namespace is this thread's and of what it starts; it is gone with the last of them.
-    let test = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        follow_dnsmasq();
-    });
-    test.join().unwrap();
+    in_a_namespace(
+        "names::collector_time_server_and_syslog_are_names_and_dns_comes_and_goes",
+        &["chronyd", "dnsmasq"],
+        follow_dnsmasq,
+    );
 }
 
 fn status(guest: &Guest) -> Value {

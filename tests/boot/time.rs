@@ -2,31 +2,16 @@
 //! the loopback of the namespace, where chrony may have port 123.
 
 use crate::lab::{Chrony, Guest, Lab, PATIENCE, get};
-use crate::support::{Why, left_out};
-use nix::sched::{CloneFlags, unshare};
+use crate::namespace::in_a_namespace;
 use outpost_qemu::{Accel, Machine, Nic};
 use outpost_wire::Event;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A wrong clock makes every record's UTC wrong, and says that it is right.
 #[test]
 fn takes_utc_from_chrony() {
-    const NAME: &str = "time::takes_utc_from_chrony";
-    if !nix::unistd::geteuid().is_root() {
-        return left_out(Why::NotHere, NAME, "a network namespace of its own needs root");
-    }
-    if Command::new("chronyd").arg("--version").output().is_err() {
-        return left_out(Why::Skipped, NAME, "chronyd is not installed: apt-get install chrony");
-    }
-    // The namespace is this thread's and of what it starts; it is gone with the last of them.
-    let test = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        follow_chrony();
-    });
-    test.join().unwrap();
+    in_a_namespace("time::takes_utc_from_chrony", &["chronyd"], follow_chrony);
 }
 
 fn follow_chrony() {

@@ -11,45 +11,28 @@ mod image;
 #[allow(dead_code, reason = "the page needs a part of the boot tests' laboratory")]
 #[path = "../boot/lab.rs"]
 mod lab;
+#[path = "../support/namespace.rs"]
+mod namespace;
 #[path = "../support/mod.rs"]
 mod support;
 
 use lab::{Chrony, Guest, Lab, PATIENCE, get};
-use nix::sched::{CloneFlags, unshare};
+use namespace::{beside, in_a_namespace};
 use outpost_qemu::{Accel, Machine, Nic, Vm};
 use outpost_wire::session::Mode;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Why, left_out};
 
 /// What nobody can read, or what a browser refuses, must not be what people get when everything else is down.
 #[test]
 fn readers_of_every_kind_can_read_it() {
-    const NAME: &str = "page::readers_of_every_kind_can_read_it";
-    if !nix::unistd::geteuid().is_root() {
-        return left_out(Why::NotHere, NAME, "a network namespace of its own needs root");
-    }
-    if Command::new("chronyd").arg("--version").output().is_err() {
-        return left_out(Why::Skipped, NAME, "chronyd is not installed: apt-get install chrony");
-    }
-    for program in ["node", "chromium"] {
-        if Command::new(program).arg("--version").output().is_err() {
-            return left_out(Why::Skipped, NAME, &format!("{program} is not installed: scripts/setup test"));
-        }
-    }
-    if !checkout().join("target/node/installed").exists() {
-        return left_out(Why::Skipped, NAME, "axe-core is not in target/node: scripts/setup test");
-    }
-    // The namespace is this thread's and of what it starts; it is gone with the last of them.
-    let test = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        read_pages();
-    });
-    test.join().unwrap();
+    in_a_namespace(
+        "page::readers_of_every_kind_can_read_it",
+        &["chronyd", "chromium", "node", "target/node/installed"],
+        read_pages,
+    );
 }
 
 fn read_pages() {
@@ -101,7 +84,7 @@ fn read_pages() {
         }
     }
     let mut look = Command::new("node");
-    look.current_dir(checkout()).arg("tests/page/check.mjs");
+    look.current_dir(beside("")).arg("tests/page/check.mjs");
     if let Some(folder) = std::env::var_os("OUTPOST_PICTURES") {
         look.arg("--pictures").arg(folder);
     }
@@ -109,8 +92,4 @@ fn read_pages() {
     let seen = look.output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&seen.stdout), String::from_utf8_lossy(&seen.stderr));
     assert!(seen.status.success(), "{said}{complained}");
-}
-
-fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -5,8 +5,7 @@
 
 use crate::answer::{Answer, Body, take_answer};
 use crate::image::image;
-use crate::support::{Why, left_out};
-use nix::sched::{CloneFlags, unshare};
+use crate::namespace::{find, in_a_namespace};
 use outpost_qemu::{Link, Machine, Running, Vm};
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
@@ -14,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, panic, thread};
+use std::{fs, thread};
 use tempfile::TempDir;
 
 /// How long anything may take that takes milliseconds on a quiet machine.
@@ -29,41 +28,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a client of ours waits for one answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Where Debian puts programs that are not for everyone.
-const FOLDERS: [&str; 2] = ["/usr/lib/nagios/plugins", "/usr/sbin"];
-
 /// Runs a test in a laboratory, or says why it cannot. `programs` are those that scripts/setup installs.
 pub fn lab(name: &str, programs: &[&str], test: impl FnOnce(&Lab) + Send + 'static) {
-    if !nix::unistd::geteuid().is_root() {
-        return left_out(Why::NotHere, name, "a network namespace with taps of its own needs root");
-    }
-    if let Some(missing) = programs.iter().find(|program| find(program).is_none()) {
-        return left_out(Why::Skipped, name, &format!("{missing} is not installed: scripts/setup test"));
-    }
-    // The namespace is this thread's and of what it starts; it is gone with the last of them.
-    let test = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        Link::prepare().unwrap();
-        test(&Lab { folder: tempfile::tempdir().unwrap() });
-    });
-    if let Err(panic) = test.join() {
-        panic::resume_unwind(panic);
-    }
-}
-
-/// A path in this checkout.
-pub fn beside(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
-/// Where a program is, or something in the checkout that set-up puts there.
-fn find(program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        return Some(beside(program)).filter(|path| path.exists());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
-    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+    in_a_namespace(name, programs, || test(&Lab { folder: tempfile::tempdir().unwrap() }));
 }
 
 /// A namespace, and a folder for what is in it.

@@ -30,6 +30,8 @@ mod haproxy;
 #[path = "../support/image.rs"]
 mod image;
 mod lab;
+#[path = "../support/namespace.rs"]
+mod namespace;
 mod page;
 mod programs;
 mod scrape;

@@ -1,6 +1,7 @@
 //! Prometheus: it scrapes us, its own checker finds nothing to say, and the strict parser of OpenMetrics reads us.
 
-use crate::lab::{Guest, Lab, beside, lab, run, run_with, wait};
+use crate::lab::{Guest, Lab, lab, run, run_with, wait};
+use crate::namespace::beside;
 use serde_json::Value;
 
 /// The Accept header of a scraper that knows OpenMetrics.
