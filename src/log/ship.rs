@@ -20,7 +20,7 @@
 //! a new session tells that.
 
 use super::Log;
-use super::retry::{Retry, aim, is_known};
+use super::retry::{Retry, aim, is_known, is_reached};
 use super::ring::{Reader, Step};
 use crate::limits::{
     LOG_ALIVE, LOG_BACKOFF_MIN, LOG_BATCH_HOLD, LOG_BATCH_RECORDS, LOG_CONNECT_TIME, LOG_FRAMES_PER_POLL,
@@ -247,12 +247,7 @@ impl Ship {
     }
 
     fn connect(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, cx: &mut Context) -> Result<Instant, SessionEnd> {
-        let port = self.retry.port();
-        socket.abort();
-        let address = self.status.address;
-        socket.connect(cx, (*address.ip(), address.port()), port).map_err(|_| SessionEnd::NetworkDown)?;
-        socket.set_nagle_enabled(false);
-        socket.set_timeout(Some(LOG_SILENCE));
+        self.retry.dial(socket, cx, self.status.address)?;
         self.inbox_len = 0;
         let deadline = now + LOG_CONNECT_TIME;
         (self.state, self.status.phase) = (State::Connecting { deadline }, Phase::Connecting);
@@ -266,11 +261,8 @@ impl Ship {
         log: &Log<'_>,
         deadline: Instant,
     ) -> Result<Instant, SessionEnd> {
-        match socket.state() {
-            tcp::State::SynSent | tcp::State::SynReceived if now < deadline => return Ok(deadline),
-            tcp::State::SynSent | tcp::State::SynReceived => return Err(SessionEnd::ConnectTimeout),
-            tcp::State::Established | tcp::State::CloseWait => {}
-            _ => return Err(SessionEnd::ConnectRefused),
+        if !is_reached(socket, now, deadline)? {
+            return Ok(deadline);
         }
         let Security::Keyed(key, ephemerals) = &mut self.security else {
             self.channel = Channel::Clear;

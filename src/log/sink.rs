@@ -17,7 +17,7 @@
 
 use super::Log;
 use super::names::Names;
-use super::retry::{Retry, aim, is_known};
+use super::retry::{Retry, aim, is_known, is_reached};
 use super::ring::{Reader, Step};
 use super::ship::Phase;
 use super::syslog::{From, Message};
@@ -151,12 +151,7 @@ impl Sink {
     }
 
     fn connect(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, cx: &mut Context) -> Result<Instant, SessionEnd> {
-        socket.abort();
-        let address = self.status.address;
-        let port = self.retry.port();
-        socket.connect(cx, (*address.ip(), address.port()), port).map_err(|_| SessionEnd::NetworkDown)?;
-        socket.set_nagle_enabled(false);
-        socket.set_timeout(Some(LOG_SILENCE));
+        self.retry.dial(socket, cx, self.status.address)?;
         // Who only listens is never heard: TCP has to ask whether it is still there.
         socket.set_keep_alive(Some(LOG_ALIVE));
         let deadline = now + LOG_CONNECT_TIME;
@@ -172,11 +167,8 @@ impl Sink {
         time: &Time,
         deadline: Instant,
     ) -> Result<Instant, SessionEnd> {
-        match socket.state() {
-            tcp::State::SynSent | tcp::State::SynReceived if now < deadline => return Ok(deadline),
-            tcp::State::SynSent | tcp::State::SynReceived => return Err(SessionEnd::ConnectTimeout),
-            tcp::State::Established | tcp::State::CloseWait => {}
-            _ => return Err(SessionEnd::ConnectRefused),
+        if !is_reached(socket, now, deadline)? {
+            return Ok(deadline);
         }
         (self.status.phase, self.status.since) = (Phase::Connected, now);
         if !self.connected_told {
