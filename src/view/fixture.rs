@@ -68,6 +68,26 @@ pub fn with(document: &str, test: impl FnOnce(&mut Fixture) + Send) {
     }
 }
 
+/// A boot of the image like any other.
+pub fn facts() -> Facts {
+    Facts {
+        boot_id: 0xb007,
+        seed: [1; 32],
+        entropy: EntropySource::Virtio,
+        machine: "test".try_into().unwrap(),
+        boot_path: "pvh",
+        memory_bytes: 16 << 20,
+        clock: "test",
+        wall: None,
+        image_id: [7; 32],
+        revision: "test",
+        phases: heapless::Vec::new(),
+        history: History::default(),
+        content: crate::content::Content::NONE,
+        watchdog: None,
+    }
+}
+
 impl Fixture {
     fn new(document: &str) -> Fixture {
         let started = Instant::from_secs(1);
@@ -85,22 +105,7 @@ impl Fixture {
         let names = Resolver::new(loaded.config.hosts().map(|(_, host)| host), 1, started);
         Fixture {
             now: Instant::from_secs(2),
-            facts: Facts {
-                boot_id: 0xb007,
-                seed: [1; 32],
-                entropy: EntropySource::Virtio,
-                machine: "test".try_into().unwrap(),
-                boot_path: "pvh",
-                memory_bytes: 16 << 20,
-                clock: "test",
-                wall: None,
-                image_id: [7; 32],
-                revision: "test",
-                phases: [Phase { name: "memory", took_us: 1_500 }].into_iter().collect(),
-                history: History::default(),
-                content: crate::content::Content::NONE,
-                watchdog: None,
-            },
+            facts: Facts { phases: [Phase { name: "memory", took_us: 1_500 }].into_iter().collect(), ..facts() },
             health: Health::new(started),
             time: Time::new(&names.all::<{ limits::TIME_SERVERS }>(&loaded.config.time.servers), 1, started),
             names,

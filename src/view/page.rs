@@ -816,6 +816,7 @@ pub fn write_left_out(w: &mut Writer<'_>, count: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
     use crate::config::checks::Checks;
     use crate::config::{Loaded, load_into};
@@ -857,20 +858,12 @@ mod tests {
             loaded,
             watch: Watch::new(checks, memory, vec![0; watch::DAYS_REGION].leak(), 1, 1, Instant::from_secs(1)),
             facts: Facts {
-                boot_id: 0xb007,
-                seed: [0; 32],
                 entropy: EntropySource::Cpu,
                 machine: "microvm, QEMU TCG".try_into().unwrap(),
-                boot_path: "pvh",
                 memory_bytes: 12 << 20,
                 clock: "tsc",
-                wall: None,
                 image_id: [0xa5; 32],
-                revision: "test",
-                phases: heapless::Vec::new(),
-                history: crate::crash::History::default(),
-                content: crate::content::Content::NONE,
-                watchdog: None,
+                ..fixture::facts()
             },
             health: Health::new(Instant::from_secs(1)),
             clock: Clock { pair: Some((NOW, 1_795_354_805_000_000)), error_us: 1_250, stratum: Some(3) },
@@ -1191,23 +1184,7 @@ mod tests {
         let mut clear = scene("{}");
         let wall = WallTime { at: NOW, unix_us: 1_795_354_805_000_000, error_us: 1_000_000, source: "rtc" };
         clear.facts.wall = Some(wall);
-        let time = Time::new(&[], 0, Instant::ZERO);
-        let vitals = Vitals::default();
-        let names = Resolver::new(core::iter::empty(), 0, Instant::ZERO);
-        let known = Known {
-            started: Instant::ZERO,
-            facts: &clear.facts,
-            loaded: &clear.loaded,
-            health: &clear.health,
-            vitals: &vitals,
-            names: &names,
-            time: &time,
-            ship: &None,
-            sink: &None,
-            incidents: crate::incidents::Told::NOTHING,
-            safe_mode: false,
-        };
-        clear.clock = Clock::of(&known, NOW);
+        clear.clock = clear.page(|page| Clock::of(&page.known, NOW));
         clear.session.as_mut().unwrap().keyed = false;
         clear.says(&["not synchronised: as the machine has it, ± 1,000 ms", "clear text", "13:40:05 UTC"], &["NTP"]);
         clear.session.as_mut().unwrap().phase = Phase::Connecting;
