@@ -194,11 +194,14 @@ impl History {
     /// What to say when there are no days.
     pub fn nothing(&self, store: &Path) -> String {
         let of = if self.agent.is_empty() { String::new() } else { format!(" of {}", escape(&self.agent)) };
+        let future = match self.future {
+            0 => String::new(),
+            count => format!(" ({count} told of the future: some clock was wrong)"),
+        };
         format!(
-            "{} has no days{of} of the last {CHECK_DAYS}: an agent tells them once a time server has answered it, every \
-             hour ({} told of the future). `outpost logs --event check.day` shows what there is.",
-            store.display(),
-            self.future
+            "{} has no days{of} of the last {CHECK_DAYS}{future}: an agent tells them once a time server has answered it, \
+             every hour. `outpost logs --event check.day` shows what there is.",
+            store.display()
         )
     }
 
