@@ -1,6 +1,7 @@
 //! Monotonic time: kvmclock where the host offers it, else the TSC with a stated, measured or guessed frequency.
 //!
-//! Measured against the PIT, and on machines without one against the local APIC's timer where its frequency is known.
+//! Measured against the PIT, and on machines without one against the local APIC's timer where its frequency is known. The
+//! PIT is set going at the entry and read when the clock is needed: what must be done meanwhile is done meanwhile.
 //!
 //! Zero is the entry of the image. Time never goes back, and reading it divides by nothing but a constant.
 
@@ -34,8 +35,8 @@ enum Source {
 }
 
 impl Clock {
-    /// Finds the best clock; `entry` is the TSC when the image was entered.
-    pub fn start(entry: u64) -> Clock {
+    /// Finds the best clock; `entry` is the TSC when the image was entered, `pit` what counts since then.
+    pub fn start(entry: u64, pit: Pit, apic: &LocalApic) -> Clock {
         if let Some(clock) = KvmClock::start()
             && let (Some(zero_ns), Some(tsc_hz)) = (clock.at(entry), clock.tsc_hz())
         {
@@ -43,22 +44,12 @@ impl Clock {
         }
         let (tsc_hz, name) = hypervisor::stated_tsc_hz()
             .map(|hz| (hz, "tsc"))
-            .or_else(|| measured_tsc_hz().map(|hz| (hz, "tsc (PIT)")))
+            .or_else(|| pit.tsc_hz().map(|hz| (hz, "tsc (PIT)")))
             .or_else(|| hypervisor::base_hz().map(|hz| (hz, "tsc (base frequency)")))
+            .or_else(|| apic_tsc_hz(apic).map(|hz| (hz, "tsc (APIC)")))
             .unwrap_or((GUESS_HZ, GUESSED));
         let scale = Scale::new(tsc_hz, NS).unwrap_or(Scale { multiplier: 1 << 31, shift: 0 });
         Clock { source: Source::Tsc { zero: entry, scale }, tsc_hz, name }
-    }
-
-    /// Measures a frequency that was guessed, as soon as there is a local APIC to do so. `false`: it stays a guess.
-    pub fn refine(&mut self, apic: &LocalApic) -> bool {
-        let Source::Tsc { zero, .. } = self.source else { return true };
-        if !self.is_guess() {
-            return true;
-        }
-        let Some((hz, scale)) = apic_tsc_hz(apic).and_then(|hz| Some((hz, Scale::new(hz, NS)?))) else { return false };
-        *self = Clock { source: Source::Tsc { zero, scale }, tsc_hz: hz, name: "tsc (APIC)" };
-        true
     }
 
     /// Time since the image was entered.
@@ -162,55 +153,114 @@ struct Sample {
     spread: u64,
 }
 
-/// How often it is measured again when the host took the processor away for a good part of it.
+impl Sample {
+    /// Ticks of the PIT between the two; it counts down and goes round.
+    fn ticks_since(&self, earlier: &Sample) -> u16 {
+        earlier.count.wrapping_sub(self.count) as u16
+    }
+}
+
+/// A stretch of time by both clocks.
+struct Span {
+    tsc: u64,
+    ticks: u64,
+    /// The longest time between two looks.
+    gap: u64,
+}
+
+impl Span {
+    /// Looks at both from `start` on until so many ticks have passed. `None`: the PIT does not count.
+    fn measure(start: &Sample, ticks: u16) -> Option<Span> {
+        let (mut last, mut gap) = (start.tsc, 0);
+        let mut still = 0;
+        let mut reached = false;
+        for _ in 0..PIT_TRIES {
+            let now = pit_sample();
+            gap = gap.max(now.tsc.saturating_sub(last));
+            last = now.tsc;
+            let passed = now.ticks_since(start);
+            still = if passed == 0 { still + 1 } else { 0 };
+            reached = (ticks..u16::MAX / 2).contains(&passed);
+            if reached || still >= PIT_STILL_TRIES {
+                break;
+            }
+        }
+        let end = tightest(pit_sample);
+        let gap = gap.max(end.tsc.saturating_sub(last));
+        let span = Span { tsc: end.tsc.saturating_sub(start.tsc), ticks: end.ticks_since(start).into(), gap };
+        (reached && span.ticks > 0).then_some(span)
+    }
+
+    fn tsc_hz(&self) -> Option<u64> {
+        Some(self.tsc.saturating_mul(PIT_HZ) / self.ticks).filter(|hz| *hz > 1_000_000)
+    }
+}
+
+/// The PIT, set going when the image was entered where nobody states how fast the TSC is.
+pub struct Pit {
+    begun: Option<Sample>,
+}
+
+impl Pit {
+    /// Sets channel 0 going (microvm has no port 0x61 for channel 2) and looks at it.
+    pub fn start() -> Pit {
+        let stated = Hypervisor::detect() == Hypervisor::Kvm || hypervisor::stated_tsc_hz().is_some();
+        Pit { begun: (!stated).then(pit_begin) }
+    }
+
+    /// The TSC's frequency against it.
+    fn tsc_hz(self) -> Option<u64> {
+        let hz = self.begun.and_then(|begun| hz_since(&begun)).or_else(lowest_hz);
+        pit_command(0x30, 1); // mode 0: ends, so that the VMM has no timer to run for us
+        hz
+    }
+}
+
+/// The last piece of a measurement that began with the entry, in ticks: half a millisecond.
+const PIT_PIECE: u16 = 597;
+
+/// How much longer than that piece the whole may be: what the piece is off by is then less than half a round.
+const PIECES_MAX: u64 = 1000;
+
+/// The frequency since the entry. The count goes round in 55 ms, and so much may have passed: a short piece tells how
+/// often it did. `None`: the host took the processor away for half of the piece, or for long before.
+fn hz_since(begun: &Sample) -> Option<u64> {
+    const ROUND: u64 = 1 << 16;
+    let from = tightest(pit_sample);
+    let piece = Span::measure(&from, PIT_TICKS.saturating_sub(from.ticks_since(begun)).max(PIT_PIECE))?;
+    let tsc = from.tsc.saturating_sub(begun.tsc) + piece.tsc;
+    if piece.gap > piece.tsc / 2 || tsc / PIECES_MAX > piece.tsc {
+        return None;
+    }
+    let seen = u64::from(from.ticks_since(begun)) + piece.ticks;
+    let expected = tsc.saturating_mul(PIT_HZ) / piece.tsc_hz()?;
+    let rounds = (expected + ROUND / 2).saturating_sub(seen) / ROUND;
+    Span { tsc, ticks: seen + rounds * ROUND, gap: piece.gap }.tsc_hz()
+}
+
+/// How often it is measured anew when the host took the processor away for a good part of it.
 const PIT_ATTEMPTS: u32 = 5;
 
-/// The TSC's frequency against the PIT's channel 0, by latched counts (microvm has no port 0x61 for channel 2).
-///
-/// The count goes round in 55 ms, and a host may take the processor away for longer: then ticks are missing, and the
+/// The frequency, measured anew. When the host takes the processor away for more than a round, ticks are missing, and the
 /// frequency comes out too high, never too low. So the lowest of all attempts is the right one.
-fn measured_tsc_hz() -> Option<u64> {
+fn lowest_hz() -> Option<u64> {
     let mut lowest = None;
     for _ in 0..PIT_ATTEMPTS {
-        let Some((hz, undisturbed)) = measured_once() else { break };
+        let Some(span) = Span::measure(&pit_begin(), PIT_TICKS) else { break };
+        let Some(hz) = span.tsc_hz() else { break };
         lowest = Some(lowest.map_or(hz, |lowest: u64| lowest.min(hz)));
-        if undisturbed {
+        if span.gap <= span.tsc / 8 {
             break;
         }
     }
     lowest
 }
 
-/// One measurement, and whether nothing took the processor away for an eighth of it.
-fn measured_once() -> Option<(u64, bool)> {
-    pit_command(0x34, 0); // channel 0, both bytes, mode 2: counts down from 65,536 and round again
-    let start = tightest(pit_sample);
-    let (mut last, mut gap) = (start.tsc, 0);
-    let mut still = 0;
-    let mut reached = false;
-    for _ in 0..PIT_TRIES {
-        let now = pit_sample();
-        gap = gap.max(now.tsc.saturating_sub(last));
-        last = now.tsc;
-        let passed = start.count.wrapping_sub(now.count) as u16;
-        still = if passed == 0 { still + 1 } else { 0 };
-        reached = (PIT_TICKS..u16::MAX / 2).contains(&passed);
-        if reached || still >= PIT_STILL_TRIES {
-            break;
-        }
-    }
-    let end = tightest(pit_sample);
-    pit_command(0x30, 1); // mode 0: ends, so that the VMM has no timer to run for us
-    gap = gap.max(end.tsc.saturating_sub(last));
-    let ticks = u64::from(start.count.wrapping_sub(end.count) as u16);
-    let time = end.tsc.saturating_sub(start.tsc);
-    let hz = (reached && ticks > 0).then(|| time * PIT_HZ / ticks).filter(|hz| *hz > 1_000_000)?;
-    Some((hz, gap <= time / 8))
-}
-
 /// The local APIC's timer of QEMU and of KVM counts nanoseconds (QEMU: hw/intc/apic.c, KVM: APIC_BUS_CYCLE_NS), whatever
-/// the processor; it is counted here without its divider.
-const APIC_HZ: u64 = 1_000_000_000;
+/// the processor; without its divider.
+pub fn apic_hz() -> Option<u64> {
+    matches!(Hypervisor::detect(), Hypervisor::Tcg | Hypervisor::Kvm).then_some(1_000_000_000)
+}
 
 /// The divider of 1 (Intel SDM 3A, 11.5.4).
 const APIC_DIVIDE_BY_1: u32 = 0b1011;
@@ -223,9 +273,7 @@ const APIC_TRIES: u32 = 1_000_000;
 
 /// The TSC's frequency against the local APIC's timer, which is not in service yet.
 fn apic_tsc_hz(apic: &LocalApic) -> Option<u64> {
-    if !matches!(Hypervisor::detect(), Hypervisor::Tcg | Hypervisor::Kvm) {
-        return None;
-    }
+    let apic_hz = apic_hz()?;
     apic.write(LocalRegister::TimerDivide, APIC_DIVIDE_BY_1);
     apic.write(LocalRegister::TimerInitial, u32::MAX);
     let count = || apic.read(LocalRegister::TimerCurrent);
@@ -239,7 +287,7 @@ fn apic_tsc_hz(apic: &LocalApic) -> Option<u64> {
     let end = tightest(moment);
     apic.write(LocalRegister::TimerInitial, 0);
     let ticks = u128::from(start.count.wrapping_sub(end.count));
-    let hz = u128::from(end.tsc.saturating_sub(start.tsc)) * u128::from(APIC_HZ) / ticks;
+    let hz = u128::from(end.tsc.saturating_sub(start.tsc)) * u128::from(apic_hz) / ticks;
     u64::try_from(hz).ok().filter(|hz| *hz > 1_000_000)
 }
 
@@ -254,6 +302,12 @@ fn pit_sample() -> Sample {
     let after = tsc();
     let count = u16::from_le_bytes([read_port(0x40), read_port(0x40)]).into();
     Sample { tsc: before + (after - before) / 2, count, spread: after - before }
+}
+
+/// Sets the PIT going.
+fn pit_begin() -> Sample {
+    pit_command(0x34, 0); // channel 0, both bytes, mode 2: counts down from 65,536 and round again
+    tightest(pit_sample)
 }
 
 fn pit_command(command: u8, count: u16) {

@@ -1,7 +1,7 @@
 //! From the entry to the loop: looks at what the VMM handed over, takes the machine into service, drives the agent.
 
 use crate::acpi::Platform;
-use crate::clock::Clock;
+use crate::clock::{Clock, Pit};
 use crate::cmdline::{self, COMMAND_LINE_MAX};
 use crate::entropy::Entropy;
 use crate::fw_cfg;
@@ -32,7 +32,7 @@ use outpost::content::{self, Content};
 use outpost::crash::LastWords;
 use outpost::drill::Failure;
 use outpost::facts::{Facts, Phase, WallTime};
-use outpost::limits::{CONFIG_MAX, CONTENT_MAX, MARK_EVERY, WALL_LOOK};
+use outpost::limits::{CONFIG_MAX, CONTENT_MAX, MARK_EVERY, SERVE_FIRST, WALL_LOOK};
 use outpost::resume::{self, Resumption, Watch};
 use outpost_wire::{ConfigSource, EntropySource, ShutdownCause};
 use smoltcp::time::{Duration, Instant};
@@ -53,6 +53,7 @@ const CONTENT_FILE: &str = "opt/outpost/content";
 #[unsafe(no_mangle)]
 extern "C" fn boot(start_info: u32, entry: u64) -> ! {
     let unpacked = tsc();
+    let pit = Pit::start();
     serial::start();
     let mut line = [0; COMMAND_LINE_MAX];
     let info = match read_start_info(start_info, &mut line) {
@@ -64,7 +65,7 @@ extern "C" fn boot(start_info: u32, entry: u64) -> ! {
     static COMMAND_LINE: Once<[u8; COMMAND_LINE_MAX]> = Once::new([0; COMMAND_LINE_MAX]);
     let Some(kept) = COMMAND_LINE.take() else { refuse(format_args!("the image was entered twice")) };
     *kept = line;
-    run(Phases::new(entry, unpacked), &info, cmdline::text(kept))
+    run(Phases::new(entry, unpacked), pit, &info, cmdline::text(kept))
 }
 
 /// What the VMM handed over, checked against what the image claims.
@@ -84,7 +85,7 @@ fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 }
 
 /// Takes the machine into service and drives the agent for ever.
-fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
+fn run(mut phases: Phases, pit: Pit, info: &StartInfo, line: &'static str) -> ! {
     if cmdline::values(line, "outpost.on_panic").last() == Some("stop") {
         panic::stop_instead_of_reset();
     }
@@ -94,16 +95,16 @@ fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
     memory::harden();
     phases.end("memory");
 
-    let mut clock = Clock::start(phases.entry);
-    phases.end("clock");
-
     let platform = Platform::read(&Windows, info.rsdp);
     phases.end("acpi");
 
     let Some(apic) = interrupts::start(&platform) else {
         refuse(format_args!("there is no local APIC to wake the agent; use a machine that has one"))
     };
-    if !clock.refine(&apic) {
+    phases.end("interrupts");
+
+    let clock = Clock::start(phases.entry, pit, &apic);
+    if clock.is_guess() {
         let _ = writeln!(
             Port,
             "\noutpost: this machine does not tell how fast its clock is: times and intervals may be wrong by half. \
@@ -113,7 +114,7 @@ fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
     let Some(vector) = interrupts::allocate_vector() else { refuse(format_args!("no interrupt vector is left")) };
     let mut timer = Timer::start(apic, vector, &clock);
     let mut power = Power::start(&platform);
-    phases.end("interrupts");
+    phases.end("clock");
 
     let mut entropy = Entropy::collect(&[]);
     // A processor with randomness of its own needs no device for it.
@@ -131,7 +132,8 @@ fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
     let crashed = history.abnormal_ends > 0;
 
     let machine = machine_name(&platform, line);
-    greet(&machine, info, &clock, &entropy);
+    let mut greeting =
+        Some(Greeting { machine: machine.clone(), ram_bytes: info.ram_bytes(), entropy: entropy.source() });
 
     let mut nic = nic::find(&platform, line, entropy.boot_id());
     phases.end("nic");
@@ -196,6 +198,7 @@ fn run(mut phases: Phases, info: &StartInfo, line: &'static str) -> ! {
             power: &mut power,
             timer: &mut timer,
             meter: &mut meter,
+            greeting: &mut greeting,
         };
         let resumed = shell.drive(&mut agent);
         sessions = agent.take_sessions();
@@ -255,12 +258,14 @@ struct Shell<'a> {
     power: &'a mut Power,
     timer: &'a mut Timer,
     meter: &'a mut Meter,
+    greeting: &'a mut Option<Greeting>,
 }
 
 impl Shell<'_> {
     /// Drives the agent until the machine ends, or is found to go on as what may be a copy.
     fn drive(&mut self, agent: &mut Agent<'_>) -> Resumption {
-        let (mut mark_at, mut look_at) = (Instant::ZERO, Instant::ZERO);
+        let served = self.clock.now() + SERVE_FIRST;
+        let (mut mark_at, mut look_at, mut sleep_max) = (served, served, SERVE_FIRST);
         loop {
             let now = self.clock.now();
             let changed = self.generation.is_some_and(|generation| self.watch.is_other(Some(generation.read())));
@@ -274,26 +279,29 @@ impl Shell<'_> {
                 }
             }
             let wake = agent.poll(now, self.nic);
-            let more_to_say = self.serial.has_room() && agent.console(now, self.serial);
+            if now >= mark_at {
+                if let Some(greeting) = self.greeting.take() {
+                    greeting.say(self.clock);
+                }
+                survival::mark(now);
+                self.nic.look_at_link();
+                self.nic.remind();
+                agent.observe(self.meter.vitals(now, self.clock));
+                (mark_at, sleep_max) = (now + MARK_EVERY, SLEEP_MAX);
+                if let Some(failure) = agent.drill(now) {
+                    fail(failure);
+                }
+            }
+            let more_to_say = now >= served && self.serial.has_room() && agent.console(now, self.serial);
             let console_behind = self.serial.drain();
             if self.power.button_pressed() {
                 agent.shut_down(now, ShutdownCause::PowerButton);
                 continue;
             }
-            if now >= mark_at {
-                survival::mark(now);
-                self.nic.look_at_link();
-                self.nic.remind();
-                agent.observe(self.meter.vitals(now, self.clock));
-                mark_at = now + MARK_EVERY;
-                if let Some(failure) = agent.drill(now) {
-                    fail(failure);
-                }
-            }
             let until = match wake {
                 Wake::PowerOff => self.switch_off(agent, now),
-                Wake::At(at) => at.min(now + SLEEP_MAX),
-                Wake::OnFrame => now + SLEEP_MAX,
+                Wake::At(at) => at.min(now + sleep_max),
+                Wake::OnFrame => now + sleep_max,
             };
             let until = match (more_to_say, console_behind) {
                 (true, false) => continue,
@@ -335,17 +343,26 @@ fn fail(failure: Failure) -> ! {
 }
 
 /// The first line of the console: what was found.
-fn greet(machine: &str, info: &StartInfo, clock: &Clock, entropy: &Entropy) {
-    let _ = writeln!(
-        Port,
-        "\noutpost {} ({}) on {machine}: {} MiB, clock {} at {} MHz, entropy {}",
-        env!("CARGO_PKG_VERSION"),
-        env!("OUTPOST_REVISION"),
-        info.ram_bytes().div_ceil(1 << 20),
-        clock.name(),
-        clock.tsc_hz() / 1_000_000,
-        entropy.source().word().unwrap_or("unknown"),
-    );
+struct Greeting {
+    machine: heapless::String<40>,
+    ram_bytes: u64,
+    entropy: EntropySource,
+}
+
+impl Greeting {
+    fn say(self, clock: &Clock) {
+        let _ = writeln!(
+            Port,
+            "\noutpost {} ({}) on {}: {} MiB, clock {} at {} MHz, entropy {}",
+            env!("CARGO_PKG_VERSION"),
+            env!("OUTPOST_REVISION"),
+            self.machine,
+            self.ram_bytes.div_ceil(1 << 20),
+            clock.name(),
+            clock.tsc_hz() / 1_000_000,
+            self.entropy.word().unwrap_or("unknown"),
+        );
+    }
 }
 
 /// Reads the configuration and the content bundle from everywhere they may be; what comes later counts.

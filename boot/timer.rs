@@ -1,6 +1,6 @@
 //! The one-shot timer that ends `hlt`: the local APIC's, by TSC deadline where there is one.
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::hypervisor::{has_tsc_deadline, tsc};
 use crate::interrupts::{self, LocalApic, LocalRegister};
 use crate::scale::Scale;
@@ -33,7 +33,7 @@ impl Timer {
     /// Takes the timer into service; it will raise `vector`.
     pub fn start(apic: LocalApic, vector: u8, clock: &Clock) -> Timer {
         let deadline = has_tsc_deadline();
-        let ticks_hz = if deadline { clock.tsc_hz() } else { measured_hz(&apic, clock) };
+        let ticks_hz = if deadline { clock.tsc_hz() } else { apic_ticks_hz(&apic, clock) };
         let mode = if deadline { TSC_DEADLINE_MODE } else { 0 };
         apic.write(LocalRegister::Timer, mode | u32::from(vector));
         // One tick per microsecond for a timer that does not count: it then comes too early or not at all, and
@@ -66,9 +66,12 @@ impl Timer {
     }
 }
 
-/// The frequency of the APIC timer, divided by 16.
-fn measured_hz(apic: &LocalApic, clock: &Clock) -> u64 {
+/// The frequency of the APIC timer, divided by 16: known, or measured.
+fn apic_ticks_hz(apic: &LocalApic, clock: &Clock) -> u64 {
     apic.write(LocalRegister::TimerDivide, DIVIDE_BY_16);
+    if let Some(hz) = clock::apic_hz() {
+        return hz / 16;
+    }
     apic.write(LocalRegister::TimerInitial, u32::MAX);
     let start = (clock.now(), apic.read(LocalRegister::TimerCurrent));
     let mut end = start;

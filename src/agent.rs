@@ -169,12 +169,7 @@ impl<'a> Agent<'a> {
         tell_content(&facts.content, checks, &mut log, now);
         let settings = &config.config;
         let ship = settings.collector.as_ref().map(|collector| {
-            let identity = Identity {
-                agent: settings.name.clone(),
-                image_id: facts.image_id,
-                config: settings.hash(checks),
-                severities: settings.severity.hash(),
-            };
+            let identity = Identity { agent: settings.name.clone(), image_id: facts.image_id, hashes: None };
             let security = match &collector.key {
                 None => Security::Clear,
                 Some(_) if facts.entropy == EntropySource::Weak => Security::Refused,
@@ -560,6 +555,7 @@ impl<'a> Agent<'a> {
             self.ship_at = FAR;
             if let (Some(ship), Some(collector)) = (&mut self.ship, &settings.collector) {
                 ship.aim(self.names.addresses(&collector.address.host));
+                ship.identify(now, || [settings.hash(self.watch.checks()), settings.severity.hash()]);
                 let (socket, context) = self.network.collector();
                 self.judge_at = now;
                 self.ship_at = ship.poll(now, socket, context, &mut self.log, up).unwrap_or(FAR);

@@ -21,6 +21,10 @@ pub const LOG_REGION: usize = 4 * 1024 * 1024;
 /// Bytes at the end of the log region that a boot keeps its last words in: what the ring's segments leave over.
 pub const LAST_WORDS: usize = 512;
 
+/// How long a boot leaves undone what nobody waits for (the console, the way to the collector), while somebody may be
+/// waiting for its first answer. Where code is translated, as under QEMU without KVM, each thing done for the first time is dear.
+pub const SERVE_FIRST: Duration = Duration::from_millis(20);
+
 /// How often a boot notes that it lives, and feeds its watchdog: seldom enough to cost nothing.
 pub const MARK_EVERY: Duration = Duration::from_secs(1);
 

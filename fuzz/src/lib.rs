@@ -80,7 +80,7 @@ pub fn agent_against(security: Security, mut answer: impl FnMut(&[u8]) -> Vec<u8
     let mut log = Log::new(&mut region, 7);
     let mut now = Instant::ZERO;
     let agent = AGENT.try_into().unwrap();
-    let identity = Identity { agent, image_id: [0; 32], config: [0; 8], severities: [0; 8] };
+    let identity = Identity { agent, image_id: [0; 32], hashes: None };
     let mut ship = Ship::new(SocketAddrV4::new(ADDRESS, PORT), identity, security, 1, now);
     let mut device = Loopback::new(Medium::Ip);
     let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, now);

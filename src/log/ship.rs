@@ -24,7 +24,7 @@ use super::retry::{Retry, aim, is_known, is_reached};
 use super::ring::{Reader, Step};
 use crate::limits::{
     LOG_ALIVE, LOG_BACKOFF_MIN, LOG_BATCH_HOLD, LOG_BATCH_RECORDS, LOG_CONNECT_TIME, LOG_FRAMES_PER_POLL,
-    LOG_IN_FLIGHT, LOG_OUTAGE_REMINDER, LOG_SILENCE,
+    LOG_IN_FLIGHT, LOG_OUTAGE_REMINDER, LOG_SILENCE, SERVE_FIRST,
 };
 use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
@@ -43,10 +43,9 @@ pub struct Identity {
     pub agent: String<AGENT_NAME_MAX>,
     /// The image id.
     pub image_id: [u8; 32],
-    /// The first 8 bytes of the SHA-256 of the redacted config, or zeros.
-    pub config: [u8; 8],
-    /// The same of the severity rules alone, or zeros.
-    pub severities: [u8; 8],
+    /// The first 8 bytes of the SHA-256 of the redacted config, and of the severity rules alone, as [`Ship::identify`] was
+    /// told; zeros until then.
+    pub hashes: Option<[[u8; 8]; 2]>,
 }
 
 /// How the session is kept from strangers.
@@ -180,7 +179,7 @@ enum Heard {
 }
 
 impl Ship {
-    /// A session to this collector, to be opened by the first `poll`. `seed` makes ports and back-off unguessable.
+    /// A session to this collector, to be opened [`SERVE_FIRST`] after `now`. `seed` makes ports and back-off unguessable.
     pub fn new(address: SocketAddrV4, identity: Identity, security: Security, seed: u64, now: Instant) -> Ship {
         let keyed = matches!(security, Security::Keyed(..));
         let (phase, last_end) = (Phase::Waiting, None);
@@ -191,7 +190,7 @@ impl Ship {
             security,
             channel: Channel::Clear,
             retry: Retry::new(seed),
-            state: State::Waiting { until: now },
+            state: State::Waiting { until: now + SERVE_FIRST },
             in_flight: Vec::new(),
             sent: 0,
             inbox: [0; SEALED_MAX],
@@ -230,6 +229,14 @@ impl Ship {
                 let until = self.end(now, socket, log, reason);
                 network_up.then_some(until)
             }
+        }
+    }
+
+    /// What is said of the configuration. It is asked for when the first session is due: a boot has no time for hashes.
+    pub fn identify(&mut self, now: Instant, hashes: impl FnOnce() -> [[u8; 8]; 2]) {
+        let waits = matches!(self.state, State::Waiting { until } if now < until);
+        if !waits && self.identity.hashes.is_none() {
+            self.identity.hashes = Some(hashes());
         }
     }
 
@@ -307,6 +314,7 @@ impl Ship {
     fn greet(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, log: &Log<'_>) -> Result<Instant, SessionEnd> {
         let range = |boot: super::Boot| BootRange { boot_id: boot.id, oldest: log.ring.oldest(boot), next: boot.next };
         let previous = log.ring.boots()[1..].last().copied();
+        let [config, severities] = self.identity.hashes.unwrap_or_default();
         let hello = Hello {
             features: 0,
             agent: &self.identity.agent,
@@ -314,8 +322,8 @@ impl Ship {
             previous: previous.map(range),
             catalogue: CATALOGUE_HASH,
             image_id: self.identity.image_id,
-            config: self.identity.config,
-            severities: self.identity.severities,
+            config,
+            severities,
         };
         send_message(socket, &mut self.channel, &Message::Hello(hello))?;
         let deadline = now + LOG_CONNECT_TIME;

@@ -94,8 +94,7 @@ impl Fixture {
         let checks = Box::leak(Box::new(Checks::new()));
         let loaded = config::load_into(Some(document.as_bytes()), checks);
         assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
-        let identity =
-            Identity { agent: loaded.config.name.clone(), image_id: [7; 32], config: [0; 8], severities: [0; 8] };
+        let identity = Identity { agent: loaded.config.name.clone(), image_id: [7; 32], hashes: None };
         let collector = loaded.config.collector.as_ref();
         let ship =
             collector.map(|collector| Ship::new(collector.address.literal(), identity, Security::Clear, 1, started));

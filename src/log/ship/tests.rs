@@ -240,8 +240,7 @@ impl<'a> World<'a> {
         };
         // A receive buffer of an odd size, so that frames stand across its end all the time.
         let (client, server) = (socket(101, 4096), socket(65_535, 4096));
-        let identity =
-            Identity { agent: "a".try_into().unwrap(), image_id: [0; 32], config: [0; 8], severities: [0; 8] };
+        let identity = Identity { agent: "a".try_into().unwrap(), image_id: [0; 32], hashes: None };
         // The agent's key is that of the collector, unless a test changes either.
         let keyed = |key: &Key| Security::Keyed(key.clone(), Ephemerals::new(&[boot_id as u8; 32]));
         let security = collector.key.as_ref().map_or(Security::Clear, keyed);
