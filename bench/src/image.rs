@@ -6,7 +6,7 @@ use crate::counter::Code;
 use addr2line::Context;
 use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use object::elf::SHF_ALLOC;
-use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -69,7 +69,8 @@ impl Image {
         let note = elf.section_by_name(ID_NOTE).and_then(|section| section.data().ok()).unwrap_or_default();
         let id = note.get(note.len().saturating_sub(ID_LEN)..).unwrap_or_default();
         let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = elf.sections().find(|section| section.kind() == SectionKind::Text);
+        // Not the first with instructions: that is the entry, which has a page of its own.
+        let text = elf.section_by_name(".text");
         let text = text.ok_or_else(|| problem(&"it has no code"))?;
         let code = Code { begin: text.address(), bytes: text.size() };
         let symbols = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
