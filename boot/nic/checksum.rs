@@ -5,6 +5,7 @@
 //! Received, the header says when the device vouches for the frame, which may then carry such an unfinished sum; what
 //! nobody vouches for is checked here, as smoltcp no longer does.
 
+use outpost::net::frame::folded;
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket};
 
 /// `virtio_net_hdr.flags`: the checksum is to be finished (by the device), or need not be (by us).
@@ -41,11 +42,8 @@ pub fn leave_to_device(header: &mut [u8], frame: &mut [u8]) {
     // protocol and length.
     let addresses = frame[IP_SOURCE..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
     let rest = (u16::from(u8::from(IpProtocol::Tcp)) + (frame.len() - TCP) as u16).to_be();
-    let sum = (addresses & 0xffff_ffff) + (addresses >> 32) + u64::from(rest);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let folded = (sum & 0xffff) + (sum >> 16);
-    frame[TCP + TCP_CHECKSUM..TCP + TCP_CHECKSUM + 2].copy_from_slice(&(folded as u16).to_ne_bytes());
+    let sum = folded((addresses & 0xffff_ffff) + (addresses >> 32) + u64::from(rest));
+    frame[TCP + TCP_CHECKSUM..TCP + TCP_CHECKSUM + 2].copy_from_slice(&sum.to_ne_bytes());
 }
 
 /// Whether a received frame may be believed: the device vouches for it, or its checksum is right, or it has none that
