@@ -22,7 +22,7 @@ use crate::net::{self, Network};
 use crate::nic::{Link, Nic};
 use crate::resume::Resumption;
 use crate::time::Time;
-use crate::view::Known;
+use crate::view::Parts;
 use crate::vitals::Vitals;
 use crate::watch::{self, Watch};
 use crate::{FAR, sooner};
@@ -81,39 +81,29 @@ const CLOCK_ERROR_US: u64 = 500_000;
 
 /// The agent.
 pub struct Agent<'a> {
-    facts: Facts,
-    config: Loaded,
+    /// What serving looks at and does not change.
+    parts: Parts,
     network: Network<'a>,
     server: Server<'a>,
     watch: Watch<'a>,
     incidents: Incidents<'a>,
     log: Log<'a>,
-    /// When anything but connections, checks and the log has something to do. Whoever touches such a part outside of the
-    /// polls that are for them sets it to zero.
+    /// When anything but connections and the log has something to do. Whoever touches such a part outside of the polls
+    /// that are for them sets it to zero.
     due: Instant,
-    ship: Option<Ship>,
-    /// When the ship has something to do, if no frame comes before.
+    /// When the ways to the collector and to a syslog server have something to do, if no frame comes before.
     ship_at: Instant,
-    /// The way to a syslog server, and when it has something to do, if no frame comes before.
-    sink: Option<Sink>,
     sink_at: Instant,
     /// How many records both have been told of.
     seen_emitted: u64,
-    /// The host names of the configuration, and when they have something to do, if no frame comes before.
-    names: Resolver,
+    /// When the host names of the configuration have something to do, if no frame comes before.
     names_at: Instant,
-    time: Time,
     /// When the clock has something to do, if no frame comes before.
     time_at: Instant,
-    health: Health,
-    vitals: Vitals,
     /// When health is judged again, and the state of the network that it was judged by.
     judge_at: Instant,
     judged: net::State,
     drills: Option<Drills>,
-    /// Until then the agent does no more than it must: after a crash loop.
-    safe_until: Option<Instant>,
-    started: Instant,
     diagnose_at: Instant,
     /// Set when the agent is to end: by then at the latest.
     ending: Option<Instant>,
@@ -205,26 +195,28 @@ impl<'a> Agent<'a> {
             incidents,
             log,
             due: Instant::ZERO,
-            ship,
             ship_at: now,
-            sink,
             sink_at: now,
             seen_emitted: 0,
-            names,
             names_at: now,
-            time,
             time_at: now,
-            health: Health::new(now),
-            vitals: Vitals::default(),
             judge_at: now,
             judged: net::State::Starting,
             drills,
-            safe_until,
-            started: now,
             diagnose_at: now + DIAGNOSE_EVERY,
             ending: None,
-            facts,
-            config,
+            parts: Parts {
+                started: now,
+                facts,
+                loaded: config,
+                health: Health::new(now),
+                vitals: Vitals::default(),
+                names,
+                time,
+                ship,
+                sink,
+                safe_until,
+            },
         }
     }
 
@@ -233,8 +225,7 @@ impl<'a> Agent<'a> {
         self.ingress(now, nic);
         let link = nic.link();
         // Most polls are for connections alone.
-        let beside = self.due.min(self.watch_at());
-        let due = now >= beside.min(self.judge_at) || link != self.network.link();
+        let due = now >= self.due.min(self.judge_at) || link != self.network.link();
         if due {
             self.look_around(now, nic, link);
         }
@@ -247,7 +238,7 @@ impl<'a> Agent<'a> {
         }
         nic.flush();
         // Of what is beside connections nothing was touched, so that it is due when it was before.
-        wake_at(beside.min(log_at).min(self.server.poll_at(now)))
+        wake_at(self.due.min(log_at).min(self.server.poll_at(now)))
     }
 
     /// Does what is due beside connections, as far as answers depend on it.
@@ -255,13 +246,13 @@ impl<'a> Agent<'a> {
     fn look_around<N: Nic>(&mut self, now: Instant, nic: &mut N, link: Link) {
         if self.network.poll(now, link, &mut self.log) {
             self.server.abandon_all();
-            self.names.restart(now);
+            self.parts.names.restart(now);
             (self.names_at, self.time_at) = (now, now);
         }
         self.look_up(now, nic);
         self.keep_time(now, nic);
-        if self.safe_until.is_some_and(|until| now >= until) {
-            self.safe_until = None;
+        if self.parts.safe_until.is_some_and(|until| now >= until) {
+            self.parts.safe_until = None;
             self.judge_at = now;
         }
         if now >= self.judge_at || self.network.state() != self.judged {
@@ -280,7 +271,6 @@ impl<'a> Agent<'a> {
         self.log.poll(now);
         self.ship(now);
         self.network.egress(now, nic);
-        self.due = self.next_due();
     }
 
     /// Takes in what the card has, at most [`limits::FRAMES_PER_POLL`] frames.
@@ -309,13 +299,16 @@ impl<'a> Agent<'a> {
                         (self.ship_at, self.sink_at) = (Instant::ZERO, Instant::ZERO);
                         return self.network.ingress(now, frame, reply);
                     }
-                    Sort::Tcp(segment) => match self.watch.sockets_of(segment.to_port) {
-                        Some(set) => return self.network.ingress_for(now, frame, reply, set),
-                        None => match self.incidents.sockets_of(segment.to_port) {
+                    Sort::Tcp(segment) => {
+                        self.due = Instant::ZERO;
+                        match self.watch.sockets_of(segment.to_port) {
                             Some(set) => return self.network.ingress_for(now, frame, reply, set),
-                            None => reply,
-                        },
-                    },
+                            None => match self.incidents.sockets_of(segment.to_port) {
+                                Some(set) => return self.network.ingress_for(now, frame, reply, set),
+                                None => reply,
+                            },
+                        }
+                    }
                     Sort::Icmp | Sort::Udp if self.is_for_a_probe(now, frame) => return,
                     Sort::Icmp => reply,
                     Sort::Udp | Sort::Other => {
@@ -343,7 +336,11 @@ impl<'a> Agent<'a> {
     /// Takes in an ICMP or UDP packet, if it is for a probe.
     #[inline(never)]
     fn is_for_a_probe(&mut self, now: Instant, frame: &[u8]) -> bool {
-        self.network.packet(frame).is_some_and(|packet| self.watch.hear(now, &packet))
+        let heard = self.network.packet(frame).is_some_and(|packet| self.watch.hear(now, &packet));
+        if heard {
+            self.due = Instant::ZERO;
+        }
+        heard
     }
 
     /// Looks up the host names that are due, and wakes those who use them when they have other addresses.
@@ -351,15 +348,15 @@ impl<'a> Agent<'a> {
         if now < self.names_at {
             return;
         }
-        if self.names.names().is_empty() || self.network.state() != net::State::Up {
-            self.names_at = if self.names.names().is_empty() { FAR } else { now + limits::OFFLINE };
+        if self.parts.names.names().is_empty() || self.network.state() != net::State::Up {
+            self.names_at = if self.parts.names.names().is_empty() { FAR } else { now + limits::OFFLINE };
             return;
         }
         self.judge_at = now;
         let servers = self.network.address().map(|address| address.dns.clone()).unwrap_or_default();
-        let (changed, at) = self.names.poll(now, self.network.dns(), &servers, &mut self.log);
+        let (changed, at) = self.parts.names.poll(now, self.network.dns(), &servers, &mut self.log);
         self.names_at = at.unwrap_or(FAR);
-        if let Some(server) = self.names.awaited() {
+        if let Some(server) = self.parts.names.awaited() {
             self.network.seek(now, nic, server);
         }
         if changed {
@@ -370,19 +367,19 @@ impl<'a> Agent<'a> {
     /// The time servers that DHCP names are used where the config names none. Those that answer stay as long as all do:
     /// a name may have other servers behind it each time it is asked for.
     fn follow_time_servers(&mut self, now: Instant) {
-        let configured = &self.config.config.time.servers;
+        let configured = &self.parts.loaded.config.time.servers;
         let leased = self.network.address().filter(|_| configured.is_empty()).map(|address| address.ntp.clone());
-        let servers = leased.unwrap_or_else(|| self.names.all(configured));
+        let servers = leased.unwrap_or_else(|| self.parts.names.all(configured));
         let by_name = configured.iter().any(|host| matches!(host, Host::Name(_)));
-        let settled = self.time.servers().len() >= servers.len() && self.time.all_answer(now);
+        let settled = self.parts.time.servers().len() >= servers.len() && self.parts.time.all_answer(now);
         if !(servers.is_empty() || by_name && settled) {
-            self.time.set_servers(&servers, now);
+            self.parts.time.set_servers(&servers, now);
         }
     }
 
     /// Asks the time servers that are due, and takes in what they say. Not in safe mode.
     fn keep_time<N: Nic>(&mut self, now: Instant, nic: &mut N) {
-        if let Some(until) = self.safe_until {
+        if let Some(until) = self.parts.safe_until {
             self.time_at = until;
         }
         if now < self.time_at {
@@ -391,8 +388,8 @@ impl<'a> Agent<'a> {
         let up = self.network.state() == net::State::Up;
         self.judge_at = now;
         self.follow_time_servers(now);
-        self.time_at = self.time.poll(now, self.network.ntp(), up, &mut self.log).unwrap_or(FAR);
-        for server in self.time.awaited() {
+        self.time_at = self.parts.time.poll(now, self.network.ntp(), up, &mut self.log).unwrap_or(FAR);
+        for server in self.parts.time.awaited() {
             self.network.seek(now, nic, server);
         }
         if !up {
@@ -411,27 +408,27 @@ impl<'a> Agent<'a> {
             net::State::Up if self.watch.isolated_since().is_some() => Reason::Isolated,
             net::State::Up if self.network.has_conflict(now) => Reason::DuplicateAddress,
             net::State::Up if self.network.flaps(now) => Reason::LinkFlaps,
-            net::State::Up if self.names.fails() => Reason::NamesUnresolved,
+            net::State::Up if self.parts.names.fails() => Reason::NamesUnresolved,
             net::State::Up => Reason::Ok,
             net::State::Starting => Reason::Starting,
             net::State::Down(DownReason::NoNic) => Reason::NoNic,
             net::State::Down(DownReason::NoLink) => Reason::NoLink,
             net::State::Down(_) => Reason::NoAddress,
         };
-        let config = match (self.config.problem_count, self.config.source) {
+        let config = match (self.parts.loaded.problem_count, self.parts.loaded.source) {
             (1.., _) => Reason::ConfigInvalid,
-            (0, _) if self.facts.content.problem().is_some() => Reason::ContentRefused,
+            (0, _) if self.parts.facts.content.problem().is_some() => Reason::ContentRefused,
             (0, ConfigSource::Default) => Reason::ConfigAbsent,
             (0, _) => Reason::Ok,
         };
-        let clock = match (self.time.error_us(now), &self.facts.wall) {
+        let clock = match (self.parts.time.error_us(now), &self.parts.facts.wall) {
             (Some(error_us), _) if error_us > CLOCK_ERROR_US => Reason::ClockError,
             (Some(_), _) => Reason::Ok,
             (None, Some(_)) => Reason::Unsynchronised,
             (None, None) => Reason::ClockUnknown,
         };
-        let collector = match &self.ship {
-            None if self.sink.is_some() => Reason::NextHopOnly,
+        let collector = match &self.parts.ship {
+            None if self.parts.sink.is_some() => Reason::NextHopOnly,
             None => Reason::NoCollector,
             Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
             Some(_) if self.ring_is_filling() => Reason::RingFilling,
@@ -440,15 +437,15 @@ impl<'a> Agent<'a> {
             Some(ship) if !ship.status().keyed => Reason::NotAuthenticated,
             Some(_) => Reason::Ok,
         };
-        let entropy = if self.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
-        let memory = if self.vitals.stack_is_high() { Reason::StackHigh } else { Reason::Ok };
-        let boot = match (self.safe_until, self.config.config.drill) {
+        let entropy = if self.parts.facts.entropy == EntropySource::Weak { Reason::WeakEntropy } else { Reason::Ok };
+        let memory = if self.parts.vitals.stack_is_high() { Reason::StackHigh } else { Reason::Ok };
+        let boot = match (self.parts.safe_until, self.parts.loaded.config.drill) {
             _ if self.ending.is_some() => Reason::ShuttingDown,
             (Some(_), _) => Reason::SafeMode,
             (None, Some(_)) => Reason::Drill,
             (None, None) => Reason::Ok,
         };
-        let maintenance = if self.config.config.http.maintenance { Reason::Maintenance } else { Reason::Ok };
+        let maintenance = if self.parts.loaded.config.http.maintenance { Reason::Maintenance } else { Reason::Ok };
         for (check, reason) in [
             (Check::Network, network),
             (Check::Config, config),
@@ -459,7 +456,7 @@ impl<'a> Agent<'a> {
             (Check::Maintenance, maintenance),
             (Check::Boot, boot),
         ] {
-            self.health.set(check, reason, now);
+            self.parts.health.set(check, reason, now);
         }
     }
 
@@ -471,12 +468,12 @@ impl<'a> Agent<'a> {
 
     /// Pulls incidents and maintenances when that is due, and marks the targets of maintenances. Not in safe mode.
     fn tell_incidents<N: Nic>(&mut self, now: Instant, nic: &mut N) {
-        if now < self.incidents.poll_at() || self.safe_until.is_some() {
+        if now < self.incidents.poll_at() || self.parts.safe_until.is_some() {
             return;
         }
-        let unix_us = self.time.unix_us(now, self.facts.wall.as_ref());
-        let (network, names, log) = (&mut self.network, &self.names, &mut self.log);
-        let settings = self.config.config.incidents.as_ref();
+        let unix_us = self.parts.time.unix_us(now, self.parts.facts.wall.as_ref());
+        let (network, names, log) = (&mut self.network, &self.parts.names, &mut self.log);
+        let settings = self.parts.loaded.config.incidents.as_ref();
         let around = &mut incidents::Around { now, unix_us, settings, nic, network, names, log };
         if self.incidents.poll(around)
             && let Some(unix_us) = unix_us
@@ -488,9 +485,9 @@ impl<'a> Agent<'a> {
 
     /// Probes the targets that are due. Not in safe mode.
     fn watch<N: Nic>(&mut self, now: Instant, nic: &mut N) {
-        if self.safe_until.is_none() {
-            let (network, names, time, log) = (&mut self.network, &self.names, &self.time, &mut self.log);
-            let (wall, content) = (self.facts.wall.as_ref(), &self.facts.content);
+        if self.parts.safe_until.is_none() {
+            let (network, names, time, log) = (&mut self.network, &self.parts.names, &self.parts.time, &mut self.log);
+            let (wall, content) = (self.parts.facts.wall.as_ref(), &self.parts.facts.content);
             self.watch.poll(&mut watch::Around { now, nic, network, names, time, wall, content, log });
             if self.watch.wonders(now) {
                 self.wonder(now, nic);
@@ -506,7 +503,7 @@ impl<'a> Agent<'a> {
             let overdue = self.log.oldest_unacked_us().is_some_and(|us| !lately(Instant::from_micros(us as i64)));
             ship.status().phase == Phase::Connected && (!overdue || ship.status().last_ack.is_some_and(lately))
         };
-        let collector = self.ship.as_ref().map(acknowledged);
+        let collector = self.parts.ship.as_ref().map(acknowledged);
         let gateway = self.network.gateway_heard(now, nic).map(|heard| heard.is_some_and(lately));
         let Some(turn) = self.watch.judge(now, watch::Witnesses { gateway, collector }) else { return };
         let seconds = |time: Duration| u32::try_from(time.secs()).unwrap_or(u32::MAX);
@@ -525,21 +522,9 @@ impl<'a> Agent<'a> {
 
     /// Answers what came. `true` when somebody who is watched was heard.
     fn serve<N: Nic>(&mut self, now: Instant, nic: &mut N) -> bool {
-        let known = Known {
-            started: self.started,
-            facts: &self.facts,
-            loaded: &self.config,
-            health: &self.health,
-            vitals: &self.vitals,
-            names: &self.names,
-            time: &self.time,
-            ship: &self.ship,
-            sink: &self.sink,
-            incidents: self.incidents.told(),
-            safe_mode: self.safe_until.is_some(),
-        };
+        let (parts, incidents) = (&self.parts, &self.incidents);
         let (network, watch, log) = (&mut self.network, &mut self.watch, &mut self.log);
-        self.server.serve(&mut Surroundings { now, nic, network, known, watch, log })
+        self.server.serve(&mut Surroundings { now, nic, network, parts, incidents, watch, log })
     }
 
     /// Sends records to the collector and to the syslog server.
@@ -550,11 +535,11 @@ impl<'a> Agent<'a> {
             return;
         }
         let up = self.network.state() == net::State::Up;
-        let settings = &self.config.config;
+        let settings = &self.parts.loaded.config;
         if news || now >= self.ship_at {
             self.ship_at = FAR;
-            if let (Some(ship), Some(collector)) = (&mut self.ship, &settings.collector) {
-                ship.aim(self.names.addresses(&collector.address.host));
+            if let (Some(ship), Some(collector)) = (&mut self.parts.ship, &settings.collector) {
+                ship.aim(self.parts.names.addresses(&collector.address.host));
                 ship.identify(now, || [settings.hash(self.watch.checks()), settings.severity.hash()]);
                 let (socket, context) = self.network.collector();
                 self.judge_at = now;
@@ -563,17 +548,18 @@ impl<'a> Agent<'a> {
         }
         if news || now >= self.sink_at {
             self.sink_at = FAR;
-            if let (Some(sink), Some(settings)) = (&mut self.sink, &settings.sink) {
-                sink.aim(self.names.addresses(&settings.syslog.host));
+            if let (Some(sink), Some(settings)) = (&mut self.parts.sink, &settings.sink) {
+                sink.aim(self.parts.names.addresses(&settings.syslog.host));
                 let (socket, context) = self.network.sink();
-                self.sink_at = sink.poll(now, socket, context, &mut self.log, &self.time, up).unwrap_or(FAR);
+                self.sink_at = sink.poll(now, socket, context, &mut self.log, &self.parts.time, up).unwrap_or(FAR);
             }
         }
     }
 
     /// Whether whoever takes records has taken all.
     fn is_flushed(&self) -> bool {
-        (self.ship.is_none() || self.log.stats().buffered == 0) && self.sink.as_ref().is_none_or(Sink::is_idle)
+        (self.parts.ship.is_none() || self.log.stats().buffered == 0)
+            && self.parts.sink.as_ref().is_none_or(Sink::is_idle)
     }
 
     /// Whether there are records that those who take them were not told of.
@@ -588,27 +574,28 @@ impl<'a> Agent<'a> {
         {
             return Wake::PowerOff;
         }
-        // What one of the two emitted is news for the other.
+        // What one of the two emitted is news for the other, which the next poll has to see.
         if self.has_news() {
             return Wake::At(now);
         }
-        wake_at(self.due.min(self.watch_at()).min(self.log.poll_at()).min(self.server.poll_at(now)))
+        self.due = self.next_due().min(self.watch_at());
+        wake_at(self.due.min(self.log.poll_at()).min(self.server.poll_at(now)))
     }
 
     /// When checks or incidents have something to do, which frames and serving may change. Not in safe mode.
     fn watch_at(&self) -> Instant {
-        if self.safe_until.is_none() { self.watch.poll_at().min(self.incidents.poll_at()) } else { FAR }
+        if self.parts.safe_until.is_none() { self.watch.poll_at().min(self.incidents.poll_at()) } else { FAR }
     }
 
-    /// When anything but connections, checks and the log next has something to do, if no frame comes before.
+    /// When anything but connections, checks, incidents and the log next has something to do, if no frame comes before.
     fn next_due(&self) -> Instant {
         let mut at = self.network.poll_at();
         at = at.min(self.ship_at).min(self.sink_at).min(self.time_at).min(self.names_at);
-        at = sooner(sooner(at, self.safe_until), self.ending);
+        at = sooner(sooner(at, self.parts.safe_until), self.ending);
         if let Some(drills) = &self.drills {
             at = sooner(at, drills.poll_at());
         }
-        if !self.health.is_ready() {
+        if !self.parts.health.is_ready() {
             at = at.min(self.diagnose_at);
         }
         at
@@ -617,10 +604,11 @@ impl<'a> Agent<'a> {
     /// The operator asked for an orderly end: the log is flushed within a bound, then `poll` says `PowerOff`.
     pub fn shut_down(&mut self, now: Instant, cause: ShutdownCause) {
         if self.ending.is_none() {
-            let uptime_s = (now - self.started).secs();
+            let uptime_s = (now - self.parts.started).secs();
             self.log.end(now, Shutdown { cause, uptime_s });
             // A session that is still being opened may yet take all there is.
-            let reachable = (self.ship.is_some() || self.sink.is_some()) && self.network.state() == net::State::Up;
+            let reachable =
+                (self.parts.ship.is_some() || self.parts.sink.is_some()) && self.network.state() == net::State::Up;
             (self.due, self.judge_at) = (Instant::ZERO, Instant::ZERO);
             self.ending = Some(if reachable { now + FLUSH_TIME } else { now });
         }
@@ -628,15 +616,15 @@ impl<'a> Agent<'a> {
 
     /// The machine stood still and is no copy: it goes on, and asks what UTC is now.
     pub fn went_on(&mut self, now: Instant, resumed: Resumption) {
-        self.log.emit(now, None, machine_resumed(resumed, self.facts.boot_id, self.facts.boot_id));
-        self.time.forget(now);
+        self.log.emit(now, None, machine_resumed(resumed, self.parts.facts.boot_id, self.parts.facts.boot_id));
+        self.parts.time.forget(now);
         (self.due, self.time_at) = (Instant::ZERO, now);
     }
 
     /// Lends the agent what its checks need to talk TLS; without it they fail. `watch::tls::attend` makes the futures.
     pub fn lend_sessions(&mut self, sessions: watch::tls::Sessions<'a>) {
-        let is_strong = self.facts.entropy != EntropySource::Weak;
-        self.watch.lines().lend(sessions, &self.facts.seed, is_strong);
+        let is_strong = self.parts.facts.entropy != EntropySource::Weak;
+        self.watch.lines().lend(sessions, &self.parts.facts.seed, is_strong);
     }
 
     /// Takes back what was lent.
@@ -646,12 +634,12 @@ impl<'a> Agent<'a> {
 
     /// The boot is over without an end, for the machine may be a copy: gives back what the next one is made of.
     pub fn retire(self) -> (Facts, Loaded) {
-        (self.facts, self.config)
+        (self.parts.facts, self.parts.loaded)
     }
 
     /// Takes in how the machine is doing; once a second is often enough.
     pub fn observe(&mut self, vitals: Vitals) {
-        self.vitals = vitals;
+        self.parts.vitals = vitals;
         self.judge_at = Instant::ZERO;
     }
 
@@ -660,16 +648,16 @@ impl<'a> Agent<'a> {
         self.drills.as_ref()?.due(now)
     }
 
-    /// Writes at most a few of the lines that the serial console has not shown yet; `true` when there are more.
+    /// Whether [`Agent::console`] may have a line. Asked in every turn, and nearly always there is none.
     #[inline(always)]
-    pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
-        // Asked in every turn, and nearly always there is nothing.
-        (!self.health.is_ready() || self.log.has_to_show()) && self.show(now, out)
+    pub fn has_to_say(&self) -> bool {
+        !self.parts.health.is_ready() || self.log.has_to_show()
     }
 
+    /// Writes at most a few of the lines that the serial console has not shown yet; `true` when there are more.
     #[inline(never)]
-    fn show<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
-        if !self.health.is_ready() && now >= self.diagnose_at {
+    pub fn console<W: embedded_io::Write>(&mut self, now: Instant, out: &mut W) -> bool {
+        if !self.parts.health.is_ready() && now >= self.diagnose_at {
             self.diagnose_at = now + DIAGNOSE_EVERY;
             // A console that takes nothing must not stop the agent.
             let _ = self.diagnose(now, out);
@@ -698,17 +686,17 @@ impl<'a> Agent<'a> {
             net::State::Up => "",
         };
         out.write_all(remedy.as_bytes()).map_err(embedded_io::WriteFmtError::Other)?;
-        if let Some(problem) = self.config.problems.first() {
+        if let Some(problem) = self.parts.loaded.problems.first() {
             write!(out, " config ({}) {problem}.", problem.source.word().unwrap_or("other"))?;
         }
-        if let Some(sink) = &self.sink {
+        if let Some(sink) = &self.parts.sink {
             write!(out, " syslog at {}: next hop only, nothing is acknowledged.", sink.status().address)?;
         }
-        if self.config.config.http.maintenance {
+        if self.parts.loaded.config.http.maintenance {
             write!(out, " http.maintenance is on.")?;
         }
-        if self.safe_until.is_some() {
-            let (minutes, ends) = (limits::SAFE_MODE_TIME.secs() / 60, self.facts.history.abnormal_ends);
+        if self.parts.safe_until.is_some() {
+            let (minutes, ends) = (limits::SAFE_MODE_TIME.secs() / 60, self.parts.facts.history.abnormal_ends);
             write!(
                 out,
                 " safe mode after {ends} abnormal ends in a row: ends after {minutes} minutes, or by a power-down."
@@ -743,7 +731,7 @@ impl<'a> Agent<'a> {
             Some(first) => write!(out, ", DNS {first}")?,
             None => write!(out, ", DNS none")?,
         }
-        for name in self.names.names() {
+        for name in self.parts.names.names() {
             let failure = name.failure.and_then(|failure| failure.word().ok());
             write!(out, ", {} {}", name.host, failure.unwrap_or(name.state()))?;
         }
@@ -752,13 +740,13 @@ impl<'a> Agent<'a> {
 
     /// Time servers and collector, as they stand on the line of [`Agent::diagnose`].
     fn diagnose_peers<W: embedded_io::Write>(&self, out: &mut W) -> Result<(), embedded_io::WriteFmtError<W::Error>> {
-        let servers = self.time.servers();
+        let servers = self.parts.time.servers();
         let believed = servers.iter().filter(|server| server.believed > 0).count();
         match servers.len() {
             0 => write!(out, ", NTP none")?,
             count => write!(out, ", NTP {believed} of {count} answered")?,
         }
-        match self.ship.as_ref().map(Ship::status) {
+        match self.parts.ship.as_ref().map(Ship::status) {
             None => write!(out, ", collector none."),
             Some(session) => {
                 write!(out, ", collector {} {} ({} failed).", session.address, session.phase.name(), session.attempts)
@@ -773,7 +761,7 @@ impl<'a> Agent<'a> {
 
     /// What the image does after a panic.
     pub fn on_panic(&self) -> crate::config::OnPanic {
-        self.config.config.on_panic
+        self.parts.loaded.config.on_panic
     }
 }
 

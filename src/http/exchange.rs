@@ -12,7 +12,7 @@ use super::routes::{Answer, Body, Route, respond_at_once};
 use super::server::Desk;
 use crate::limits;
 use crate::log::Log;
-use crate::view::Known;
+use crate::view::Parts;
 use core::ops::Range;
 use outpost_wire::{HttpRejected, HttpRequest, Ip4, Method, ProbeClass, TransactionBound};
 use smoltcp::socket::tcp;
@@ -76,7 +76,7 @@ pub struct Service<'s, 'l> {
     /// The time.
     pub now: Instant,
     /// What the agent knows, and serving does not change.
-    pub known: &'s Known<'s>,
+    pub parts: &'s Parts,
     /// Where events go.
     pub log: &'s mut Log<'l>,
     /// What all connections share.
@@ -95,6 +95,15 @@ impl Exchange {
             deadline: after(now, limits::HEAD_TIME),
             asked: false,
         }
+    }
+
+    /// Begins anew for a connection that was opened now, as [`Exchange::new`]; what is as new already stays.
+    pub fn renew(&mut self, now: Instant) {
+        if !self.parser.is_fresh() {
+            self.parser = Parser::new();
+        }
+        (self.phase, self.began, self.asked) = (Phase::Reading, None, false);
+        self.deadline = after(now, limits::HEAD_TIME);
     }
 
     /// When the far end will have taken too long.
@@ -195,7 +204,7 @@ impl Exchange {
         let Ok(Some(known)) = found else { return Familiarity::Unknown };
         let Some(request) = familiar.request(known) else { return Familiarity::Unknown };
         self.began.get_or_insert(service.now);
-        let changes = service.known.health.changes();
+        let changes = service.parts.health.changes();
         if let Some(place) = familiar.answered(known, changes) {
             let given = Given { method: request.method, route: request.route, status: familiar.status(place), client };
             let keep_alive = request.keep_alive;
@@ -245,9 +254,9 @@ impl Exchange {
         *service.requests_left -= 1;
         let answer = match asked {
             Ok(request) => {
-                let allowed = &service.known.loaded.config.http.operator_allow;
+                let allowed = &service.parts.loaded.config.http.operator_allow;
                 let is_operator = || allowed.iter().any(|net| net.contains_addr(&client.into()));
-                respond_at_once(request, service.known.health, is_operator)?
+                respond_at_once(request, &service.parts.health, is_operator)?
             }
             Err(refusal) => Answer::status_only(refusal.status()),
         };
@@ -337,7 +346,7 @@ impl Exchange {
             (Body::Rendered(_), None) => (&b""[..], None, 0),
         };
         let head =
-            HeadOf { answer, body_len, request: request.ok(), boot_id: service.known.facts.boot_id, transaction };
+            HeadOf { answer, body_len, request: request.ok(), boot_id: service.parts.facts.boot_id, transaction };
         let kept = if source.is_none() { service.desk.familiar.answer(&head, head_only) } else { None };
         let familiar = &service.desk.familiar;
         put(socket, service.desk.scratch, |out| {

@@ -217,6 +217,12 @@ impl<'a> Pool<'a> {
         self.counts[class as usize]
     }
 
+    /// Whether a new connection would cost another one its place: in TIME-WAIT there is nothing left to lose.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.count(Class::Free) + self.count(Class::TimeWait) == 0
+    }
+
     /// The oldest connection of a class.
     pub fn front(&self, class: Class) -> Option<usize> {
         self.classes.front(class as usize)
@@ -251,22 +257,29 @@ impl<'a> Pool<'a> {
 
     /// Makes a connection one with this far end; its socket is closed and must be made to listen.
     pub fn take(&mut self, at: usize, now: Instant, flow: Flow, mac: EthernetAddress) {
-        self.free(at);
+        if self.class(at) != Class::Free {
+            self.forget(at);
+        }
         let connection = &mut self.connections[at];
         connection.flow = flow;
         connection.mac = mac;
-        connection.exchange = Exchange::new(now);
+        connection.exchange.renew(now);
         self.buckets.push_back(self.bucket(flow), at);
-        self.set_class(at, Class::HalfOpen, now);
+        self.change_class(at, Class::HalfOpen, now);
     }
 
     /// Forgets a connection. Nothing is sent: the far end learns by RST when it speaks again.
     pub fn free(&mut self, at: usize) {
+        self.forget(at);
+        self.set_class(at, Class::Free, Instant::ZERO);
+    }
+
+    /// Takes it out of all that finds a connection but its class.
+    fn forget(&mut self, at: usize) {
         self.connections[at].socket().abort();
         self.buckets.remove(at);
         self.sources.remove(at);
         self.wheel.cancel(at);
-        self.set_class(at, Class::Free, Instant::ZERO);
     }
 
     /// Puts a connection into a class; an idle one that stays idle becomes the youngest, but for what came since
@@ -354,5 +367,10 @@ mod tests {
         assert_eq!(take(&mut pool, 1601, 5), (idle, Taken::Idle), "it is old");
         assert_eq!(take(&mut pool, 1602, 6), (half_open, Taken::HalfOpen), "all are young, and this is no client yet");
         assert_eq!(pool.find(flow(2)), Some(client));
+        assert!(pool.is_full());
+        pool.set_class(idle, Class::TimeWait, at(1700));
+        assert!(!pool.is_full(), "nobody loses anything");
+        assert_eq!(take(&mut pool, 1700, 7), (idle, Taken::TimeWait));
+        assert_eq!((pool.find(flow(5)), pool.find(flow(7))), (None, Some(idle)), "it is found by its new far end only");
     }
 }

@@ -15,13 +15,14 @@ use super::query::Query;
 use super::request::Request;
 use super::routes::{Answer, Body, HEARD, NOT_FOUND, Route, respond};
 use super::touched::Touched;
+use crate::incidents::Incidents;
 use crate::limits;
 use crate::log::Log;
 use crate::net::Network;
 use crate::net::frame::Segment;
 use crate::net::link::{Hop, OneFrame, ToHop};
 use crate::nic::Nic;
-use crate::view::{Known, View};
+use crate::view::{Parts, View};
 use crate::watch::Watch;
 use crate::{FAR, sooner};
 use core::ops::Range;
@@ -68,7 +69,9 @@ pub struct Surroundings<'s, 'a, N> {
     /// The network, with the interface that connections live on.
     pub network: &'s mut Network<'a>,
     /// What serving does not change.
-    pub known: Known<'s>,
+    pub parts: &'s Parts,
+    /// Incidents and maintenances.
+    pub incidents: &'s Incidents<'a>,
     /// Those who are watched.
     pub watch: &'s mut Watch<'a>,
     /// Where events go.
@@ -105,8 +108,8 @@ pub struct Server<'a> {
     /// What `http.recycled` has told, and when it last did.
     told: [u64; 3],
     told_at: Instant,
-    /// Whether there was more to tell than that at the end of the last `serve`.
-    pressed: bool,
+    /// When there is more to tell than that, or of who looks for weak spots.
+    tell_at: Instant,
     /// Whether a signal came since the last call of `serve`.
     heard: bool,
 }
@@ -154,7 +157,7 @@ impl<'a> Server<'a> {
             touched,
             told: [0; 3],
             told_at: now,
-            pressed: false,
+            tell_at: FAR,
             heard: false,
         }
     }
@@ -166,8 +169,9 @@ impl<'a> Server<'a> {
 
     /// Whether a new connection would cost another one its place while some are still to be visited. Visit them
     /// first: one may set itself free, and a handshake whose last segment is here already must not be recycled.
+    #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.pool.count(Class::Free) == 0 && !self.touched.is_empty()
+        self.pool.is_full() && !self.touched.is_empty()
     }
 
     /// A segment for our port. `Err` gives the token back when it belongs to no connection.
@@ -227,8 +231,14 @@ impl<'a> Server<'a> {
 
     /// Whether this client has its share of connections. Only completed handshakes count: SYNs with a forged sender
     /// would take the share of whom they name.
+    #[inline(always)]
     fn exceeds_share(&mut self, now: Instant, client: [u8; 4]) -> bool {
-        let exceeds = self.share.is_some_and(|share| self.pool.of_source(client) >= share.into());
+        self.share.is_some_and(|share| self.has_share(share, now, client))
+    }
+
+    #[inline(never)]
+    fn has_share(&mut self, share: u16, now: Instant, client: [u8; 4]) -> bool {
+        let exceeds = self.pool.of_source(client) >= share.into();
         if exceeds {
             self.desk.probes.see(now, ProbeClass::OverShare, client);
         }
@@ -246,7 +256,9 @@ impl<'a> Server<'a> {
                 self.visit(at, around);
             }
         }
-        self.tell(around.now, around.log);
+        if self.desk.probes.poll_at().is_some() || self.has_to_tell() {
+            self.tell(around.now, around.log);
+        }
         core::mem::take(&mut self.heard)
     }
 
@@ -259,7 +271,7 @@ impl<'a> Server<'a> {
         let connection = self.pool.get(at);
         let client = connection.flow.address;
         let (mut socket, mut exchange) = connection.parts();
-        let (mut state, had_data) = (socket.state(), socket.recv_queue() > 0);
+        let (mut state, had_data, mut queued) = (socket.state(), socket.recv_queue() > 0, socket.send_queue());
         // Whether a segment leaves for sure, unless the far end's window is closed: what is written below, or SYN|ACK.
         let mut surely_due = false;
         match state {
@@ -275,7 +287,6 @@ impl<'a> Server<'a> {
                     return self.release(at);
                 }
                 surely_due = age == Duration::ZERO;
-                (socket, _) = self.pool.get(at).parts();
             }
             // The far end's FIN is to be acknowledged.
             State::TimeWait => surely_due = class != Class::TimeWait,
@@ -285,6 +296,10 @@ impl<'a> Server<'a> {
                     if !self.accept(at, now) {
                         return self.release(at);
                     }
+                    // Nothing came but the handshake's last segment: what is due next is what SYN|ACK has set a timer for.
+                    if state == State::Established && !had_data && self.pool.wheel.has(at) {
+                        return;
+                    }
                     (socket, exchange) = self.pool.get(at).parts();
                 }
                 let mut requests_left = limits::REQUESTS_PER_POLL;
@@ -292,7 +307,7 @@ impl<'a> Server<'a> {
                 loop {
                     let mut service = Service {
                         now,
-                        known: &around.known,
+                        parts: around.parts,
                         log: around.log,
                         desk: &mut self.desk,
                         requests_left: &mut requests_left,
@@ -301,10 +316,9 @@ impl<'a> Server<'a> {
                     self.answer(at, request, &mut requests_left, around);
                     (socket, exchange) = self.pool.get(at).parts();
                 }
-                state = socket.state();
+                (state, queued) = (socket.state(), socket.send_queue());
             }
         }
-        let queued = socket.send_queue();
         let timed = self.pool.wheel.has(at);
         let connection = self.pool.get(at);
         // An acknowledgement of all that was sent: nothing is due but what the timer in the wheel is for.
@@ -381,7 +395,7 @@ impl<'a> Server<'a> {
         };
         let (socket, exchange) = self.pool.get(at).parts();
         let mut service =
-            Service { now: around.now, known: &around.known, log: around.log, desk: &mut self.desk, requests_left };
+            Service { now: around.now, parts: around.parts, log: around.log, desk: &mut self.desk, requests_left };
         exchange.answer(Ok(&request), &answer, buffers, socket, client, &mut service);
     }
 
@@ -413,7 +427,7 @@ impl<'a> Server<'a> {
         };
         let view = View {
             now: around.now,
-            known: around.known,
+            known: around.parts.known(around.incidents.told()),
             network: around.network,
             watch: &*around.watch,
             log: around.log,
@@ -498,30 +512,36 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Tells what is due of probing clients and short connections; `tell_at` is when the rest is.
+    #[inline(never)]
     fn tell(&mut self, now: Instant, log: &mut Log<'_>) {
         self.desk.probes.tell(now, log);
-        self.pressed = self.has_to_tell();
-        if !self.pressed || now < self.told_at + TELL_EVERY {
+        self.tell_pressure(now, log);
+        let pressed = self.has_to_tell().then(|| self.told_at + TELL_EVERY);
+        self.tell_at = sooner(sooner(FAR, self.desk.probes.poll_at()), pressed);
+    }
+
+    fn tell_pressure(&mut self, now: Instant, log: &mut Log<'_>) {
+        if !self.has_to_tell() || now < self.told_at + TELL_EVERY {
             return;
         }
         let pressure = self.desk.counters.pressure();
         let [half_open, idle, refused] =
             core::array::from_fn(|at| u32::try_from(pressure[at] - self.told[at]).unwrap_or(u32::MAX));
         log.emit(now, None, HttpRecycled { half_open, idle, refused });
-        (self.told, self.told_at, self.pressed) = (pressure, now, false);
+        (self.told, self.told_at) = (pressure, now);
     }
 
     /// Whether `http.recycled` is due: its counters only grow, so their sum tells.
     fn has_to_tell(&self) -> bool {
-        let [half_open, idle, refused] = self.told;
-        let counters = &self.desk.counters;
-        counters.recycled_half_open + counters.recycled_idle + counters.refused != half_open + idle + refused
+        let sum = |[half_open, idle, refused]: [u64; 3]| half_open + idle + refused;
+        sum(self.desk.counters.pressure()) != sum(self.told)
     }
 
     /// When there is more to do, if no frame comes before; the end of time means never.
+    #[inline(always)]
     pub fn poll_at(&self, now: Instant) -> Instant {
-        let retry = (!self.touched.is_empty()).then(|| now + limits::RETRY);
-        let tell = self.pressed.then(|| self.told_at + TELL_EVERY);
-        sooner(sooner(sooner(sooner(FAR, retry), tell), self.desk.probes.poll_at()), self.pool.wheel.next_at())
+        let at = sooner(self.tell_at, self.pool.wheel.next_at());
+        if self.touched.is_empty() { at } else { at.min(now + limits::RETRY) }
     }
 }

@@ -44,6 +44,49 @@ use serde::Serialize;
 use smoltcp::time::Instant;
 
 /// The parts of the agent that serving a request does not change.
+pub struct Parts {
+    /// When the agent started.
+    pub started: Instant,
+    /// The machine.
+    pub facts: Facts,
+    /// The configuration in force, and what came of loading it.
+    pub loaded: Loaded,
+    /// The agent's own health.
+    pub health: Health,
+    /// How the machine is doing, as it said last.
+    pub vitals: Vitals,
+    /// The host names of the configuration.
+    pub names: Resolver,
+    /// Wall time.
+    pub time: Time,
+    /// The session to the collector, where one is configured.
+    pub ship: Option<Ship>,
+    /// The way to a syslog server, where one is configured.
+    pub sink: Option<Sink>,
+    /// Until then the agent does no more than it must: after a crash loop.
+    pub safe_until: Option<Instant>,
+}
+
+impl Parts {
+    /// The same for a view: made only for answers that are rendered, for most polls give none.
+    pub fn known<'v>(&'v self, incidents: Told<'v>) -> Known<'v> {
+        Known {
+            started: self.started,
+            facts: &self.facts,
+            loaded: &self.loaded,
+            health: &self.health,
+            vitals: &self.vitals,
+            names: &self.names,
+            time: &self.time,
+            ship: &self.ship,
+            sink: &self.sink,
+            incidents,
+            safe_mode: self.safe_until.is_some(),
+        }
+    }
+}
+
+/// What an answer can be made of, beside what serving changes.
 #[derive(Clone, Copy)]
 pub struct Known<'v> {
     /// When the agent started.
