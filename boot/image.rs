@@ -266,6 +266,7 @@ impl Shell<'_> {
     fn drive(&mut self, agent: &mut Agent<'_>) -> Resumption {
         let served = self.clock.now() + SERVE_FIRST;
         let (mut mark_at, mut look_at, mut sleep_max) = (served, served, SERVE_FIRST);
+        let longest_sleep = self.nic.longest_sleep();
         loop {
             let now = self.clock.now();
             let changed = self.generation.is_some_and(|generation| self.watch.is_other(Some(generation.read())));
@@ -292,8 +293,9 @@ impl Shell<'_> {
                     fail(failure);
                 }
             }
-            let more_to_say = now >= served && self.serial.has_room() && agent.console(now, self.serial);
-            let console_behind = self.serial.drain();
+            let may_say = now >= served && agent.has_to_say() && self.serial.has_room();
+            let more_to_say = may_say && agent.console(now, self.serial);
+            let console_behind = !self.serial.is_empty() && self.serial.drain();
             if self.power.button_pressed() {
                 agent.shut_down(now, ShutdownCause::PowerButton);
                 continue;
@@ -308,7 +310,7 @@ impl Shell<'_> {
                 (_, true) => until.min(now + CONSOLE_SLEEP),
                 (false, false) => until,
             };
-            let until = self.nic.longest_sleep().map_or(until, |longest| until.min(now + longest));
+            let until = longest_sleep.map_or(until, |longest| until.min(now + longest));
             if until > now && self.nic.prepare_sleep() {
                 self.timer.arm(until, now);
                 let asleep = tsc();

@@ -84,6 +84,12 @@ impl Serial {
         QUEUE - self.queue.len() >= TURN
     }
 
+    /// Whether nothing waits for the chip.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Gives the chip what it takes now; `true` when more waits.
     pub fn drain(&mut self) -> bool {
         while !self.queue.is_empty() && transmitter_empty() {

@@ -114,10 +114,10 @@ impl<P: Port> Card<P> {
         card
     }
 
-    /// Gets ready for sleep. `true`: nothing is pending and the next frame interrupts; an interrupt from here on
+    /// Gets ready for sleep, after a [`flush`](Nic::flush). `true`: nothing is pending and the next frame interrupts; an interrupt from here on
     /// must end the sleep, also one that comes before it begins. `false`: poll again first.
+    #[inline(always)]
     pub fn prepare_sleep(&mut self) -> bool {
-        self.flush();
         // Before the look at the queues: an interrupt line that is still up makes no further edge.
         if self.notice() {
             return false;
@@ -154,6 +154,7 @@ impl<P: Port> Card<P> {
     }
 
     /// Takes in what interrupts say; whether the link is another one.
+    #[inline(always)]
     fn notice(&mut self) -> bool {
         self.port.acknowledge() && core::mem::replace(&mut self.link, self.port.link()) != self.link
     }
@@ -169,12 +170,14 @@ impl<P: Port> Card<P> {
         can
     }
 
+    #[inline(never)]
     fn publish_rx(&mut self) {
         if self.rx.queue.publish() {
             self.port.kick(RX);
         }
     }
 
+    #[inline(never)]
     fn publish_tx(&mut self) {
         if self.tx.queue.publish() {
             self.port.kick(TX);
@@ -236,6 +239,7 @@ impl<P: Port> Nic for Card<P> {
         }
     }
 
+    #[inline(always)]
     fn flush(&mut self) {
         if self.tx.queue.unpublished() > 0 {
             self.publish_tx();
@@ -257,10 +261,13 @@ impl<P: Port> Device for Card<P> {
         P: 'a;
 
     fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Outgoing<'_>)> {
+        if !self.rx.queue.pending() {
+            return None;
+        }
         if self.rx.queue.unpublished() >= REFILL {
             self.publish_rx();
         }
-        if !self.rx.queue.pending() || !self.can_transmit() {
+        if !self.can_transmit() {
             return None;
         }
         let (slot, len) = self.rx.take()?;

@@ -40,6 +40,7 @@ impl Port for MmioPort {
         self.transport.notify(queue);
     }
 
+    #[inline(always)]
     fn acknowledge(&mut self) -> bool {
         if self.vector.is_some_and(interrupts::take) {
             self.acknowledge.write(0, ALL_INTERRUPTS);

@@ -147,6 +147,7 @@ impl Nic for AnyNic {
         }
     }
 
+    #[inline(always)]
     fn flush(&mut self) {
         match self {
             AnyNic::Absent => {}
@@ -166,6 +167,7 @@ impl Device for AnyNic {
         }
     }
 
+    #[inline(always)]
     fn transmit(&mut self, now: Instant) -> Option<Outgoing<'_>> {
         match self {
             AnyNic::Absent => None,
@@ -189,6 +191,7 @@ impl Port for AnyPort {
         }
     }
 
+    #[inline(always)]
     fn acknowledge(&mut self) -> bool {
         match self {
             AnyPort::Mmio(port) => port.acknowledge(),
