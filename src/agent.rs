@@ -316,7 +316,7 @@ impl<'a> Agent<'a> {
                         // It may say that somebody else has our address.
                         self.judge_at = now;
                         // Or where a target is.
-                        self.watch.neighbour_came();
+                        self.watch.neighbour_came(now);
                         self.incidents.neighbour_came();
                         self.network.ingress(now, frame, reply);
                         if self.network.has_ntp() {
@@ -501,11 +501,15 @@ impl<'a> Agent<'a> {
         let lately = |heard: Instant| now < heard + watch::ANSWER_TIME;
         let acknowledged = |ship: &Ship| {
             let overdue = self.log.oldest_unacked_us().is_some_and(|us| !lately(Instant::from_micros(us as i64)));
-            ship.status().phase == Phase::Connected && (!overdue || ship.status().last_ack.is_some_and(lately))
+            let heard = ship.status().last_ack;
+            let answers = ship.status().phase == Phase::Connected && (!overdue || heard.is_some_and(lately));
+            watch::Witness { answers, heard }
         };
         let collector = self.parts.ship.as_ref().map(acknowledged);
-        let gateway = self.network.gateway_heard(now, nic).map(|heard| heard.is_some_and(lately));
-        let Some(turn) = self.watch.judge(now, watch::Witnesses { gateway, collector }) else { return };
+        let heard = self.network.gateway_heard(now, nic);
+        let gateway = heard.map(|heard| watch::Witness { answers: heard.is_some_and(lately), heard });
+        let witnesses = watch::Witnesses { gateway, collector };
+        let Some(turn) = self.watch.judge(now, &witnesses, &mut self.log) else { return };
         let seconds = |time: Duration| u32::try_from(time.secs()).unwrap_or(u32::MAX);
         match turn {
             watch::Turn::Isolated(quiet, targets) => {

@@ -36,7 +36,7 @@ pub use dns::{DNS_PORT, is_name, is_value};
 pub use history::{History, Past};
 pub use http::{HTTP_PORT, HTTPS_PORT, Place};
 pub use icmp::Undelivered;
-pub use isolation::{ANSWER_TIME, Turn, Witnesses};
+pub use isolation::{ANSWER_TIME, Turn, Witness, Witnesses};
 pub use lag::{LAGS, Lag};
 pub use ntp::NTP_PORT;
 pub use response::{Reading, Response};
@@ -127,6 +127,8 @@ pub struct Watched<'a> {
     /// How many of its ports were used.
     ports_used: u16,
     belief: Belief,
+    /// What makes it down, as soon as somebody else is heard.
+    held: Option<Edge>,
     history: History,
     counters: Counters,
     /// Whether a maintenance of it is under way.
@@ -137,6 +139,14 @@ pub struct Watched<'a> {
     /// The transaction of the last probe, and the address that it went to.
     transaction: u32,
     address: Option<Ipv4Addr>,
+}
+
+/// A probe that changes what is believed.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    outcome: Outcome,
+    transaction: u32,
+    address: Ip4,
 }
 
 /// What to show of a target.
@@ -232,11 +242,16 @@ impl Watched<'_> {
         let took_us = u32::try_from(outcome.took.total_micros()).unwrap_or(u32::MAX);
         let address = Ip4(self.address.map_or([0; 4], |address| address.octets()));
         let transaction = Some(self.transaction);
-        let (before, since) = self.belief.standing();
         let rules = Rules { rise: self.check.rise, fall: self.check.fall };
-        past.isolation.see(self.number, &outcome);
-        let counts = !past.isolation.excuses(&outcome);
-        let changed = counts && self.belief.take(outcome, rules);
+        // Who accepted the connection was heard then; that nothing more came is no news of ourselves.
+        let accepted =
+            reason == ProbeReason::TimeoutResponse && matches!(self.check.kind, Kind::Http { .. } | Kind::Tcp { .. });
+        if !accepted {
+            past.isolation.see(self.number, &outcome);
+        }
+        let doubted = Isolation::doubts(&outcome);
+        let counts = !doubted || past.listens_since.is_some_and(|since| now - outcome.took >= since);
+        let changes = counts && self.belief.take(outcome, rules);
         if counts && outcome.is_evidence() {
             self.history.push(outcome.is_good(), outcome.took);
             past.days.add(self.number.into(), outcome.is_good());
@@ -248,14 +263,30 @@ impl Watched<'_> {
             let check = log.name(now, name);
             log.emit_limited(now, transaction, ProbeFailed { check, reason, status, took_us, address });
         }
-        if !changed {
-            return;
+        let edge = Edge { outcome, transaction: self.transaction, address };
+        if changes && doubted {
+            past.isolation.hold(now, self.number);
+            self.held.get_or_insert(edge);
+        } else if outcome.is_evidence() && !doubted {
+            past.isolation.let_go(self.number);
+            self.held = None;
+            if changes {
+                self.turn(now, edge, name, past, log);
+            }
         }
+    }
+
+    /// From here on the target is believed to be as this edge says, and that is told.
+    fn turn(&mut self, now: Instant, edge: Edge, name: &str, past: &mut Ledger<'_>, log: &mut Log<'_>) {
+        let Edge { outcome, address, .. } = edge;
+        let Outcome { reason, status, .. } = outcome;
+        let took_us = u32::try_from(outcome.took.total_micros()).unwrap_or(u32::MAX);
+        let (before, since) = self.belief.turn(&outcome);
         let lasted_s = match before {
             Standing::Unknown => 0,
-            Standing::Up | Standing::Down => u32::try_from((now - since).secs()).unwrap_or(u32::MAX),
+            Standing::Up | Standing::Down => u32::try_from((outcome.at - since).secs()).unwrap_or(u32::MAX),
         };
-        let (check, maintenance) = (log.name(now, name), self.maintenance);
+        let (check, maintenance, transaction) = (log.name(now, name), self.maintenance, Some(edge.transaction));
         if outcome.is_good() {
             log.emit(now, transaction, TargetUp { check, down_s: lasted_s, took_us, maintenance });
         } else {
@@ -320,6 +351,8 @@ struct Ledger<'a> {
     changes: Changes,
     isolation: Isolation,
     lag: Lag,
+    /// Since when others can reach us, if they can: what silence says of before is about ourselves.
+    listens_since: Option<Instant>,
 }
 
 /// All checks at work.
@@ -335,8 +368,6 @@ pub struct Watch<'a> {
     /// When the earliest has something to do.
     due: Instant,
     transactions: u32,
-    /// Whether those who push can reach us.
-    listens: bool,
     random: Random,
     lines: tls::Lines<'a>,
 }
@@ -375,6 +406,7 @@ impl<'a> Watch<'a> {
                 due: pulse.map_or(slots.next(), |pulse| pulse.due()),
                 ports_used: (seed >> (number % 57)) as u16 % PORTS,
                 belief: Belief::new(now),
+                held: None,
                 history: History::new(),
                 counters: Counters::default(),
                 maintenance: false,
@@ -384,21 +416,22 @@ impl<'a> Watch<'a> {
             // There is room for each check of a table.
             let _ = watched.push(fresh);
         }
+        let probed = watched.iter().filter(|one| one.pulse.is_none()).count();
         Watch {
             checks,
             watched: watched.as_mut_slice(),
             past: Ledger {
                 days: Days::new(checks, days),
                 changes: Changes::new(),
-                isolation: Isolation::default(),
+                isolation: Isolation::new(probed),
                 lag: Lag::default(),
+                listens_since: None,
             },
             told_hour: None,
             boot_id,
             touched: 0,
             due: now,
             transactions: FIRST_TRANSACTION,
-            listens: false,
             random: Random::new(seed),
             lines: tls::Lines::new(),
         }
@@ -465,7 +498,8 @@ impl<'a> Watch<'a> {
     }
 
     /// A neighbour may have become known: what waits for one goes on.
-    pub fn neighbour_came(&mut self) {
+    pub fn neighbour_came(&mut self, now: Instant) {
+        self.past.isolation.look_soon(now);
         for (number, watched) in self.watched.iter().enumerate() {
             self.touched |= u64::from(watched.probe.is_some()) << number;
         }
@@ -486,17 +520,37 @@ impl<'a> Watch<'a> {
         self.past.isolation.look_at().is_some_and(|at| now >= at)
     }
 
-    /// Judges whether it is them or us; what is new.
-    pub fn judge(&mut self, now: Instant, witnesses: Witnesses) -> Option<Turn> {
-        self.past.isolation.judge(now, witnesses)
+    /// Judges whether it is them or us; what is new. Edges that somebody vouches for are told.
+    pub fn judge(&mut self, now: Instant, witnesses: &Witnesses, log: &mut Log<'_>) -> Option<Turn> {
+        let turn = self.past.isolation.judge(now, witnesses);
+        let held = self.past.isolation.held();
+        for one in self.watched.iter_mut().filter(|one| turn.is_none() && held >> one.number & 1 == 1) {
+            if let Some(edge) = one.held.take_if(|edge| self.past.isolation.is_settled(now, edge.outcome.at, witnesses))
+            {
+                self.past.isolation.let_go(one.number);
+                one.turn(now, edge, self.checks.text(one.check.name), &mut self.past, log);
+            }
+        }
+        turn
     }
 
-    /// Whether those who push can reach us now.
+    /// Whether others can reach us now. When they cannot, silence until now was ours, too.
     pub fn listen(&mut self, now: Instant, listens: bool) {
-        if core::mem::replace(&mut self.listens, listens) != listens {
-            self.watched.iter_mut().filter_map(|one| one.pulse.as_mut()).for_each(|pulse| pulse.restart(now));
-            self.due = now;
+        if self.past.listens_since.is_some() == listens {
+            return;
         }
+        self.past.listens_since = listens.then_some(now);
+        for one in self.watched.iter_mut() {
+            if let Some(pulse) = &mut one.pulse {
+                pulse.restart(now);
+            }
+            if !listens {
+                one.held = None;
+                one.belief.forget_failures();
+                self.past.isolation.let_go(one.number);
+            }
+        }
+        self.due = now;
     }
 
     /// Takes in a signal; `false` when nobody waits for this token.
@@ -571,11 +625,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// As if a probe had found this.
+    /// As if a probe had found this, and there were no witness to wait for.
     #[cfg(test)]
     pub fn find(&mut self, number: usize, outcome: Outcome, log: &mut Log<'_>) {
+        self.past.listens_since = Some(Instant::ZERO);
         let one = &mut self.watched[number];
         one.take(outcome, self.checks.text(one.check.name), &mut self.past, log);
+        assert_eq!(self.judge(outcome.at, &Witnesses::default(), log), None);
     }
 
     /// As if this were a day's history.
@@ -616,7 +672,7 @@ impl<'a> Watch<'a> {
         let now = *now;
         let Some(one) = self.watched.get_mut(number) else { return };
         if let Some(pulse) = &mut one.pulse {
-            if !self.listens {
+            if self.past.listens_since.is_none() {
                 pulse.restart(now);
             } else if let Some(outcome) = pulse.silence(now) {
                 self.transactions = self.transactions.wrapping_add(1) | FIRST_TRANSACTION;
@@ -631,7 +687,11 @@ impl<'a> Watch<'a> {
             probe.send(now, *nic, network);
             let socket = one.set.get_mut(SocketHandle::default());
             let mut line = one.session.and_then(|session| self.lines.line(session, number, utc_s(now, time, *wall)));
+            let was_open = probe.is_open();
             let mut progress = probe.poll(now, socket, time, line.as_mut());
+            if !was_open && probe.is_open() {
+                self.past.isolation.hear(now);
+            }
             if progress.is_none() {
                 // What is left of the connection goes first.
                 network.egress_for(now, *nic, &mut one.set);

@@ -136,6 +136,11 @@ impl<'c> Probe<'c> {
         }
     }
 
+    /// Whether the target has accepted a connection.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Securing(_) | State::Greeting(_) | State::Page(_))
+    }
+
     /// Sends what is one packet, as soon as the way is known.
     pub fn send<N: Nic>(&mut self, now: Instant, nic: &mut N, network: &mut Network<'_>) {
         let State::Asking(question) = &mut self.state else { return };

@@ -72,7 +72,7 @@ impl Belief {
         Belief { standing: Standing::Unknown, since: now, last: None, streak: 0 }
     }
 
-    /// Takes in an outcome; `true` when it changes what is believed.
+    /// Takes in an outcome; `true` when it is enough for [`Belief::turn`].
     pub fn take(&mut self, outcome: Outcome, rules: Rules) -> bool {
         if !outcome.is_evidence() {
             return false;
@@ -82,11 +82,20 @@ impl Belief {
         self.last = Some(outcome);
         let (standing, needed) =
             if outcome.is_good() { (Standing::Up, rules.rise) } else { (Standing::Down, rules.fall) };
-        if self.standing == standing || self.streak < needed {
-            return false;
+        self.standing != standing && self.streak >= needed
+    }
+
+    /// Believes what this outcome says, since it was found; returns what was believed before, and since when.
+    pub fn turn(&mut self, outcome: &Outcome) -> (Standing, Instant) {
+        let standing = if outcome.is_good() { Standing::Up } else { Standing::Down };
+        (core::mem::replace(&mut self.standing, standing), core::mem::replace(&mut self.since, outcome.at))
+    }
+
+    /// Bad ones so far do not count towards the next change: they were not the target's.
+    pub fn forget_failures(&mut self) {
+        if self.last.is_some_and(|last| !last.is_good()) {
+            self.streak = 0;
         }
-        (self.standing, self.since) = (standing, outcome.at);
-        true
     }
 
     /// What is believed, and since when.
@@ -143,6 +152,9 @@ mod tests {
         for (at, (reason, standing)) in (1..).zip(story) {
             let before = belief.standing().0;
             assert_eq!(belief.take(outcome(at, reason), RULES), before != standing, "at {at}");
+            if before != standing {
+                assert_eq!(belief.turn(&outcome(at, reason)).0, before);
+            }
             assert_eq!(belief.standing().0, standing, "at {at}");
         }
         assert_eq!(belief.standing().1, Instant::from_secs(12));
@@ -154,7 +166,8 @@ mod tests {
         let interval = Duration::from_secs(10);
         let mut belief = Belief::new(Instant::ZERO);
         belief.take(outcome(10, ProbeReason::Ok), RULES);
-        belief.take(outcome(20, ProbeReason::Ok), RULES);
+        assert!(belief.take(outcome(20, ProbeReason::Ok), RULES));
+        belief.turn(&outcome(20, ProbeReason::Ok));
         for at in [30, 40, 50] {
             assert!(!belief.take(outcome(at, ProbeReason::NoNetwork), RULES));
         }
@@ -162,5 +175,10 @@ mod tests {
         assert_eq!(belief.stale_since(Instant::from_secs(40), interval), None);
         assert_eq!(belief.stale_since(Instant::from_secs(41), interval), Some(Instant::from_secs(40)));
         assert_eq!(belief.streak(), 2);
+        // What was bad before the cut was noticed does not count together with what is bad after it.
+        let bad = |at| outcome(at, ProbeReason::TimeoutConnect);
+        assert!(!belief.take(bad(60), RULES) && !belief.take(bad(70), RULES));
+        belief.forget_failures();
+        assert!(!belief.take(bad(80), RULES) && !belief.take(bad(90), RULES) && belief.take(bad(100), RULES));
     }
 }

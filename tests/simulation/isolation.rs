@@ -5,11 +5,13 @@
 use crate::alone::{ask_long, start, with_checks};
 use crate::nic::AgentNic;
 use crate::probe;
+use crate::rng::Rng;
 use outpost::agent::{Agent, Wake};
 use outpost::log::Step;
 use outpost::net::frame::checksum;
 use outpost_wire::{Event, Record};
 use smoltcp::time::{Duration, Instant};
+use std::collections::BTreeSet;
 
 const GATEWAY: u8 = 1;
 const STEPS: usize = 200_000;
@@ -19,17 +21,22 @@ const TOLD_S: f64 = 5.0 + 2.0 + 3.0 + 1.0;
 
 /// Three targets: of our link, or behind the gateway.
 fn document(net: &str) -> String {
-    let check = |last: u8| {
-        format!(
-            r#"{{"name": "t-{last}", "owner": "o", "impact": "i", "runbook": "r", "interval_s": 5, "timeout_s": 2,
-                "rise": 1, "fall": 3, "icmp": {{"address": "{net}.{last}"}}}}"#
-        )
-    };
-    format!(r#"{{"checks": [{}]}}"#, [20, 21, 22].map(check).join(","))
+    checks(&[20, 21, 22].map(|last| check(last, net, 5, 2, 3)))
+}
+
+fn check(last: u8, net: &str, interval_s: u64, timeout_s: u64, fall: u64) -> String {
+    format!(
+        r#"{{"name": "t-{last}", "owner": "o", "impact": "i", "runbook": "r", "interval_s": {interval_s},
+            "timeout_s": {timeout_s}, "rise": 1, "fall": {fall}, "icmp": {{"address": "{net}.{last}"}}}}"#
+    )
+}
+
+fn checks(all: &[String]) -> String {
+    format!(r#"{{"checks": [{}]}}"#, all.join(","))
 }
 
 /// The answer of a living machine to a frame of the agent: `(last byte of the address asked, answer)`.
-fn answer(frame: &[u8]) -> Option<(u8, Vec<u8>)> {
+pub fn answer(frame: &[u8]) -> Option<(u8, Vec<u8>)> {
     let mut reply = frame.to_vec();
     reply[..6].copy_from_slice(&frame[6..12]);
     match frame.get(12..14)? {
@@ -105,7 +112,6 @@ fn told(agent: &mut Agent<'_>) -> Vec<(f64, Told)> {
         let word = match record.decode_event() {
             Some(Event::AgentIsolated(event)) => {
                 assert_eq!((event.gateway, event.collector), (true, false));
-                assert!(event.targets >= 2);
                 Some(Told::Isolated)
             }
             Some(Event::AgentRejoined(_)) => Some(Told::Rejoined),
@@ -155,8 +161,12 @@ fn live<V: Into<Voice>>(
 }
 
 fn run_world<V: Into<Voice>>(net: &str, until_s: i64, alive: impl Fn(i64, u8) -> V + Send) -> Vec<(f64, Told)> {
+    run_checks(&document(net), until_s, alive)
+}
+
+fn run_checks<V: Into<Voice>>(document: &str, until_s: i64, alive: impl Fn(i64, u8) -> V + Send) -> Vec<(f64, Told)> {
     let mut all = Vec::new();
-    with_checks(&document(net), |agent, nic| {
+    with_checks(document, |agent, nic| {
         live(agent, nic, start(), Instant::from_secs(until_s), alive);
         all = told(agent);
     });
@@ -254,4 +264,80 @@ fn a_cable_that_comes_and_goes_blames_nobody() {
     let is_open = told.last().is_some_and(|(_, word)| *word == Isolated);
     expected.truncate(expected.len() - usize::from(is_open));
     assert_eq!(words(&told), expected);
+}
+
+/// The heartbeat of a job that is late at this second after the start.
+fn late_at(second: i64) -> String {
+    format!(
+        r#"{{"name": "job", "owner": "o", "impact": "i", "runbook": "r", "heartbeat": {{
+            "token_sha256": "{}", "period_s": {}, "grace_s": 1}}}}"#,
+        "0123456789abcdef".repeat(4),
+        second - start().secs() - 1
+    )
+}
+
+#[test]
+fn a_first_silence_is_believed_when_somebody_else_was_heard_after_it() {
+    // One lost probe is enough with `fall: 1`, long before it is known who else is silent: each cut cable is told as an
+    // outage of whoever was probed first.
+    use Told::*;
+    let nobody = |second: i64, _| second < 30;
+    let several = checks(&[20, 21, 22].map(|last| check(last, "10.1.0", 5, 2, 1)));
+    assert_eq!(words(&run_checks(&several, 90, nobody)), [Up, Up, Up, Isolated]);
+    let one = checks(&[check(20, "10.1.0", 5, 2, 1)]);
+    assert_eq!(words(&run_checks(&one, 90, nobody)), [Up, Isolated], "all that there are");
+    let late = run_checks(&checks(&[late_at(31)]), 90, nobody);
+    assert_eq!(words(&late), [Isolated], "nobody could push to us");
+    let both = run_checks(&checks(&[check(20, "10.1.0", 5, 2, 1), late_at(31)]), 90, nobody);
+    assert_eq!(words(&both), [Up, Isolated]);
+
+    // The gateway speaks for one that died, and for a job that is late.
+    let dead = run_checks(&several, 90, |second, last| second < 30 || last != 21);
+    assert_eq!(words(&dead), [Up, Up, Up, Down]);
+    let after = dead[3].0 - 30.0;
+    assert!((2.0..5.0 + 2.0 + 0.5).contains(&after), "told {after} s after it died");
+    assert_eq!(words(&run_checks(&one, 90, |second, last| second < 30 || last == GATEWAY)), [Up, Down]);
+    assert_eq!(words(&run_checks(&checks(&[late_at(31)]), 90, |_, _| true)), [Down]);
+
+    // Without the gateway the other targets do, at their next slot.
+    let vouched = run_checks(&several, 90, |second, last| second < 30 || last == 20 || last == 22);
+    assert_eq!(words(&vouched), [Up, Up, Up, Down]);
+    let after = vouched[3].0 - 30.0;
+    assert!((2.0..5.0 + 2.0 + 5.0).contains(&after), "told {after} s after it died");
+
+    // With nobody who could speak soon, a bound: HOLD_TIME.
+    let rare = checks(&[check(20, "10.1.0", 5, 2, 1), check(21, "10.1.0", 3_600, 2, 1)]);
+    let bounded = run_checks(&rare, 150, nobody);
+    assert_eq!(words(&bounded), [Up, Down]);
+    let after = bounded[1].0 - 30.0;
+    assert!((90.0..5.0 + 2.0 + 90.0 + 1.5).contains(&after), "told {after} s after it died");
+}
+
+#[test]
+fn whoever_is_cut_off_blames_nobody() {
+    // Slots, timeouts and cuts that meet in a way nobody thought of.
+    use Told::*;
+    for seed in 0..150 {
+        let mut rng = Rng::new(seed);
+        let (net, fall) = (if rng.chance(500) { "10.1.0" } else { "192.0.2" }, rng.range(1, 3));
+        let (slowest, patience) = (12, 4);
+        let targets: Vec<u8> =
+            (0..rng.range(1, 5)).map(|_| rng.range(20, 200) as u8).collect::<BTreeSet<_>>().into_iter().collect();
+        let all: Vec<_> =
+            targets.iter().map(|last| check(*last, net, rng.range(5, slowest), rng.range(1, patience), fall)).collect();
+        // Time for the slowest to be silent as often as it takes, and for the witnesses.
+        let shortest = (slowest * 2 + patience + 5) as i64;
+        let cut = rng.range(30, 60) as i64;
+        let back = cut + shortest + rng.range(0, 30) as i64;
+        let dies = targets[rng.below(targets.len() as u64) as usize];
+        let (death, end) = (back + 40, back + 40 + (slowest * fall) as i64 + 20);
+        let told = run_checks(&checks(&all), end, |second, last| {
+            !(cut..back).contains(&second) && (second < death || last != dies)
+        });
+        let expected = [vec![Up; targets.len()], vec![Isolated, Rejoined, Down]].concat();
+        assert_eq!(words(&told), expected, "seed {seed}, cut from {cut} to {back}, {dies} dies at {death}: {told:?}");
+        let (isolated, down) = (told[targets.len()].0 - cut as f64, told[targets.len() + 2].0 - death as f64);
+        assert!(isolated < shortest as f64, "seed {seed}: isolated after {isolated} s");
+        assert!(down < (slowest * fall + patience) as f64 + 1.0, "seed {seed}: down after {down} s");
+    }
 }
