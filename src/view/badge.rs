@@ -2,6 +2,7 @@
 //! them.
 
 use super::View;
+use super::page::EXERCISE;
 use super::writer::Writer;
 use crate::hash::fnv1a;
 use crate::watch::Shown;
@@ -12,13 +13,12 @@ const LETTER: usize = 7;
 impl View<'_, '_> {
     /// Draws the state of the check whose name has this hash, or of all; `None` when there is none or no room.
     pub fn write_badge(&self, name: Option<u64>, out: &mut [u8]) -> Option<usize> {
-        let mut words = [0; 24];
-        let (label, colour, words) = match name {
+        let (label, shown, count, word) = match name {
             Some(name) => {
                 let text = |watched: &crate::watch::Watched<'_>| self.watch.checks().text(watched.check().name);
                 let watched = self.watch.all().iter().find(|watched| fnv1a(text(watched).as_bytes()) == name)?;
                 let shown = watched.shown(self.now).0;
-                (text(watched), colour(shown), shown.name())
+                (text(watched), shown, 0, shown.name())
             }
             None => {
                 let tally = self.tally();
@@ -28,15 +28,20 @@ impl View<'_, '_> {
                     (0, unknown) => (unknown, " not known", Shown::Unknown),
                     (down, _) => (down, " down", Shown::Down),
                 };
-                let mut w = Writer::new(&mut words, false);
-                if count > 0 {
-                    w.count(count as u64);
-                }
-                w.say(word);
-                let len = w.finish()?;
-                (&*self.config().name, colour(shown), core::str::from_utf8(words.get(..len)?).ok()?)
+                (&*self.config().name, shown, count, word)
             }
         };
+        let mut words = [0; 32];
+        let mut w = Writer::new(&mut words, false);
+        if self.known.is_exercise() {
+            w.say(EXERCISE);
+        }
+        if count > 0 {
+            w.count(count as u64);
+        }
+        w.say(word);
+        let len = w.finish()?;
+        let words = core::str::from_utf8(words.get(..len)?).ok()?;
         let (left, right) = ((label.len() + 1) * LETTER, (words.len() + 1) * LETTER);
         let mut writer = Writer::new(out, true);
         let w = &mut writer;
@@ -49,7 +54,7 @@ impl View<'_, '_> {
         w.tag("</title><path fill=\"#333\" d=\"M0 0h");
         w.count((left + right) as u64);
         w.tag("v20H0\"/><path fill=\"");
-        w.tag(colour);
+        w.tag(colour(shown));
         w.tag("\" d=\"M");
         w.count(left as u64);
         w.tag(" 0h");
@@ -87,6 +92,23 @@ mod tests {
     use crate::watch::Outcome;
     use outpost_wire::ProbeReason;
     use smoltcp::time::Duration;
+
+    #[test]
+    fn an_exercise_says_so() {
+        // The red badge of a drill in somebody's wiki.
+        let check = r#"{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}}"#;
+        let config = format!(r#"{{"name": "x", "drill": {{"exercise": true}}, "checks": [{check}]}}"#);
+        fixture::with(&config, |fixture| {
+            for (name, title) in [(None, "x: Exercise: 1 not known"), (Some("a"), "a: Exercise: unknown")] {
+                let mut out = vec![0; 4096];
+                let len = fixture.view().write_badge(name.map(|name| fnv1a(name.as_bytes())), &mut out).unwrap();
+                let text = core::str::from_utf8(&out[..len]).unwrap();
+                let words = title.split_once(": ").unwrap().1;
+                assert!(text.contains(&format!("<title>{title}</title>")), "{text}");
+                assert!(text.contains(&format!("textLength=\"{}\">{words}</text>", words.len() * LETTER)), "{text}");
+            }
+        });
+    }
 
     #[test]
     fn the_words_and_the_colour_say_the_same() {

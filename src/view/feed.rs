@@ -5,6 +5,7 @@
 //! time.
 
 use super::View;
+use super::page::EXERCISE;
 use super::targets::reason;
 use super::writer::Writer;
 
@@ -26,6 +27,7 @@ impl View<'_, '_> {
         let mut writer = Writer::new(out, true);
         let w = &mut writer;
         w.tag("<?xml version=\"1.0\" encoding=\"utf-8\"?><feed xmlns=\"http://www.w3.org/2005/Atom\"><title>");
+        self.say_exercise(w);
         w.say(name);
         w.tag("</title><author><name>");
         w.say(name);
@@ -42,6 +44,7 @@ impl View<'_, '_> {
             }
             let (good, outcome) = (change.outcome.is_good(), change.outcome);
             w.tag("<entry><title>");
+            self.say_exercise(w);
             w.say(checks.text(check.name));
             w.say(if good { " is up" } else { " is down: " });
             if !good {
@@ -73,6 +76,13 @@ impl View<'_, '_> {
 }
 
 impl View<'_, '_> {
+    /// Each title stands alone in a reader, and each says it.
+    fn say_exercise(&self, w: &mut Writer<'_>) {
+        if self.known.is_exercise() {
+            w.say(EXERCISE);
+        }
+    }
+
     /// An entry for each update of an incident, the newest of each first: its id is the document's.
     fn write_incident_entries(&self, w: &mut Writer<'_>) {
         let document = self.known.incidents.document;
@@ -84,6 +94,7 @@ impl View<'_, '_> {
                     return;
                 }
                 w.tag("<entry><title>");
+                self.say_exercise(w);
                 w.say(document.text(incident.title));
                 w.say(": ");
                 w.say(super::incidents::status(update.status));
@@ -181,6 +192,37 @@ mod tests {
             let full = feed(fixture).unwrap();
             assert!(full.ends_with("</feed>") && full.matches("<entry>").count() > 20, "{full}");
         });
+    }
+
+    #[test]
+    fn an_exercise_says_so_in_each_title() {
+        // A reader shows entries one by one, and that of a drill looks like any other.
+        for (drill, marked) in [("", false), (r#""drill": {"exercise": true}, "#, true)] {
+            let check =
+                r#"{"name": "a", "owner": "o", "impact": "i", "runbook": "r", "tcp": {"address": "192.0.2.1:1"}}"#;
+            let more = format!(r#"{{{drill}"checks": [{check}], "#);
+            fixture::with(&fixture::INCIDENTS.replacen('{', &more, 1), |fixture| {
+                let estimate = Estimate {
+                    at: fixture.now,
+                    unix_us: 1_795_354_805_000_000,
+                    error_us: 1,
+                    stratum: 2,
+                    server: [10, 0, 0, 1].into(),
+                };
+                fixture.time.believe(estimate);
+                for _ in 0..3 {
+                    let outcome =
+                        Outcome { at: fixture.now, took: Duration::ZERO, reason: ProbeReason::Refused, status: 0 };
+                    fixture.watch.find(0, outcome, &mut fixture.log);
+                }
+                let mut out = vec![0; crate::limits::ANSWER];
+                let len = fixture.view().write_feed(&mut out).unwrap();
+                let feed = String::from_utf8(out[..len].to_vec()).unwrap();
+                assert!(feed.contains(" is down: refused</title>") && feed.contains("monitoring</title>"), "{feed}");
+                let said = feed.matches("<title>Exercise: ").count();
+                assert_eq!(said, if marked { feed.matches("<title>").count() } else { 0 }, "{feed}");
+            });
+        }
     }
 
     #[test]
