@@ -1,10 +1,12 @@
 //! `/events`: the records in the ring, a JSON document a line.
 //!
-//! A line is what `outpost logs --json` prints of the same record, but for `received_at`, which a collector adds. Lost
+//! A line is what `outpost logs --json` prints of the same record, but for `received_at`, which a collector adds, and
+//! `runbook`, which only the agent knows: its content bundle has a page for the event. Lost
 //! records are a `gap` line in their place, and the last line says where to go on. Records of one boot are told, of
 //! this one unless another is asked for.
 
 use super::{View, hex_text};
+use crate::content;
 use crate::http::query::Query;
 use crate::limits;
 use crate::log::{Boot, Log, Reader, Step};
@@ -32,7 +34,15 @@ struct RecordLine<'v> {
     event: &'v str,
     transaction: Option<u32>,
     fields: Named<'v>,
+    /// Where the content bundle's page for this event is, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runbook: Option<RunbookPath>,
 }
+
+/// Every path of a runbook fits.
+type RunbookPath = String<{ RUNBOOKS.len() + content::NAME }>;
+
+const RUNBOOKS: &str = "/runbook/";
 
 #[derive(Serialize)]
 struct GapLine {
@@ -126,8 +136,17 @@ impl View<'_, '_> {
                 raw: record.fields,
                 log: is_this.then_some(self.log),
             },
+            runbook: self.has_runbook(name).then(|| runbook_path(name)),
         })
     }
+}
+
+#[inline(never)]
+fn runbook_path(event: &str) -> RunbookPath {
+    let mut path = RunbookPath::new();
+    // It fits: no name in a bundle is longer.
+    let _ = path.push_str(RUNBOOKS).and_then(|()| path.push_str(event));
+    path
 }
 
 fn gap(boot: &Boot, from: u64, to: u64, reason: LossReason) -> Gap {

@@ -6,6 +6,10 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+/// Seconds from a boot to the first target that is down, at most.
+const PATIENCE_S: u32 = 30;
 
 /// Makes a bundle of two runbooks and contacts in this folder, with the command; what it told.
 pub fn build(folder: &Path, config: Option<&Path>) -> (PathBuf, Value) {
@@ -56,7 +60,7 @@ fn runbooks_are_there_when_dns_ntp_gateway_and_collector_are_gone() {
     let config = folder.path().join("config.json");
     let check = |name: &str, runbook: &str| {
         serde_json::json!({"name": name, "owner": "o", "impact": "i", "runbook": runbook,
-            "tcp": {"address": "10.0.2.97:1"}})
+            "interval_s": 2, "timeout_s": 1, "fall": 1, "tcp": {"address": "10.0.2.2:9"}})
     };
     let document = serde_json::json!({
         "network": {"static": {"address": "10.0.2.15/24", "gateway": "10.0.2.99", "dns": ["10.0.2.98"]}},
@@ -82,6 +86,26 @@ fn runbooks_are_there_when_dns_ntp_gateway_and_collector_are_gone() {
     let about: Value = serde_json::from_str(&guest.wait_ok("/about").body).unwrap();
     assert_eq!((&about["content"]["sha256"], &about["content"]["bytes"]), (&told["sha256"], &told["bytes"]));
     crate::events::seen("content.loaded");
+    // A record leads to the page of its event, and only where there is one.
+    let mut downs = 0;
+    for _ in 0..PATIENCE_S {
+        let events = guest.wait_ok("/events?since=1&limit=1000").body;
+        let records = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        for record in records.filter(|record| record["event"].is_string()) {
+            let is_down = record["event"] == "target.down";
+            assert_eq!(
+                record.get("runbook"),
+                is_down.then(|| Value::from("/runbook/target.down")).as_ref(),
+                "{record}"
+            );
+            downs += usize::from(is_down);
+        }
+        if downs > 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(downs > 0, "no target.down within {PATIENCE_S} s");
 
     // The host says before the boot which check has none.
     let checked = Command::new(OUTPOST).arg("check").arg(&config).arg("--content").arg(&bundle).output().unwrap();

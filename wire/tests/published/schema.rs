@@ -21,7 +21,7 @@ pub fn events() -> String {
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Outpost events",
-        "description": "One line of JSON of `outpost collect --json` and `outpost logs --json`: a record that an agent emitted, or something that the collector found (then seq and mono_us are null). The agent's own /events has the same lines without received_at, which only a collector knows. The keys that begin with x- say how a record's fields are encoded: in the order of x-fields, each as wire/SPEC.md, section 1, says; those that are later than their event are absent in older records.",
+        "description": "One line of JSON of `outpost collect --json` and `outpost logs --json`: a record that an agent emitted, or something that the collector found (then seq and mono_us are null). The agent's own /events has the same lines without received_at, which only a collector knows, and with runbook. The keys that begin with x- say how a record's fields are encoded: in the order of x-fields, each as wire/SPEC.md, section 1, says; those that are later than their event are absent in older records.",
         "type": "object",
         "required": [
             "agent", "boot", "seq", "mono_us", "utc", "utc_error_us", "severity", "severity_number", "event", "transaction", "fields"
@@ -52,6 +52,7 @@ fn line() -> Value {
         "event": { "description": "Name of the event, or # and its id where the collector does not know it.", "type": "string" },
         "transaction": number("Joins the records of one request or probe of this boot."),
         "fields": { "description": "What is particular to the event.", "type": "object" },
+        "runbook": { "description": "Path of the agent's page on what to do about this event; absent where its content bundle has none, and in what a collector tells.", "type": "string", "pattern": "^/runbook/." },
     })
 }
 
