@@ -432,7 +432,12 @@ impl<'a> Agent<'a> {
             None => Reason::NoCollector,
             Some(ship) if ship.status().last_end == Some(SessionEnd::WeakEntropy) => Reason::KeyRefused,
             Some(_) if self.ring_is_filling() => Reason::RingFilling,
-            Some(ship) if ship.status().phase != Phase::Connected => Reason::Disconnected,
+            Some(ship) if ship.status().phase != Phase::Connected => match ship.status().last_end {
+                Some(SessionEnd::RefusedStorage) => Reason::CollectorFull,
+                Some(SessionEnd::RefusedKey) => Reason::KeyRequired,
+                Some(SessionEnd::RefusedVersion) => Reason::OtherVersion,
+                _ => Reason::Disconnected,
+            },
             Some(_) if self.log.lost_lately(now) => Reason::RecordsLost,
             Some(ship) if !ship.status().keyed => Reason::NotAuthenticated,
             Some(_) => Reason::Ok,

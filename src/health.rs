@@ -133,6 +133,12 @@ pub enum Reason {
     Isolated,
     /// There is no session to the collector.
     Disconnected,
+    /// There is none because the collector cannot store.
+    CollectorFull,
+    /// There is none because the collector requires a key.
+    KeyRequired,
+    /// There is none because the collector speaks another version.
+    OtherVersion,
     /// The collector is not authenticated.
     NotAuthenticated,
     /// A key is configured, but the random seed can be guessed: no session is opened.
@@ -180,6 +186,9 @@ impl Reason {
             | Reason::NoCollector
             | Reason::NextHopOnly
             | Reason::Disconnected
+            | Reason::CollectorFull
+            | Reason::KeyRequired
+            | Reason::OtherVersion
             | Reason::NotAuthenticated
             | Reason::KeyRefused
             | Reason::RingFilling
@@ -211,6 +220,9 @@ impl Reason {
             Reason::NoCollector => "not configured",
             Reason::NextHopOnly => "not configured, syslog is next hop only",
             Reason::Disconnected => "disconnected",
+            Reason::CollectorFull => "disconnected, the collector's disk is full or failing",
+            Reason::KeyRequired => "disconnected, the collector requires a key",
+            Reason::OtherVersion => "disconnected, the collector speaks another version",
             Reason::NotAuthenticated => "not authenticated",
             Reason::KeyRefused => "weak entropy, no keyed session is opened",
             Reason::RingFilling => "over 80 % of the log's memory waits for the collector",

@@ -30,7 +30,9 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use heapless::{String, Vec};
 use outpost_wire::limits::{AGENT_NAME_MAX, FRAME_MAX};
 use outpost_wire::noise::{Ephemerals, HANDSHAKE_LEN, Initiator, Key, OPENING_MAX, SEALED_MAX, TAG_LEN, Transport};
-use outpost_wire::session::{Ack, Alive, BootRange, DataWriter, Hello, Lost, Message, Mode, Welcome, preface};
+use outpost_wire::session::{
+    Ack, Alive, BootRange, ByeReason, DataWriter, Hello, Lost, Message, Mode, Welcome, preface,
+};
 use outpost_wire::{CATALOGUE_HASH, CollectorConnected, CollectorLost, Ip4, SessionEnd};
 use smoltcp::iface::Context;
 use smoltcp::socket::tcp;
@@ -165,8 +167,8 @@ struct Sent {
 /// A time without the collector, told by one record when it begins and by reminders when it lasts.
 struct Outage {
     told: Instant,
-    /// Whether it was told that the other end does not prove that it knows our key.
-    told_key: bool,
+    /// A bit for each reason, by its number, that asks somebody to act and was told.
+    told_reasons: u32,
     attempts: u32,
 }
 
@@ -174,7 +176,7 @@ struct Outage {
 enum Heard {
     Welcome(Welcome),
     Ack(Ack),
-    Bye,
+    Bye(ByeReason),
     Unknown,
 }
 
@@ -345,7 +347,7 @@ impl Ship {
             None => Err(SessionEnd::Silent),
             Some(Heard::Unknown) => Ok(now),
             Some(Heard::Ack(_)) => Err(SessionEnd::Protocol),
-            Some(Heard::Bye) => Err(SessionEnd::Refused),
+            Some(Heard::Bye(reason)) => Err(refused(reason)),
             Some(Heard::Welcome(welcome)) => self.welcome(now, log, welcome, previous),
         }
     }
@@ -400,7 +402,7 @@ impl Ship {
             session.heard = now;
             match heard {
                 Heard::Ack(ack) => self.ack(now, log, &session, ack)?,
-                Heard::Bye => return Err(SessionEnd::Refused),
+                Heard::Bye(reason) => return Err(refused(reason)),
                 Heard::Welcome(_) => return Err(SessionEnd::Protocol),
                 Heard::Unknown => {}
             }
@@ -522,12 +524,20 @@ impl Ship {
         (self.status.phase, self.status.last_end) = (Phase::Waiting, Some(reason));
         self.status.attempts = self.status.attempts.saturating_add(1);
         let outage =
-            self.outage.get_or_insert(Outage { told: now - LOG_OUTAGE_REMINDER, told_key: false, attempts: 0 });
+            self.outage.get_or_insert(Outage { told: now - LOG_OUTAGE_REMINDER, told_reasons: 0, attempts: 0 });
         outage.attempts = outage.attempts.saturating_add(attempt.into());
-        // A stranger in the collector's place is worth a record of its own, however the outage began.
-        let key = reason == SessionEnd::NotAuthenticated && !outage.told_key;
-        if key || now >= outage.told + LOG_OUTAGE_REMINDER {
-            outage.told_key |= key;
+        // A stranger in the collector's place, or what it refuses us for, is worth a record, however the outage began.
+        let asks = matches!(
+            reason,
+            SessionEnd::NotAuthenticated
+                | SessionEnd::RefusedVersion
+                | SessionEnd::RefusedKey
+                | SessionEnd::RefusedStorage
+                | SessionEnd::RefusedProtocol
+        );
+        let news = u32::from(asks) << (u8::from(reason) % 32) & !outage.told_reasons;
+        if news != 0 || now >= outage.told + LOG_OUTAGE_REMINDER {
+            outage.told_reasons |= news;
             let attempts = core::mem::take(&mut outage.attempts);
             outage.told = now;
             let (address, port) = self.address();
@@ -571,7 +581,7 @@ impl Ship {
                     let heard = match message {
                         Message::Welcome(welcome) => Heard::Welcome(welcome),
                         Message::Ack(ack) => Heard::Ack(ack),
-                        Message::Bye(_) => Heard::Bye,
+                        Message::Bye(bye) => Heard::Bye(bye.reason),
                         Message::Unknown(_) => Heard::Unknown,
                         Message::Hello(_) | Message::Data(_) | Message::Lost(_) | Message::Alive(_) => {
                             return Err(SessionEnd::Protocol);
@@ -590,6 +600,18 @@ impl Ship {
             }
         }
         Ok(None)
+    }
+}
+
+/// How a session ends that the collector ends for this reason.
+fn refused(reason: ByeReason) -> SessionEnd {
+    match reason {
+        ByeReason::Version => SessionEnd::RefusedVersion,
+        ByeReason::KeyRequired => SessionEnd::RefusedKey,
+        ByeReason::Storage => SessionEnd::RefusedStorage,
+        ByeReason::Shutdown => SessionEnd::RefusedShutdown,
+        ByeReason::Protocol => SessionEnd::RefusedProtocol,
+        ByeReason::Other(_) => SessionEnd::Refused,
     }
 }
 

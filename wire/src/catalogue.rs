@@ -63,7 +63,7 @@ words! {
         Silent = 2 "silent",
         /// What came is not the session protocol, or not in this state.
         Protocol = 3 "protocol",
-        /// The other end refused us and said why.
+        /// The other end refused us, for a reason that this version does not know.
         Refused = 4 "refused",
         /// Our own network went away.
         NetworkDown = 5 "network_down",
@@ -73,6 +73,16 @@ words! {
         NotAuthenticated = 7 "not_authenticated",
         /// A key is configured, but our own randomness can be guessed: no keyed session is opened.
         WeakEntropy = 8 "weak_entropy",
+        /// The collector refused us: it speaks another version.
+        RefusedVersion = 9 "refused_version",
+        /// The collector refused us: it requires a key, and we have none.
+        RefusedKey = 10 "refused_key",
+        /// The collector refused us: it cannot store, its disk is full or failing.
+        RefusedStorage = 11 "refused_storage",
+        /// The collector refused us: it is shutting down.
+        RefusedShutdown = 12 "refused_shutdown",
+        /// The collector refused us: what we sent breaks the protocol.
+        RefusedProtocol = 13 "refused_protocol",
     }
 }
 
@@ -447,7 +457,7 @@ events! {
 
     /// The session to the collector ended, or could not be opened; records are kept and sent later.
     11 CollectorLost = "collector.lost", Vital, WARN, since "0.1.0",
-    action "Check that the collector runs and that nothing blocks its port; the reason says how it ended."
+    action "Check that the collector runs and that nothing blocks its port; the reason says how it ended. refused_storage: make room on the collector's disk, or let it keep less with --keep or --max-size. refused_key: give the agent its collector.key. refused_version: update the collector before its agents."
     {
         /// Its address.
         address: Ip4,

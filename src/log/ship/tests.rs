@@ -613,10 +613,19 @@ fn refusals_network_loss_and_garbage_end_the_session_with_their_reason() {
     let mut region = ring(8);
     let mut world = World::new(&mut region, 5, Collector::default());
     world.run(500);
-    world.collector.say(Message::Bye(Bye { reason: ByeReason::Storage }));
-    world.run(20);
-    assert_eq!(world.ship.status().last_end, Some(SessionEnd::Refused));
-    world.run(2000);
+    for (reason, end) in [
+        (ByeReason::Version, SessionEnd::RefusedVersion),
+        (ByeReason::KeyRequired, SessionEnd::RefusedKey),
+        (ByeReason::Storage, SessionEnd::RefusedStorage),
+        (ByeReason::Shutdown, SessionEnd::RefusedShutdown),
+        (ByeReason::Protocol, SessionEnd::RefusedProtocol),
+        (ByeReason::Other(77), SessionEnd::Refused),
+    ] {
+        world.collector.say(Message::Bye(Bye { reason }));
+        world.run(20);
+        assert_eq!(world.ship.status().last_end, Some(end));
+        world.run(2000);
+    }
     world.collector.outbox.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     world.run(20);
     assert_eq!(world.ship.status().last_end, Some(SessionEnd::Protocol));
@@ -632,7 +641,7 @@ fn refusals_network_loss_and_garbage_end_the_session_with_their_reason() {
     world.run(20);
     assert_eq!(world.ship.status().last_end, Some(SessionEnd::Closed));
     world.run(2000);
-    assert_eq!(world.collector.hellos, 5);
+    assert_eq!(world.collector.hellos, 10);
     world.check(5);
 }
 
