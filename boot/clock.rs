@@ -61,6 +61,7 @@ impl Clock {
         Instant::from_micros((latest / 1000) as i64)
     }
 
+    #[inline(always)]
     fn ns_at(&self, tsc: u64) -> u64 {
         match self.source {
             // 0 when the host never holds still: `now` then repeats the latest time.

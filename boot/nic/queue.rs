@@ -265,7 +265,9 @@ impl<const N: usize> Queue<N> {
     /// A buffer the device is done with and, where the device writes, how many bytes it wrote.
     pub fn take(&mut self) -> Option<(Slot, usize)> {
         // Every round takes one of at most `N` published buffers and publishes none.
-        while let Some((slot, len)) = self.returned() {
+        while self.done() > 0 {
+            self.disarm();
+            let (slot, len) = self.returned()?;
             if self.direction == Direction::ToDevice {
                 return Some((slot, 0));
             }
@@ -280,34 +282,50 @@ impl<const N: usize> Queue<N> {
 
     /// Takes back all buffers that the device is done with, where nothing but their return counts.
     pub fn reclaim(&mut self, free: &mut Vec<Slot, N>) {
-        while let Some((slot, _)) = self.returned() {
+        let done = self.done();
+        if done > 0 {
+            self.disarm();
+        }
+        for _ in 0..done {
+            let Some((slot, _)) = self.returned() else { return };
             // There is a place for each buffer of the queue.
             let _ = free.push(slot);
         }
     }
 
-    /// The next buffer that the device is done with, and how many bytes it says that it wrote.
+    /// How many buffers the device says it is done with; more than it has end the queue.
+    #[inline(always)]
+    fn done(&mut self) -> u16 {
+        if self.broken {
+            return 0;
+        }
+        let done = self.memory.used.index.load(Ordering::Acquire).wrapping_sub(self.taken);
+        if done > self.published.wrapping_sub(self.taken) {
+            return self.lose_trust();
+        }
+        done
+    }
+
+    #[cold]
+    fn lose_trust(&mut self) -> u16 {
+        self.errors += 1;
+        self.broken = true;
+        0
+    }
+
+    /// The next buffer of those that are [`done`](Self::done), and how many bytes the device says that it wrote.
     #[inline(always)]
     fn returned(&mut self) -> Option<(Slot, usize)> {
-        if self.broken {
-            return None;
-        }
         let (memory, taken) = (self.memory, self.taken);
-        let used = memory.used.index.load(Ordering::Acquire).wrapping_sub(taken);
-        if used == 0 {
-            return None;
-        }
         let element = &memory.used.ring[usize::from(taken) % N];
         let (id, len) = (element.id.load(Ordering::Relaxed), element.len.load(Ordering::Relaxed) as usize);
         let owned = usize::try_from(id).ok().and_then(|id| self.with_device.get_mut(id));
-        let (true, Some(owned @ true)) = (used <= self.published.wrapping_sub(taken), owned) else {
-            self.errors += 1;
-            self.broken = true;
+        let Some(owned @ true) = owned else {
+            self.lose_trust();
             return None;
         };
         *owned = false;
         self.taken = taken.wrapping_add(1);
-        self.disarm();
         let id = id as u16;
         // SAFETY: `id` is below `N` as `with_device` has it, so this is a buffer of the memory, which lives for
         // ever; it was the device's until now, so no slot for it exists.

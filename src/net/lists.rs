@@ -48,9 +48,7 @@ impl<const LISTS: usize, const THINGS: usize> Lists<LISTS, THINGS> {
 
     /// Puts a thing at the end of a list, taking it out of the one it was in.
     pub fn push_back(&mut self, list: usize, thing: usize) {
-        if self.list_of(thing).is_some() {
-            self.remove(thing);
-        }
+        self.unlink(self.nodes[thing]);
         let link = thing as Link + 1;
         let (head, tail) = self.ends[list];
         self.nodes[thing] = Node { previous: tail, next: 0, list: list as u16 + 1 };
@@ -63,7 +61,13 @@ impl<const LISTS: usize, const THINGS: usize> Lists<LISTS, THINGS> {
 
     /// Takes a thing out of the list it is in, if any.
     pub fn remove(&mut self, thing: usize) {
-        let Node { previous, next, list } = self.nodes[thing];
+        self.unlink(self.nodes[thing]);
+        self.nodes[thing] = Node { previous: 0, next: 0, list: 0 };
+    }
+
+    /// Joins what is on either side of this node, if it is in a list.
+    #[inline(always)]
+    fn unlink(&mut self, Node { previous, next, list }: Node) {
         let Some(list) = index(list) else { return };
         match index(previous) {
             Some(before) => self.nodes[before].next = next,
@@ -73,7 +77,6 @@ impl<const LISTS: usize, const THINGS: usize> Lists<LISTS, THINGS> {
             Some(after) => self.nodes[after].previous = previous,
             None => self.ends[list].1 = previous,
         }
-        self.nodes[thing] = Node { previous: 0, next: 0, list: 0 };
     }
 }
 
