@@ -47,6 +47,7 @@ mod tls_server;
 mod watch;
 mod world;
 
+use collector::Mood;
 use outpost::log::Bug;
 use scenario::Scenario;
 use world::{Outcome, World};
@@ -120,6 +121,20 @@ fn every_seed_keeps_the_law() {
     assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), seeds.end - seeds.start);
     // Three clients with lost packets fill the answer buffers at times, and no more than that.
     assert!(verbose || total.busy * BUSY_SHARE < total.answered, "{} of {} were busy", total.busy, total.answered);
+}
+
+#[test]
+fn a_collector_that_refuses_is_told_of_with_its_reason() {
+    // "refused", and somebody looks for a firewall while the collector's disk is full. That the outage began as another one
+    // must not hide it.
+    for seed in 0..5 {
+        for (mood, told) in [(Mood::Full, true), (Mood::Mute, false)] {
+            let outcome = run(&Scenario::with_moody_collector(seed, mood));
+            assert_eq!(outcome.violations, [""; 0], "seed {seed}");
+            assert_eq!(outcome.ends.contains("refused_storage"), told, "seed {seed}, {mood:?}: {:?}", outcome.ends);
+            assert!(!outcome.ends.contains("refused") && outcome.ends.len() > usize::from(told), "{:?}", outcome.ends);
+        }
+    }
 }
 
 /// The first of these worlds in which something is found, with what was found.

@@ -10,8 +10,8 @@ use outpost::limits::WALL_LOOK;
 use outpost_wire::session::LossReason;
 use outpost_wire::{Event, Record};
 use smoltcp::time::{Duration, Instant};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How much longer a host may keep the processor for itself in these worlds.
 const BUSY: Duration = Duration::from_secs(20);
@@ -43,6 +43,8 @@ pub struct Oracle {
     pub violations: Vec<String>,
     /// Requests that records tell of, one by one or as a number.
     pub requests: u64,
+    /// How sessions to the collector ended, as records tell it.
+    pub ends: BTreeSet<&'static str>,
     /// Records that tell what UTC is.
     pub clock_syncs: u64,
     /// Whether a boot was in safe mode, which asks no time server.
@@ -130,6 +132,9 @@ impl Oracle {
         match record.decode_event() {
             None => self.violation(format!("seq {seq} has no event of the catalogue: {record:?}")),
             Some(Event::HttpRequest(_)) => self.requests += 1,
+            Some(Event::CollectorLost(event)) => {
+                self.ends.insert(event.reason.word().unwrap_or("other"));
+            }
             Some(Event::HttpRequests(event)) => self.requests += u64::from(event.count),
             Some(Event::ClockSync(event)) => {
                 self.clock_syncs += 1;

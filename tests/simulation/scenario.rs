@@ -166,6 +166,17 @@ impl Scenario {
         scenario
     }
 
+    /// A world in which the collector is in this mood for a while, and somebody begins to listen again in between.
+    pub fn with_moody_collector(seed: u64, mood: Mood) -> Scenario {
+        let mut scenario = Scenario { keyed: false, ..Scenario::quiet(seed) };
+        let moment = |ms| Instant::from_millis(ms);
+        scenario
+            .changes
+            .extend([(moment(2_000), Change::Collector(Mood::Away)), (moment(4_000), Change::Collector(mood))]);
+        scenario.changes.sort_by_key(|&(moment, _)| moment);
+        scenario
+    }
+
     /// The world of this seed, but without faults, with the least ring and the independent collector.
     fn quiet(seed: u64) -> Scenario {
         let heal_at = Instant::from_secs(10);

@@ -34,7 +34,7 @@ use outpost_wire::session::LossReason;
 use outpost_wire::{DependencyLog, Text};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, EthernetFrame, Ipv4Address, Ipv4Cidr};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -139,6 +139,8 @@ pub struct Outcome {
     pub sessions: u64,
     pub leases: u64,
     pub boots: usize,
+    /// How sessions to the collector ended, as records tell it.
+    pub ends: BTreeSet<&'static str>,
 }
 
 impl Outcome {
@@ -734,6 +736,7 @@ impl World {
             store.lost.iter().for_each(|&(from, to, reason)| (from, to, u8::from(reason)).hash(&mut self.hash));
         }
         Outcome {
+            ends: core::mem::take(&mut self.oracle.ends),
             hash: self.hash.finish(),
             frames: self.frames,
             polls: self.polls,
