@@ -758,7 +758,11 @@ impl<'a> Agent<'a> {
         match self.parts.ship.as_ref().map(Ship::status) {
             None => write!(out, ", collector none."),
             Some(session) => {
-                write!(out, ", collector {} {} ({} failed).", session.address, session.phase.name(), session.attempts)
+                write!(out, ", collector {} {} ({} failed", session.address, session.phase.name(), session.attempts)?;
+                match session.last_end.and_then(|end| end.word().ok()) {
+                    Some(why) => write!(out, ", {why})."),
+                    None => write!(out, ")."),
+                }
             }
         }
     }

@@ -1,12 +1,10 @@
 //! What is wrong with a machine stands on its serial console, in a sentence with the remedy.
 
-use crate::lab::{self, Guest, Lab, PATIENCE, image, wait_for_line};
-use outpost_qemu::{Accel, Forward, Machine, Network, Nic, Vm};
-use outpost_wire::session::{Bye, ByeReason, Message, Mode};
-use serde_json::Value;
+use crate::lab::{Guest, Lab, PATIENCE, image, wait_for_line};
+use outpost_qemu::{Accel, Machine, Network, Nic, Vm};
+use outpost_wire::session::Mode;
+use serde_json::{Value, json};
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -26,33 +24,6 @@ fn without_an_answer_to_dhcp() {
     let vm = Vm { network: Network::Silent, ..Vm::new(Machine::Microvm, image()) };
     let mut running = vm.start().unwrap();
     wait_for_line(&mut running, &["link up", "address none", "NTP none", "collector none", "DHCP", "network.static"]);
-}
-
-#[test]
-fn with_a_collector_that_refuses() {
-    // "disconnected", and somebody looks for a firewall while the collector's disk is full.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let mut bye = [0; 64];
-        let len = Message::Bye(Bye { reason: ByeReason::Storage }).encode(&mut bye).unwrap();
-        for mut agent in listener.incoming().flatten() {
-            // It reads Hello first: a close before that would be a reset.
-            let _ = agent.read(&mut [0; 512]);
-            let _ = agent.write_all(&bye[..len]).and_then(|()| agent.read(&mut [0; 512]));
-        }
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.json");
-    fs::write(&config, lab::config(port, Mode::Clear, None)).unwrap();
-    let network = Network::User(vec![Forward::to(80)]);
-    let vm = Vm { accel: Accel::Tcg, config: Some(config), network, ..Vm::new(Machine::Microvm, image()) };
-    let mut guest = Guest::boot(&vm);
-    guest.wait_for_line(&["collector.lost", "reason=refused_storage"]);
-    let health = guest.wait_ok("/health").body;
-    assert!(health.contains("disconnected, the collector's disk is full or failing"), "{health}");
-    let status: Value = serde_json::from_str(&guest.wait_ok("/status").body).unwrap();
-    assert_eq!(status["collector"]["last_end"], "refused_storage", "{status}");
 }
 
 #[test]
@@ -94,6 +65,23 @@ fn with_a_damaged_image() {
         let mut running = Vm::new(Machine::Microvm, path).start().unwrap();
         wait_for_line(&mut running, &["outpost: the image is damaged"]);
     }
+}
+
+#[test]
+fn with_a_collector_that_refuses() {
+    // "Disconnected" sends people to the firewall, when the collector has said what is wrong.
+    let lab = Lab::of(Mode::Keyed);
+    let mut vm = lab.vm(Machine::Microvm, Nic::MmioV2, Accel::Tcg);
+    let mut config: Value = serde_json::from_str(&crate::lab::config(lab.port(), Mode::Clear, None)).unwrap();
+    // Not ready, so that the console says how it is.
+    config["http"] = json!({ "maintenance": true });
+    vm.config = Some(lab.file("clear.json", &config.to_string()));
+    let mut guest = Guest::boot(&vm);
+    guest.wait_for_line(&["collector.lost", "reason=refused_key"]);
+    guest.wait_for_line(&["not ready", "collector 10.0.2.2", "failed, refused_key)"]);
+    let status: Value = serde_json::from_str(&guest.wait_ok("/status").body).unwrap();
+    let check = status["checks"].as_array().unwrap().iter().find(|check| check["name"] == "collector").unwrap();
+    assert_eq!(check["reason"], "disconnected, the collector requires a key");
 }
 
 #[test]
