@@ -176,6 +176,12 @@ fn dns(question: &[u8]) -> Vec<u8> {
         let labels = text.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
         labels.chain([0]).collect::<Vec<u8>>()
     };
+    // Names of the shop are the machine of the targets' second address, by no other name.
+    if kind == 1 && question.windows(5).any(|label| label == b"\x04shop") {
+        answer[6..8].copy_from_slice(&[0, 1]);
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 1, 0, 21]);
+        return answer;
+    }
     let data: Vec<Vec<u8>> = match kind {
         1 => vec![vec![192, 0, 2, 10], vec![192, 0, 2, 11]],
         28 => vec![[&[0x20, 1, 0x0d, 0xb8], &[0; 11][..], &[0x10]].concat()],
@@ -234,7 +240,7 @@ fn run(rows: &[(&str, Does)], clocks: &[(u8, i64)]) -> World {
     world
 }
 
-fn since_boot(does: Does) -> Vec<(Instant, Does)> {
+pub fn since_boot(does: Does) -> Vec<(Instant, Does)> {
     vec![(Instant::ZERO, does)]
 }
 

@@ -1,5 +1,6 @@
 //! Targets that speak TLS, well and badly, and what the agent finds. The server is a script of its own (`tests/tls`).
 
+use crate::packets::{self, Does, Packets};
 use crate::tls_server::{ALERT, APPLICATION_DATA, HANDSHAKE, Server, record, take_records};
 use crate::watch::{Manner, OK, Told, World, always, document};
 use outpost::facts::WallTime;
@@ -217,8 +218,46 @@ fn redirects_lead_over_tls_alone_and_to_who_must_be_there() {
         (&listed, Tls::Leads("https://169.254.169.254/there"), Some(Redirect)),
         (&pinned, Tls::Leads("/circle"), Some(Redirect)),
     ];
+    judge(&table);
+}
+
+#[test]
+fn redirects_lead_to_a_listed_name_that_proves_to_be_it() {
+    // Whoever answers at the address of a listed name is not yet who the name is for.
+    use ProbeReason::{Certificate, Redirect};
+    let pinned = format!(r#""https": {{"url": "https://{{}}/", "body": "is well", "pin": "{}"}}"#, pin());
+    let named = r#""https": {"url": "https://{}/", "body": "is well", "server_name": "shop.example"}"#.to_string();
+    let by_name = r#""https": {"url": "https://{}/", "body": "is well", "server_name": "shop.example",
+           "redirects": ["www.shop.example", "www.shop.invalid"]}"#
+        .to_string();
+    let pinned_by_name = format!(
+        r#""https": {{"url": "https://{{}}/", "body": "is well", "pin": "{}", "redirects": ["www.shop.invalid"]}}"#,
+        pin()
+    );
+    let table = [
+        // By their numbers, these listen at 8000 to 8002.
+        (&pinned, Tls::Good, None),
+        (&pinned, Tls::Impostor, Some(Certificate)),
+        (&named, Tls::Expired, Some(ProbeReason::Expired)),
+        // Who is led to must have the name that is listed, or with a pin that key, whatever the name.
+        (&by_name, Tls::Leads("https://WWW.shop.example:8000/there"), None),
+        (&by_name, Tls::Leads("https://www.shop.invalid:8000/there"), Some(Certificate)),
+        (&by_name, Tls::Leads("https://www.shop.example:8002/there"), Some(ProbeReason::Expired)),
+        (&by_name, Tls::Leads("https://shop.example:8000/there"), Some(Redirect)),
+        (&pinned_by_name, Tls::Leads("https://www.shop.invalid:8000/there"), None),
+        (&pinned_by_name, Tls::Leads("https://www.shop.invalid:8001/there"), Some(Certificate)),
+        (&pinned_by_name, Tls::Leads("http://www.shop.invalid:8000/there"), Some(Redirect)),
+    ];
+    judge(&table);
+}
+
+/// Lets targets do this, and expects that of each of these checks: the reason of each probe, or that all are good.
+fn judge(table: &[(&String, Tls, Option<ProbeReason>)]) {
     let mut world = World::new(table.iter().map(|row| always(Manner::Tls(row.1))).collect());
     world.wall = wall();
+    // Behind the targets, who knows all names.
+    world.packets = Packets::new([(table.len(), packets::since_boot(Does::Answers))]);
+    world.dns = Some(packets::address(table.len()));
     let kinds: Vec<&str> = table.iter().map(|row| row.0.as_str()).collect();
     world.run(&document(&kinds, 10, 4), Instant::from_secs(60));
     for (number, (kind, manner, bad)) in table.iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::probe;
 use crate::station::Station;
 use crate::tls::{Conversation, Tls};
 use outpost::agent::{Agent, Wake};
-use outpost::config::{self, checks::Checks};
+use outpost::config::{self, Network, checks::Checks};
 use outpost::content::Content;
 use outpost::facts::WallTime;
 use outpost::log::Step;
@@ -93,6 +93,8 @@ pub struct World {
     pub restored: Vec<(u16, u16)>,
     /// What the machine's clock said at moment zero.
     pub wall: Option<WallTime>,
+    /// The DNS server that the agent asks.
+    pub dns: Option<Ipv4Address>,
 }
 
 /// An event of a target.
@@ -136,6 +138,7 @@ impl World {
             kept: Vec::new(),
             content: Content::NONE,
             restored: Vec::new(),
+            dns: None,
             wall: None,
         }
     }
@@ -153,6 +156,9 @@ impl World {
             let loaded = config::load_into(Some(checks.as_bytes()), &mut table);
             assert_eq!(loaded.problem_count, 0, "{:?}", loaded.problems);
             let mut config = probe::config(Some((Ipv4Cidr::new(AGENT, 24), Ipv4Address::new(10, 1, 0, 1))), None, None);
+            if let (Network::Static(network), Some(server)) = (&mut config.config.network, self.dns) {
+                network.dns.push(server).expect("there is room for one");
+            }
             (config.config.http, config.config.drill) = (loaded.config.http, loaded.config.drill);
             let mut nic = AgentNic::new(AGENT_MAC, 256);
             let mut facts = probe::facts(1 + from.total_micros() as u64, [1; 32]);
