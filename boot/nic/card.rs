@@ -114,8 +114,8 @@ impl<P: Port> Card<P> {
         card
     }
 
-    /// Gets ready for sleep, after a [`flush`](Nic::flush). `true`: nothing is pending and the next frame interrupts; an interrupt from here on
-    /// must end the sleep, also one that comes before it begins. `false`: poll again first.
+    /// Gets ready for sleep, after a [`flush`](Nic::flush). `true`: nothing is pending and the next frame interrupts; an
+    /// interrupt from here on must end the sleep, also one that comes before it begins. `false`: poll again first.
     #[inline(always)]
     pub fn prepare_sleep(&mut self) -> bool {
         // Before the look at the queues: an interrupt line that is still up makes no further edge.
