@@ -10,6 +10,7 @@
 //! http        and for the HTTP interface ────────▶ report ──▶ bench/results/http.{md,json}
 //! machines    and for the ways to boot ──────────▶ report ──▶ bench/results/machines.{md,json}
 //! schedule    and for checks ────────────────────▶ report ──▶ bench/results/schedule.{md,json}
+//! tls         and for those over TLS ────────────▶ report ──▶ bench/results/tls.{md,json}
 //! ```
 //!
 //! What always holds: all figures of a table are from one run on one machine; every wait has a limit; the run ends
@@ -37,6 +38,7 @@ mod namespace;
 mod report;
 mod schedule;
 mod stats;
+mod tls;
 
 use clap::{Parser, ValueEnum};
 use counter::Plugin;
@@ -105,6 +107,8 @@ enum Subject {
     Machines,
     /// Checks: whether they keep their schedule, and what they cost (schedule.md)
     Schedule,
+    /// Checks over TLS, by the kind of the server's key (tls.md)
+    Tls,
 }
 
 /// A part of the run.
@@ -144,6 +148,10 @@ enum Part {
     Page,
     /// Memory of a check
     Cost,
+    /// Guest instructions of a check over TLS
+    Keys,
+    /// GET /livez while targets are checked over TLS
+    Handshakes,
 }
 
 impl Part {
@@ -156,6 +164,7 @@ impl Part {
             Part::Paths | Part::Attack => Subject::Http,
             Part::Ways => Subject::Machines,
             Part::Lag | Part::Page | Part::Cost => Subject::Schedule,
+            Part::Keys | Part::Handshakes => Subject::Tls,
         }
     }
 
@@ -222,6 +231,7 @@ fn bench(args: &Args) -> Result<bool, String> {
         (Subject::Http, "http"),
         (Subject::Machines, "machines"),
         (Subject::Schedule, "schedule"),
+        (Subject::Tls, "tls"),
     ];
     for (subject, name) in tables {
         let parts: Vec<Part> = args.parts().into_iter().filter(|part| part.subject() == subject).collect();
@@ -236,6 +246,7 @@ fn bench(args: &Args) -> Result<bool, String> {
             Subject::Http => measure_http(args, &parts, folder, done)?,
             Subject::Machines => measure_machines(args, folder)?,
             Subject::Schedule => measure_schedule(&parts, folder, done)?,
+            Subject::Tls => measure_tls(&parts, folder, done)?,
         };
         report.condition("load average at the end", load_average());
         done(&report)?;
@@ -385,6 +396,27 @@ fn measure_schedule(
             Part::Lag => schedule::lag(&mut report, folder, &link, &targets)?,
             Part::Page => schedule::page(&mut report, folder, &link, &targets)?,
             Part::Cost => schedule::cost(&mut report, folder, &link, &targets)?,
+            // Another subject's.
+            _ => {}
+        }
+        done(&report)?;
+    }
+    Ok(report)
+}
+
+/// Checks over TLS.
+fn measure_tls(parts: &[Part], folder: &Path, done: impl Fn(&Report) -> Result<(), String>) -> Result<Report, String> {
+    let link = Link::make(7)?;
+    let listen = SocketAddr::from((link.host, lab::COLLECTOR_PORT));
+    let _collector = lab::collector(&lab::memory(&folder.join("tls"))?, "tls", listen, &[])?;
+    let servers = tls::Servers::start(folder, &link)?;
+    let mut report = Report::new("Checks over TLS", tls::COLUMNS.map(String::from).into());
+    conditions(&mut report, Some(&Image::read(&lab::debug_image())?));
+    report.condition("servers", format!("`openssl s_server`, {}", guest::version("openssl", "version")));
+    for part in parts {
+        match part {
+            Part::Keys => tls::keys(&mut report, folder, &servers, &Plugin::compile(&lab::plugin(), folder)?),
+            Part::Handshakes => tls::handshakes(&mut report, folder, &servers),
             // Another subject's.
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! A booted guest meets a real nginx over TLS 1.3, with keys and certificates of a real openssl; and what its handshakes
-//! cost those who ask the agent meanwhile.
+//! A booted guest meets a real nginx over TLS 1.3, with keys and certificates of a real openssl. What that costs those who
+//! ask the agent meanwhile `outpost-bench tls` measures.
 
 use crate::lab::{Guest, Lab, PATIENCE, get};
 use crate::support::{Why, left_out};
@@ -8,23 +8,12 @@ use outpost_qemu::{Accel, Machine, Vm};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const RETRY: Duration = Duration::from_millis(50);
-
-/// Most microseconds of the guest's own time, each a thousand instructions, that /livez may take while handshakes run: two of
-/// their longest steps, since another one comes before what arrived in the first is served, and as much again.
-const LIVEZ_AT_MOST_US: u64 = 15_000;
-
-/// How often it is looked at most, each time for so many probes of each target, and least handshakes with the rarest key in
-/// that: two targets have it, and each end of a round may miss one.
-const ROUNDS: usize = 5;
-const ROUND_PROBES: usize = 3;
-const RAREST: usize = 2 * ROUND_PROBES - 2;
 
 /// Names in the certificates.
 const NAMES: &str = "subjectAltName=DNS:shop.example,DNS:*.shop.example";
@@ -235,83 +224,4 @@ fn servers_of_nginx_are_told_as_they_are() {
     let log = fs::read_to_string(lab.folder().join("nginx.log")).unwrap();
     assert!(log.lines().any(|line| line.starts_with("GET /teapot HTTP/1.1 418 00-")), "{log}");
     guest.power_down();
-}
-
-#[test]
-#[ignore = "it measures, and needs a host with time: cargo test -p outpost-cli --test boot -- --ignored --nocapture tls::"]
-fn the_agent_answers_while_handshakes_run() {
-    // The arithmetic of a handshake is tens of millions of instructions: a poll that does all of it at once makes a load
-    // balancer think that the agent is dead. QEMU counts: an instruction is a nanosecond of the guest's time, by which the
-    // card's frames are dated, too. While the guest sleeps that time is the host's, so a host that is busy makes some answers
-    // look slow: what a handshake makes slow is so with each, in every round.
-    let Some(shop) = Shop::open("tls::the_agent_answers_while_handshakes_run") else { return };
-    let lab = &shop.lab;
-    let kinds: Vec<Value> = [0, 1, 2, 1, 0, 1, 0, 2]
-        .map(|server| json!({ "https": { "url": shop.url(server, "/"), "pin": pin(lab, SERVERS[server].0) } }))
-        .to_vec();
-    let mut vm = shop.vm(&kinds);
-    let dump = lab.folder().join("frames.pcap");
-    vm.extra = ["-icount", "shift=0", "-rtc", "clock=vm", "-object"].map(String::from).to_vec();
-    vm.extra.push(format!("filter-dump,id=frames,netdev=net0,file={}", dump.display()));
-    let mut guest = Guest::boot(&vm);
-    guest.wait_ok("/readyz");
-    // Somebody asks all the time, so that each step has one who waits for its end.
-    let mut client = TcpStream::connect(guest.http()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let probes = || fs::read_to_string(lab.folder().join("nginx.log")).unwrap().lines().count();
-    let mut slow = Vec::new();
-    let mut asked = 0;
-    while slow.len() < ROUNDS && slow.last().is_none_or(|slow| *slow > LIVEZ_AT_MOST_US) {
-        let (before, end) = (asked, probes() + ROUND_PROBES * kinds.len());
-        while probes() < end {
-            for _ in 0..100 {
-                client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-                let (mut answer, mut part) = (Vec::new(), [0; 1024]);
-                while !answer.ends_with(b"ok") {
-                    let count = client.read(&mut part).unwrap();
-                    assert!(count > 0, "closed after {}", String::from_utf8_lossy(&answer));
-                    answer.extend(&part[..count]);
-                }
-            }
-            asked += 100;
-            assert!(Instant::now() < deadline, "{} probes, and {:?}", probes(), targets(&guest));
-        }
-        let mut delays = delays(&fs::read(&dump).unwrap());
-        assert_eq!(delays.len(), asked, "each is answered once");
-        let round = &mut delays[before..];
-        round.sort_unstable_by(|a, b| b.cmp(a));
-        println!(
-            "/livez, {} times while 8 targets are asked over TLS: median {} us, longest {:?} us",
-            round.len(),
-            round[round.len() / 2],
-            &round[..RAREST]
-        );
-        slow.push(round[RAREST - 1]);
-    }
-    assert!(targets(&guest).iter().all(|target| target["state"] == "up"), "{:?}", targets(&guest));
-    guest.power_down();
-    let least = slow.into_iter().min().unwrap();
-    // If it were less, no question met a handshake, and nothing was shown.
-    assert!((1000..=LIVEZ_AT_MOST_US).contains(&least), "{least} us");
-}
-
-/// How long each GET /livez waited for its answer, in microseconds, from what the card's wire carried. The file has a header
-/// of 24 bytes, and each frame one of 16: seconds, microseconds, bytes here, bytes there.
-fn delays(file: &[u8]) -> Vec<u64> {
-    let (mut rest, mut asked, mut delays) = (&file[24..], None, Vec::new());
-    while let Some((header, frames)) = rest.split_first_chunk::<16>() {
-        let word = |at: usize| u64::from(u32::from_le_bytes(header[at..at + 4].try_into().unwrap()));
-        let (at, (frame, next)) = (word(0) * 1_000_000 + word(4), frames.split_at(word(8) as usize));
-        let has = |text: &[u8]| frame.windows(text.len()).any(|bytes| bytes == text);
-        if has(b"GET /livez ") {
-            asked = Some(at);
-        } else if has(b"HTTP/1.1 200 OK\r\n")
-            && let Some(asked) = asked.take()
-        {
-            delays.push(at - asked);
-        }
-        rest = next;
-    }
-    delays
 }
