@@ -438,7 +438,11 @@ impl<'a> Server<'a> {
             nic: around.nic.counters(),
         };
         match respond(request, &view, self.desk.answers.get(buffers.clone())) {
-            Some(answer) if matches!(answer.body, Body::Rendered(_)) => {
+            Some(answer @ Answer { body: Body::Rendered(len), .. }) => {
+                // What it turned out not to need is for others.
+                let end = buffers.start + len.div_ceil(limits::ANSWER).clamp(1, buffers.len());
+                self.desk.answers.give_back(end..buffers.end);
+                let buffers = buffers.start..end;
                 if request.route.is_shown_again() {
                     let Request { route, query, wants, .. } = *request;
                     let until = around.now + limits::SHOWN_AGAIN;

@@ -251,6 +251,23 @@ fn idle_and_half_open_connections_lock_nobody_out() {
 }
 
 #[test]
+fn as_many_slow_readers_of_metrics_are_served_as_there_is_room_for() {
+    // An answer is rendered into room for the longest that there can be; who kept that would turn others away for nothing.
+    with_agent(&[], |agent, nic| {
+        for number in 0..6 {
+            // Nobody reads on after the first segments.
+            let answer = converse(agent, nic, start(), 10_000 + number, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+            let answer = answer.unwrap_or_else(|| panic!("client {number} was not accepted"));
+            let ok = |segment: &TcpPacket<&[u8]>| segment.payload().starts_with(b"HTTP/1.1 200 ");
+            let answered = answer.iter().any(|frame| frames::tcp_to(frame, 10_000 + number, ok) == Some(true));
+            assert!(answered, "client {number} got something else");
+        }
+        let metrics = ask_long(agent, nic, start(), 20_000, "/metrics");
+        assert!(metrics.contains("outpost_http_connections_given_up_total 0"), "{metrics}");
+    });
+}
+
+#[test]
 fn a_stack_that_was_nearly_full_is_told_and_stops_nothing() {
     // The overflow that follows one day is a crash; the warning before it must not take the agent out of service.
     with_agent(&[], |agent, nic| {
